@@ -1,0 +1,1 @@
+//! Who may: negotiation, grants, revocation. The only room that makes a scope.

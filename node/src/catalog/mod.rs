@@ -1,0 +1,1 @@
+//! What we know: our products and theirs.

@@ -1,0 +1,1 @@
+//! `comity.toml`: every key documented, unknown keys are errors.

@@ -1,0 +1,1 @@
+//! How data moves: the peer listener, the workbench listener, tickets, encoding.

@@ -1,0 +1,1 @@
+//! The node's append-only, fsynced, Merkle-hashed log: the truth.

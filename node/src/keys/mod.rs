@@ -1,0 +1,1 @@
+//! Keys on disk: who may read them, how they are created and opened.

@@ -1,0 +1,1 @@
+//! Authoring: an ODCS file becomes a signed descriptor.

@@ -1,0 +1,1 @@
+//! Where the owner's data lies: files and folders, read through DataFusion.

@@ -1,0 +1,111 @@
+//! Messages between nodes, and every limit on them (`spec/3-catalog.md`, `spec/4-negotiation.md`).
+//!
+//! A message is CBOR on a libp2p request-response stream. It carries signed
+//! envelopes as text; nothing outside an envelope is believed.
+
+use comity_identity::{Digest, OrgId};
+use serde::{Deserialize, Serialize};
+
+/// The most bytes of one request.
+pub const MAX_REQUEST_BYTES: u64 = 256 * 1024;
+/// The most bytes of one response.
+pub const MAX_RESPONSE_BYTES: u64 = 1024 * 1024;
+/// The most descriptors that one fetch may name.
+pub const MAX_FETCH: usize = 64;
+/// The most bytes of a gossiped head.
+pub const MAX_GOSSIP_BYTES: usize = 2 * 1024;
+
+/// Who I am, with the evidence. Sent when a connection comes up; the answer is another `Hello`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Hello {
+    /// The version of this protocol that the sender speaks.
+    pub version: u16,
+    /// The organization that the sender claims to speak for.
+    pub org: OrgId,
+    /// Its key history: general envelopes, oldest first.
+    pub history: Vec<String>,
+    /// Its current organization document: a compact envelope.
+    pub document: String,
+    /// Its current head, if it has published anything.
+    pub head: Option<String>,
+    /// Proof that the receiver invited it, on first contact.
+    pub invitation: Option<InvitationProof>,
+}
+
+/// Shows knowledge of an invitation's secret.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct InvitationProof {
+    /// The digest of the invitation's envelope.
+    pub invitation: Digest,
+    /// The invitation's secret (base64url, 16 bytes).
+    pub secret: String,
+}
+
+/// A request of one node to another.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Request {
+    /// Exchange identities.
+    Hello(Box<Hello>),
+    /// Fetch signed statements by digest.
+    Fetch(Vec<Digest>),
+    /// Deliver a negotiation message (a compact envelope, or a general one for an agreement).
+    Negotiate(String),
+}
+
+/// The answer to a [`Request`].
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Response {
+    /// To `Hello`: the answering organization's own evidence.
+    Hello(Box<Hello>),
+    /// To `Fetch`: the statements that exist and that the asker may see, in any order.
+    Fetch(Vec<String>),
+    /// To `Negotiate`: the receiver's own messages that follow, oldest first; possibly none.
+    Negotiate(Vec<String>),
+    /// The request is refused, with a stable code.
+    Refused(Refusal),
+}
+
+/// Why a request is refused: a stable code and a trace id that the owner's log has too.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Refusal {
+    /// A stable code.
+    pub code: RefusalCode,
+    /// Sixteen hex digits that appear in the refusing node's log.
+    pub trace: String,
+}
+
+/// The closed vocabulary of refusals: it says what to do, never why in detail (A19).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, thiserror::Error)]
+#[serde(rename_all = "kebab-case")]
+#[non_exhaustive]
+pub enum RefusalCode {
+    /// The sender is not known here, or its first Hello has not been accepted.
+    #[error("not-federated")]
+    NotFederated,
+    /// The message is not well formed or not correctly signed.
+    #[error("malformed")]
+    Malformed,
+    /// The message does not fit the state of its negotiation.
+    #[error("out-of-order")]
+    OutOfOrder,
+    /// The invitation is unknown, used or expired.
+    #[error("invitation-invalid")]
+    InvitationInvalid,
+    /// The sender's evidence contradicts what was seen before.
+    #[error("conflicting-evidence")]
+    ConflictingEvidence,
+    /// The sender asks too much at once; ask later.
+    #[error("busy")]
+    Busy,
+    /// The node cannot record anything now; ask later.
+    #[error("unavailable")]
+    Unavailable,
+    /// The protocol versions do not meet.
+    #[error("version")]
+    Version,
+}
