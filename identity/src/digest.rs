@@ -9,7 +9,7 @@ use sha2::{Digest as _, Sha256};
 /// A SHA-256 digest. Text form: `sha256:` and 64 lower-case hex digits.
 ///
 /// Digests are taken over the exact bytes that were received or sent, never
-/// over a re-serialisation (`spec/1-envelope.md`).
+/// over a re-serialisation (`spec/1-envelope.md#E-17`).
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Digest([u8; 32]);
 

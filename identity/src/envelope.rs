@@ -1,4 +1,4 @@
-//! The one signed envelope (`spec/1-envelope.md`).
+//! The one signed envelope (`spec/1-envelope.md#E-1`).
 //!
 //! A JSON Web Signature (RFC 7515) with a fixed profile: `alg` is always
 //! `Ed25519` (RFC 9864), `typ` separates the kinds of statement, `kid` hints at
@@ -8,9 +8,9 @@
 //! * [`General`]: several signatures over the same payload bytes, for what two
 //!   organizations sign together.
 //!
-//! Verification always runs in the same order: size, shape, signature over the
-//! exact received bytes, header, and only then the payload's JSON. The exact
-//! bytes are kept; every id is a digest of them.
+//! Verification always runs in the same order (`spec/1-envelope.md#E-10`):
+//! size, shape, header, signature over the exact received bytes, and only then
+//! the payload's JSON. The exact bytes are kept; every id is a digest of them.
 
 mod compact;
 mod general;

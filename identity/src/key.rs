@@ -13,7 +13,7 @@ use crate::Digest;
 pub const SIGNATURE_BYTES: usize = 64;
 
 /// A key that signs. Implemented by keys in memory and, later, by hardware.
-pub trait Signer: Send + Sync {
+pub trait Signer: fmt::Debug + Send + Sync {
     /// The public half.
     fn public(&self) -> PublicKey;
 
@@ -32,7 +32,12 @@ pub struct PublicKey(VerifyingKey);
 impl PublicKey {
     /// The key that `bytes` encode.
     pub fn from_bytes(bytes: &[u8; 32]) -> Result<Self, KeyError> {
+        // spec/1-envelope.md#E-12
         let key = VerifyingKey::from_bytes(bytes).map_err(|_| KeyError::NotAPoint)?;
+        // A second encoding of one point would give one key two ids.
+        if key.to_edwards().compress().as_bytes() != bytes {
+            return Err(KeyError::NotAPoint);
+        }
         if key.is_weak() {
             return Err(KeyError::Weak);
         }
@@ -49,7 +54,7 @@ impl PublicKey {
         KeyId(*Digest::of(self.as_bytes()).as_bytes())
     }
 
-    /// Checks `signature` over exactly `message` with the strict rules of
+    /// Checks `signature` over exactly `message` (`spec/1-envelope.md#E-11`) with the strict rules of
     /// RFC 8032 (no small-order points, canonical encodings). There is no lax
     /// variant on purpose (A7).
     pub fn verify(
@@ -67,8 +72,8 @@ impl PublicKey {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum KeyError {
-    /// The bytes do not encode a curve point.
-    #[error("the public key is not a point of the curve")]
+    /// The bytes do not encode a curve point, or not in the one canonical way.
+    #[error("the public key is not the canonical encoding of a point of the curve")]
     NotAPoint,
     /// The point has small order (A7).
     #[error("the public key is weak: its point has small order")]
@@ -200,6 +205,19 @@ mod tests {
         assert_eq!(PublicKey::from_bytes(&SMALL_ORDER), Err(KeyError::Weak));
         let text = format!("\"{}\"", URL_SAFE_NO_PAD.encode(SMALL_ORDER));
         assert!(serde_json::from_str::<PublicKey>(&text).is_err());
+    }
+
+    /// The field has 2^255 - 19 elements, so 19 values of 255 bits encode one a second time.
+    #[test]
+    fn a_second_encoding_of_a_point_is_refused() {
+        for low in 0xed..=0xff_u8 {
+            for high in [0x7f, 0xff] {
+                let mut bytes = [0xff; 32];
+                bytes[0] = low;
+                bytes[31] = high;
+                assert!(PublicKey::from_bytes(&bytes).is_err(), "{low:x} {high:x}");
+            }
+        }
     }
 
     #[test]

@@ -13,7 +13,7 @@ use crate::Digest;
 /// 52 lower-case base32 characters (RFC 4648, no padding).
 ///
 /// It is never a public key, or rotating that key would lose the identity
-/// (`spec/2-identity.md`). The text form is a valid SPIFFE trust domain.
+/// (`spec/2-identity.md#I-1`). The text form is a valid SPIFFE trust domain.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct OrgId([u8; 32]);
 
@@ -55,6 +55,7 @@ impl FromStr for OrgId {
     type Err = NotAnOrgId;
 
     fn from_str(text: &str) -> Result<Self, NotAnOrgId> {
+        // spec/2-identity.md#I-2: the decoder refuses upper case, padding and unused bits.
         let bytes = BASE32.decode(text.as_bytes()).map_err(|_| NotAnOrgId)?;
         Ok(Self(bytes.try_into().map_err(|_| NotAnOrgId)?))
     }
@@ -99,7 +100,7 @@ mod tests {
         assert!(text.to_uppercase().parse::<OrgId>().is_err());
         assert!(text[1..].parse::<OrgId>().is_err());
         // The last character carries one spare bit-pair that must be zero, or one id had two texts.
-        let mut twin = text.clone();
+        let mut twin = text;
         let last = twin.pop().expect("not empty");
         twin.push(if last == 'b' { 'c' } else { 'b' });
         assert_ne!(twin.parse(), Ok(id));

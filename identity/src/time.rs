@@ -7,12 +7,15 @@ use serde::{Deserialize, Serialize};
 
 /// A moment, in whole seconds since the Unix epoch (UTC).
 ///
-/// Statements carry times as JSON integers; a missing or textual time is an
+/// Statements carry times as JSON integers (`spec/1-envelope.md#E-16`); a missing or textual time is an
 /// error, never a default (A6). The type has no `now()`: the clock belongs to
 /// the node.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct Timestamp(u64);
+
+/// How far the clocks of two organizations may differ: 60 seconds (A29).
+pub const LEEWAY: Duration = Duration::from_secs(60);
 
 impl Timestamp {
     /// The moment `seconds` after the Unix epoch.

@@ -24,7 +24,8 @@ impl Compact {
     /// Signs `payload` as a statement of kind `typ` and returns the envelope's text.
     ///
     /// The payload is written as canonical JSON (RFC 8785), so that anyone who
-    /// holds the parsed document can recompute its digest in any language.
+    /// holds the parsed document can recompute its digest in any language
+    /// (`spec/1-envelope.md#E-14`).
     pub fn sign<T: Serialize>(
         typ: Typ,
         payload: &T,
@@ -44,6 +45,7 @@ impl Compact {
     /// Checks size, shape and header of an envelope received as `text`.
     pub fn parse(typ: Typ, text: &str) -> Result<Self, EnvelopeError> {
         typ.check_size(text.len())?;
+        // spec/1-envelope.md#E-3
         let (signed, signature) = text
             .rsplit_once('.')
             .ok_or(EnvelopeError::Malformed("expected three parts"))?;
@@ -80,6 +82,7 @@ impl Compact {
 
     /// Verifies the signature with `key` over the exact received bytes.
     pub fn verify(self, key: &PublicKey) -> Result<Verified, EnvelopeError> {
+        // spec/1-envelope.md#E-9
         if key.id() != self.kid {
             return Err(EnvelopeError::WrongKey);
         }
@@ -98,6 +101,7 @@ impl Compact {
         let payload = self.text[..self.signed]
             .split_once('.')
             .map_or("", |(_, payload)| payload);
+        // spec/1-envelope.md#E-4: the decoder refuses padding, whitespace and unused bits.
         URL_SAFE_NO_PAD
             .decode(payload)
             .map_err(|_| EnvelopeError::Malformed("the payload is not unpadded base64url"))
@@ -115,7 +119,8 @@ pub struct Verified {
 
 impl Verified {
     /// Reads the payload. Unknown members, missing times and wrong types are
-    /// errors when `T` denies them, as every payload of this protocol does.
+    /// errors when `T` denies them, as every payload of this protocol does
+    /// (`spec/1-envelope.md#E-15`).
     pub fn payload<T: DeserializeOwned>(&self) -> Result<T, EnvelopeError> {
         read_payload(self.typ, &self.payload)
     }
@@ -125,7 +130,8 @@ impl Verified {
         &self.payload
     }
 
-    /// The exact text that was verified: what is stored and passed on.
+    /// The exact text that was verified: what is stored and passed on
+    /// (`spec/1-envelope.md#E-18`).
     pub fn text(&self) -> &str {
         &self.text
     }

@@ -88,6 +88,7 @@ impl General {
     /// Checks size and shape of an envelope received as JSON `text`.
     pub fn parse(typ: Typ, text: &str) -> Result<Self, EnvelopeError> {
         typ.check_size(text.len())?;
+        // spec/1-envelope.md#E-5
         let outer: Outer = serde_json::from_str(text).map_err(|_| {
             EnvelopeError::Malformed("expected exactly payload and signatures, each signature exactly protected and signature")
         })?;
@@ -166,7 +167,7 @@ impl General {
     }
 
     /// Requires exactly one valid signature of each of `keys` and no other, and
-    /// returns the payload.
+    /// returns the payload (`spec/1-envelope.md#E-13`).
     pub fn verify_exactly<T: DeserializeOwned>(
         &self,
         keys: &[PublicKey],

@@ -33,6 +33,7 @@ impl Typ {
         self.limit
     }
 
+    /// spec/1-envelope.md#E-2
     pub(super) fn check_size(self, size: usize) -> Result<(), EnvelopeError> {
         if size > self.limit {
             return Err(EnvelopeError::TooLarge {
@@ -73,6 +74,7 @@ pub(super) fn encode(typ: Typ, kid: KeyId) -> String {
 /// Reads a header and checks it whole. Until the signature over it has been
 /// verified, the returned key id is only a hint for finding the key.
 pub(super) fn decode(encoded: &str, typ: Typ) -> Result<KeyId, EnvelopeError> {
+    // spec/1-envelope.md#E-6
     if encoded.len() > MAX_HEADER_CHARS {
         return Err(EnvelopeError::Header("it is too long"));
     }
@@ -82,9 +84,11 @@ pub(super) fn decode(encoded: &str, typ: Typ) -> Result<KeyId, EnvelopeError> {
     // A borrowed `&str` also refuses escape sequences: one header has one spelling of its values.
     let members: Members<'_> = serde_json::from_slice(&json)
         .map_err(|_| EnvelopeError::Header("expected exactly alg, kid and typ"))?;
+    // spec/1-envelope.md#E-7
     if members.alg != ALG {
         return Err(EnvelopeError::Header("alg is not Ed25519"));
     }
+    // spec/1-envelope.md#E-8
     if members.typ != typ.name {
         return Err(EnvelopeError::WrongTyp { expected: typ.name });
     }

@@ -218,7 +218,7 @@ proptest! {
     #[test]
     fn a_changed_byte_is_never_accepted(position in 0usize..300, byte in any::<u8>()) {
         let good = Compact::sign(NOTE, &note(), &key(1)).unwrap();
-        let mut bytes = good.clone().into_bytes();
+        let mut bytes = good.into_bytes();
         let position = position % bytes.len();
         prop_assume!(bytes[position] != byte);
         bytes[position] = byte;
