@@ -1,10 +1,31 @@
 //! What organizations say to one another, and the rules of saying it.
 //!
+//! ```text
+//! catalog      head ── commits to ──> list of descriptors ──> product (descriptor)
+//! invitation   how two organizations meet
+//! negotiation  request, offer, accept, agree, verify, finalize ──> a document both signed
+//! terms        what a document permits: narrows, intersect
+//! revocation   one side takes a document back
+//! receipt      what was delivered, signed by both
+//! wire         how all of it is framed, and how large it may be
+//! ```
+//!
 //! Pure as `comity-identity` is: no I/O, no clock, no randomness. Everything an
 //! adversary can send is handled here, where a test or a simulator can play the
 //! adversary in microseconds.
 
 #![cfg_attr(not(test), deny(clippy::unwrap_used))]
 
+pub mod catalog;
+pub mod invitation;
+pub mod keys;
+pub mod names;
+pub mod negotiation;
+pub mod product;
+pub mod receipt;
+pub mod revocation;
 pub mod terms;
 pub mod wire;
+
+#[cfg(test)]
+mod fixture;

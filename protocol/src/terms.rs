@@ -1,4 +1,24 @@
-//! What an agreement permits: tables, columns, rows, masks, purposes, limits, expiry.
+//! What an agreement permits: tables, columns, rows, masks, purposes, limits,
+//! expiry (`spec/4-negotiation.md`, section 2).
+//!
+//! Terms are data, never SQL text and never a program (A17). They are ordered:
+//! [`Terms::narrows`] says that one permits no more than another, and
+//! [`Terms::intersect`] gives what both permit. Everything a query may see is
+//! made with these two.
+
+mod change;
+mod order;
+mod rules;
+mod unique;
+
+#[cfg(test)]
+pub(crate) mod tests;
+
+pub use change::Change;
+pub use rules::{
+    MAX_COLUMNS, MAX_DECIMAL_DIGITS, MAX_INT, MAX_LITERALS, MAX_PREDICATE_DEPTH, MAX_PREDICATES,
+    MAX_PURPOSES, MAX_TABLES, MAX_TEXT_CHARS, TermsError,
+};
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -10,8 +30,10 @@ use serde::{Deserialize, Serialize};
 #[serde(deny_unknown_fields)]
 pub struct Terms {
     /// The tables that may be read, by name within the product.
+    #[serde(deserialize_with = "unique::map")]
     pub tables: BTreeMap<String, TableTerms>,
     /// Why the data may be used; a query states one of these.
+    #[serde(deserialize_with = "unique::set")]
     pub purposes: BTreeSet<String>,
     /// How much may be read.
     pub limits: Limits,
@@ -26,17 +48,19 @@ pub struct Terms {
 #[serde(deny_unknown_fields)]
 pub struct TableTerms {
     /// The columns that may be read. A column that is not named does not exist for the reader.
+    #[serde(deserialize_with = "unique::set")]
     pub columns: BTreeSet<String>,
     /// The rows that may be read: those for which every predicate is true (not false, not null).
     pub filter: RowFilter,
     /// How values are changed before they leave, by column.
+    #[serde(deserialize_with = "unique::map")]
     pub masks: BTreeMap<String, Mask>,
 }
 
 /// The conjunction of a set of predicates; the empty set permits every row.
 #[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(transparent)]
-pub struct RowFilter(pub BTreeSet<Predicate>);
+pub struct RowFilter(#[serde(deserialize_with = "unique::set")] pub BTreeSet<Predicate>);
 
 /// A condition on one row. A closed, typed tree: never SQL text, never a program (A17).
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
@@ -56,6 +80,7 @@ pub enum Predicate {
         /// The column's name.
         column: String,
         /// The values; at least one.
+        #[serde(deserialize_with = "unique::set")]
         values: BTreeSet<Literal>,
     },
     /// `column IS NULL`.
@@ -64,11 +89,11 @@ pub enum Predicate {
         column: String,
     },
     /// The predicate is false (not null).
-    Not(Box<Predicate>),
+    Not(Box<Self>),
     /// At least one is true.
-    Any(BTreeSet<Predicate>),
+    Any(#[serde(deserialize_with = "unique::set")] BTreeSet<Self>),
     /// Every one is true.
-    All(BTreeSet<Predicate>),
+    All(#[serde(deserialize_with = "unique::set")] BTreeSet<Self>),
 }
 
 /// A comparison of a column with a literal.
@@ -112,8 +137,28 @@ pub enum Literal {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Mask {
+    /// Digits become `n`, `( ) , . - @` stay, everything else becomes `x`.
+    MaskAlphanum,
+    /// Every value becomes the same one.
+    MaskToFixedValue,
     /// Every value becomes null.
     ReplaceWithNull,
+    /// The first four characters stay, the rest as [`Mask::MaskAlphanum`].
+    #[serde(rename = "show-first-4")]
+    ShowFirst4,
+    /// The last four characters stay, the rest as [`Mask::MaskAlphanum`].
+    #[serde(rename = "show-last-4")]
+    ShowLast4,
+    /// A date or moment becomes the first instant of its year.
+    TruncateToYear,
+    /// A date or moment becomes the first instant of its month.
+    TruncateToMonth,
+    /// SHA-256 of the value. Joins across products; falls to a dictionary.
+    #[serde(rename = "sha-256-global")]
+    Sha256Global,
+    /// SHA-256 of a salt of the query and the value.
+    #[serde(rename = "sha-256-query-local")]
+    Sha256QueryLocal,
 }
 
 /// How much may be read under one agreement. Absent means no limit of that kind.

@@ -1,4 +1,4 @@
-//! Messages between nodes, and every limit on them (`spec/3-catalog.md`, `spec/4-negotiation.md`).
+//! Messages between nodes, and every limit on them (`spec/3-catalog.md#C-17` to C-19).
 //!
 //! A message is CBOR on a libp2p request-response stream. It carries signed
 //! envelopes as text; nothing outside an envelope is believed.
@@ -23,6 +23,8 @@ pub struct Hello {
     pub version: u16,
     /// The organization that the sender claims to speak for.
     pub org: OrgId,
+    /// What the sender calls itself; a suggestion, which the receiver may change.
+    pub alias: String,
     /// Its key history: general envelopes, oldest first.
     pub history: Vec<String>,
     /// Its current organization document: a compact envelope.
@@ -51,8 +53,10 @@ pub enum Request {
     Hello(Box<Hello>),
     /// Fetch signed statements by digest.
     Fetch(Vec<Digest>),
-    /// Deliver a negotiation message (a compact envelope, or a general one for an agreement).
+    /// Deliver a negotiation message, a compact envelope.
     Negotiate(String),
+    /// Say that an agreement is revoked, a compact envelope.
+    Revoke(String),
 }
 
 /// The answer to a [`Request`].
@@ -65,6 +69,8 @@ pub enum Response {
     Fetch(Vec<String>),
     /// To `Negotiate`: the receiver's own messages that follow, oldest first; possibly none.
     Negotiate(Vec<String>),
+    /// To `Revoke`: the revocation is recorded here.
+    Revoked,
     /// The request is refused, with a stable code.
     Refused(Refusal),
 }
@@ -108,4 +114,85 @@ pub enum RefusalCode {
     /// The protocol versions do not meet.
     #[error("version")]
     Version,
+}
+
+#[cfg(test)]
+mod tests {
+    use comity_identity::organization::ORGANIZATION_DOCUMENT;
+
+    use super::*;
+    use crate::catalog::{DescriptorList, HEAD, MAX_PRODUCTS};
+    use crate::negotiation::MESSAGE;
+    use crate::product::DESCRIPTOR;
+    use crate::revocation::REVOCATION;
+
+    /// The bytes of `message` as JSON, which is never shorter than its CBOR.
+    fn bytes(message: &impl Serialize) -> u64 {
+        serde_json::to_vec(message).unwrap().len() as u64
+    }
+
+    fn text(limit: usize) -> String {
+        "x".repeat(limit)
+    }
+
+    #[test]
+    fn the_largest_legal_requests_fit() {
+        let fetch = vec![Digest::of(b""); MAX_FETCH];
+        for request in [
+            Request::Fetch(fetch),
+            Request::Negotiate(text(MESSAGE.limit())),
+            Request::Revoke(text(REVOCATION.limit())),
+        ] {
+            assert!(bytes(&request) <= MAX_REQUEST_BYTES);
+        }
+    }
+
+    /// A history of 256 events of 8 KiB does not fit and need not: one with a
+    /// rotation every month for ten years does.
+    #[test]
+    fn ten_years_of_rotations_fit_into_a_hello() {
+        let hello = Hello {
+            version: 1,
+            org: OrgId::from_inception(Digest::of(b"")),
+            alias: "a".repeat(63),
+            history: vec![text(1400); 120],
+            document: text(ORGANIZATION_DOCUMENT.limit()),
+            head: Some(text(HEAD.limit())),
+            invitation: Some(InvitationProof {
+                invitation: Digest::of(b""),
+                secret: text(22),
+            }),
+        };
+        assert!(bytes(&Request::Hello(Box::new(hello))) <= MAX_REQUEST_BYTES);
+    }
+
+    #[test]
+    fn every_statement_fits_into_a_response() {
+        let list = DescriptorList::new(
+            (0..MAX_PRODUCTS)
+                .map(|i| Digest::of(&i.to_be_bytes()))
+                .collect(),
+        );
+        for statement in [text(DESCRIPTOR.limit()), list.to_text()] {
+            assert!(bytes(&Response::Fetch(vec![statement])) <= MAX_RESPONSE_BYTES);
+        }
+        assert_eq!(HEAD.limit(), MAX_GOSSIP_BYTES);
+    }
+
+    #[test]
+    fn codes_are_stable() {
+        for (code, name) in [
+            (RefusalCode::NotFederated, "not-federated"),
+            (RefusalCode::Malformed, "malformed"),
+            (RefusalCode::OutOfOrder, "out-of-order"),
+            (RefusalCode::InvitationInvalid, "invitation-invalid"),
+            (RefusalCode::ConflictingEvidence, "conflicting-evidence"),
+            (RefusalCode::Busy, "busy"),
+            (RefusalCode::Unavailable, "unavailable"),
+            (RefusalCode::Version, "version"),
+        ] {
+            assert_eq!(serde_json::to_value(code).unwrap(), name);
+            assert_eq!(code.to_string(), name);
+        }
+    }
 }

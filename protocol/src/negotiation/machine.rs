@@ -1,0 +1,370 @@
+//! The state machine.
+
+mod rules;
+mod steps;
+
+use comity_identity::{Digest, OrgId, Signer, Timestamp};
+
+use super::document::typ_of;
+use super::{
+    Body, Message, NegotiationError, NegotiationId, Proposal, SUPPORTED, Side, SignedDocument,
+    State,
+};
+use crate::keys::IssuerKeys;
+
+/// One negotiation, as one of its sides sees it.
+///
+/// It changes in two ways only: [`Negotiation::receive`] for what the other
+/// side says, and the steps (`offer`, `accept`, …) for what this side says.
+/// Both end in the same fold over the message.
+#[derive(Clone, Debug)]
+pub struct Negotiation {
+    id: NegotiationId,
+    side: Side,
+    own: OrgId,
+    peer: OrgId,
+    state: State,
+    requested: Proposal,
+    proposal: Proposal,
+    supported: Vec<u64>,
+    note: String,
+    at: Timestamp,
+    entries: Vec<Entry>,
+    document: Option<SignedDocument>,
+}
+
+/// One message of a negotiation.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Entry {
+    /// Whether this side sent it.
+    pub sent: bool,
+    /// The exact envelope.
+    pub text: String,
+    digest: Digest,
+}
+
+/// What receiving a message did.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Received {
+    /// It was new: the state changed.
+    New,
+    /// It was received before: nothing changed. These are this side's later
+    /// messages, to be sent again.
+    Again(Vec<String>),
+}
+
+/// The next step that needs no person.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Due {
+    /// The provider signs what the consumer accepted.
+    Agree,
+    /// The consumer checks and countersigns.
+    Verify,
+    /// The provider confirms.
+    Finalize,
+}
+
+impl Negotiation {
+    /// The consumer's first request. Gives the message to send as well.
+    pub fn request(
+        id: NegotiationId,
+        own: OrgId,
+        peer: OrgId,
+        proposal: Proposal,
+        note: String,
+        now: Timestamp,
+        signer: &dyn Signer,
+    ) -> Result<(Self, String), NegotiationError> {
+        proposal.check(now)?;
+        let supported = SUPPORTED.to_vec();
+        let body = Body::Request {
+            proposal: Box::new(proposal),
+            note,
+            supported,
+        };
+        let message = Message {
+            v: 1,
+            negotiation: id,
+            from: own,
+            to: peer,
+            seq: 0,
+            prev: None,
+            at: now,
+            body,
+        };
+        let text = message.sign(signer)?;
+        Ok((Self::begin(Side::Consumer, &message, text.clone())?, text))
+    }
+
+    /// The provider's side of a first request, received as `text` from `from`.
+    pub fn answer(
+        own: OrgId,
+        from: &OrgId,
+        text: &str,
+        keys: &dyn IssuerKeys,
+        now: Timestamp,
+    ) -> Result<Self, NegotiationError> {
+        let message = Message::verify(text, from, keys, now)?;
+        if message.to != own {
+            return Err(NegotiationError::Stranger);
+        }
+        Self::begin(Side::Provider, &message, text.to_owned())
+    }
+
+    /// The negotiation whose messages this node's own journal holds, oldest
+    /// first, each with whether it was sent. They were verified when written.
+    pub fn replay<'a>(
+        own: OrgId,
+        messages: impl IntoIterator<Item = (bool, &'a str)>,
+    ) -> Result<Self, NegotiationError> {
+        let mut messages = messages.into_iter();
+        let (sent, text) = messages
+            .next()
+            .ok_or(NegotiationError::Rule("a negotiation has a message"))?;
+        let first = Message::recall(text)?;
+        let side = if sent { Side::Consumer } else { Side::Provider };
+        let mut negotiation = Self::begin(side, &first, text.to_owned())?;
+        if negotiation.own != own {
+            return Err(NegotiationError::Stranger);
+        }
+        for (sent, text) in messages {
+            let message = Message::recall(text)?;
+            let document = match &message.body {
+                Body::Verify { document } => {
+                    let typ = typ_of(&negotiation.proposal);
+                    Some(SignedDocument::recall(typ, document)?)
+                }
+                _ => None,
+            };
+            negotiation.fold(&message, text.to_owned(), sent, document);
+        }
+        Ok(negotiation)
+    }
+
+    /// The other side said `text`. Nothing changes unless it is believed, new and in order.
+    pub fn receive(
+        &mut self,
+        text: &str,
+        keys: &dyn IssuerKeys,
+        now: Timestamp,
+    ) -> Result<Received, NegotiationError> {
+        let digest = Digest::of(text.as_bytes());
+        // spec/4-negotiation.md#N-11
+        if let Some(at) = self
+            .entries
+            .iter()
+            .position(|e| e.digest == digest && !e.sent)
+        {
+            let later = self.entries.iter().skip(at + 1).filter(|e| e.sent);
+            return Ok(Received::Again(later.map(|e| e.text.clone()).collect()));
+        }
+        let message = Message::verify(text, &self.peer, keys, now)?;
+        if message.negotiation != self.id || message.to != self.own {
+            return Err(NegotiationError::Stranger);
+        }
+        let ends = matches!(message.body, Body::Terminate { .. });
+        // spec/4-negotiation.md#N-14
+        if ends && self.state == State::Terminated {
+            // Both ended it at once: an answer stops the other side's retries.
+            return Ok(Received::Again(Vec::new()));
+        }
+        self.in_order(&message, self.side.other())?;
+        let document = self.check_body(&message.body, keys, now)?;
+        self.fold(&message, text.to_owned(), false, document);
+        Ok(Received::New)
+    }
+
+    /// The next step of this side that needs no person.
+    pub fn due(&self) -> Option<Due> {
+        match (self.side, self.state) {
+            (Side::Provider, State::Accepted) => Some(Due::Agree),
+            (Side::Consumer, State::Agreed) => Some(Due::Verify),
+            (Side::Provider, State::Verified) => Some(Due::Finalize),
+            _ => None,
+        }
+    }
+
+    /// Whether a person of this side decides next.
+    pub fn waits_for_us(&self) -> bool {
+        matches!(
+            (self.side, self.state),
+            (Side::Provider, State::Requested) | (Side::Consumer, State::Offered)
+        )
+    }
+
+    /// Whether the other side owes an answer: this side's last messages are sent again.
+    pub fn unanswered(&self) -> Vec<String> {
+        if self.state == State::Finalized {
+            return Vec::new();
+        }
+        let own = self.entries.iter().rev().take_while(|e| e.sent);
+        let mut texts: Vec<String> = own.map(|e| e.text.clone()).collect();
+        texts.reverse();
+        texts
+    }
+
+    /// The id.
+    pub fn id(&self) -> NegotiationId {
+        self.id
+    }
+
+    /// What this side is.
+    pub fn side(&self) -> Side {
+        self.side
+    }
+
+    /// The other organization.
+    pub fn peer(&self) -> OrgId {
+        self.peer
+    }
+
+    /// The state.
+    pub fn state(&self) -> State {
+        self.state
+    }
+
+    /// What the consumer asked for last.
+    pub fn requested(&self) -> &Proposal {
+        &self.requested
+    }
+
+    /// What is on the table.
+    pub fn proposal(&self) -> &Proposal {
+        &self.proposal
+    }
+
+    /// The last note of either side. Hostile text.
+    pub fn note(&self) -> &str {
+        &self.note
+    }
+
+    /// When the last message was said.
+    pub fn at(&self) -> Timestamp {
+        self.at
+    }
+
+    /// Every message, oldest first.
+    pub fn entries(&self) -> &[Entry] {
+        &self.entries
+    }
+
+    /// The document, once both have signed it.
+    pub fn document(&self) -> Option<&SignedDocument> {
+        self.document.as_ref()
+    }
+
+    fn begin(side: Side, first: &Message, text: String) -> Result<Self, NegotiationError> {
+        let Body::Request {
+            proposal,
+            supported,
+            note,
+        } = &first.body
+        else {
+            return Err(NegotiationError::Rule(
+                "a negotiation begins with a request",
+            ));
+        };
+        if first.seq != 0 || first.prev.is_some() || first.from == first.to {
+            return Err(NegotiationError::Rule(
+                "a first request has number 0 and no predecessor",
+            ));
+        }
+        let (own, peer) = match side {
+            Side::Consumer => (first.from, first.to),
+            Side::Provider => (first.to, first.from),
+        };
+        Ok(Self {
+            id: first.negotiation,
+            side,
+            own,
+            peer,
+            state: State::Requested,
+            requested: (**proposal).clone(),
+            proposal: (**proposal).clone(),
+            supported: supported.clone(),
+            note: note.clone(),
+            at: first.at,
+            entries: vec![Entry {
+                sent: side == Side::Consumer,
+                digest: Digest::of(text.as_bytes()),
+                text,
+            }],
+            document: None,
+        })
+    }
+
+    /// Says `body`: checks that it is this side's turn, signs, folds.
+    fn say(
+        &mut self,
+        body: Body,
+        now: Timestamp,
+        signer: &dyn Signer,
+        document: Option<SignedDocument>,
+    ) -> Result<String, NegotiationError> {
+        let message = Message {
+            v: 1,
+            negotiation: self.id,
+            from: self.own,
+            to: self.peer,
+            seq: self.entries.len() as u64,
+            prev: Some(self.last()),
+            at: now,
+            body,
+        };
+        self.in_order(&message, self.side)?;
+        let text = message.sign(signer)?;
+        self.fold(&message, text.clone(), true, document);
+        Ok(text)
+    }
+
+    fn last(&self) -> Digest {
+        self.entries
+            .last()
+            .map_or_else(|| Digest::of(b""), |e| e.digest)
+    }
+
+    /// The one place where the state changes.
+    fn fold(
+        &mut self,
+        message: &Message,
+        text: String,
+        sent: bool,
+        document: Option<SignedDocument>,
+    ) {
+        match &message.body {
+            Body::Request {
+                proposal,
+                note,
+                supported,
+            } => {
+                self.state = State::Requested;
+                self.requested = (**proposal).clone();
+                self.proposal = (**proposal).clone();
+                self.supported.clone_from(supported);
+                self.note.clone_from(note);
+            }
+            Body::Offer { proposal, note } => {
+                self.state = State::Offered;
+                self.proposal = (**proposal).clone();
+                self.note.clone_from(note);
+            }
+            Body::Accept { .. } => self.state = State::Accepted,
+            Body::Agree { .. } => self.state = State::Agreed,
+            Body::Verify { .. } => {
+                self.state = State::Verified;
+                self.document = document;
+            }
+            Body::Finalize { .. } => self.state = State::Finalized,
+            Body::Terminate { note } => {
+                self.state = State::Terminated;
+                self.note.clone_from(note);
+            }
+        }
+        self.at = message.at;
+        self.entries.push(Entry {
+            sent,
+            digest: Digest::of(text.as_bytes()),
+            text,
+        });
+    }
+}

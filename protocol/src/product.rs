@@ -1,0 +1,287 @@
+//! The descriptor: a product's public projection, signed (`spec/3-catalog.md`, section 1).
+
+use core::time::Duration;
+use std::collections::BTreeSet;
+
+use comity_identity::envelope::{Compact, Typ};
+use comity_identity::organization::Role;
+use comity_identity::{Digest, OrgId, Signer, Timestamp};
+use serde::{Deserialize, Serialize};
+
+use crate::keys::{IssuerKeys, StatementError, open};
+use crate::names::{Name, is_column};
+use crate::terms::{MAX_COLUMNS, MAX_INT, MAX_TABLES, Terms};
+
+#[cfg(test)]
+mod tests;
+
+/// The kind of a descriptor.
+pub const DESCRIPTOR: Typ = Typ::new("comity-descriptor+jwt", 256 * 1024);
+
+/// The longest life of a descriptor: a publisher that is gone disappears without a broker.
+pub const MAX_DESCRIPTOR_LIFETIME: Duration = Duration::from_secs(30 * 24 * 60 * 60);
+
+/// The most characters of a product's version.
+pub const MAX_VERSION_CHARS: usize = 64;
+
+/// How far ahead of our clock a statement may have been issued.
+pub const MAX_SKEW: Duration = Duration::from_secs(5 * 60);
+
+/// The payload of a descriptor (`spec/schemas/descriptor.json`).
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Descriptor {
+    /// The payload's version: 1.
+    pub v: u64,
+    /// Whose product it is.
+    pub org: OrgId,
+    /// The product's name.
+    pub product: Name,
+    /// The product's version, as its contract says.
+    pub version: String,
+    /// Counts the descriptors of this product.
+    pub seq: u64,
+    /// The descriptor before this one.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub prev: Option<Digest>,
+    /// When it was signed.
+    pub issued_at: Timestamp,
+    /// Until when it holds.
+    pub expires_at: Timestamp,
+    /// SHA-256 over the canonical JSON (RFC 8785) of `contract`.
+    pub contract_digest: Digest,
+    /// The public projection of the ODCS contract.
+    pub contract: serde_json::Value,
+    /// What is served: tables with their Arrow schemas.
+    pub tables: Vec<Table>,
+    /// What partners may ask for without further talk.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub offer: Option<Terms>,
+}
+
+/// A served table.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Table {
+    /// The table's name within the product.
+    pub name: Name,
+    /// Its columns, in order.
+    pub columns: Vec<Column>,
+}
+
+/// A served column.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Column {
+    /// The column's name.
+    pub name: String,
+    /// Its type on the wire.
+    #[serde(rename = "type")]
+    pub kind: ColumnType,
+    /// What it means.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub description: Option<String>,
+    /// How sensitive it is, in the owner's words.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub classification: Option<String>,
+}
+
+/// The Arrow types that cross between organizations. Every column is nullable on the wire.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+pub enum ColumnType {
+    /// True or false.
+    Boolean,
+    /// 8-bit signed.
+    Int8,
+    /// 16-bit signed.
+    Int16,
+    /// 32-bit signed.
+    Int32,
+    /// 64-bit signed.
+    Int64,
+    /// 8-bit unsigned.
+    #[serde(rename = "uint8")]
+    UInt8,
+    /// 16-bit unsigned.
+    #[serde(rename = "uint16")]
+    UInt16,
+    /// 32-bit unsigned.
+    #[serde(rename = "uint32")]
+    UInt32,
+    /// 64-bit unsigned.
+    #[serde(rename = "uint64")]
+    UInt64,
+    /// 32-bit IEEE 754.
+    Float32,
+    /// 64-bit IEEE 754.
+    Float64,
+    /// UTF-8 text.
+    Utf8,
+    /// Bytes.
+    Binary,
+    /// Days since the epoch.
+    Date32,
+    /// Microseconds since the epoch, no zone.
+    TimestampMicros,
+    /// Microseconds since the epoch, UTC.
+    TimestampMicrosUtc,
+    /// Up to 38 digits, with the digits after the point.
+    Decimal128 {
+        /// Digits in all, 1 to 38.
+        precision: u8,
+        /// Digits after the point, 0 to `precision`.
+        scale: u8,
+    },
+}
+
+/// A descriptor that its organization signed and that is well formed.
+/// [`VerifiedDescriptor::verify`] is its one constructor.
+#[derive(Clone, Debug)]
+pub struct VerifiedDescriptor {
+    descriptor: Descriptor,
+    text: String,
+    digest: Digest,
+}
+
+impl Descriptor {
+    /// Signs the descriptor with a key that announces.
+    pub fn sign(&self, signer: &dyn Signer) -> Result<String, StatementError> {
+        self.check()?;
+        Ok(Compact::sign(DESCRIPTOR, self, signer)?)
+    }
+
+    /// The digest that `contract_digest` must have.
+    pub fn digest_of_contract(contract: &serde_json::Value) -> Result<Digest, StatementError> {
+        let bytes = serde_json_canonicalizer::to_vec(contract)
+            .map_err(|_| StatementError::Rule("the contract has no canonical form"))?;
+        Ok(Digest::of(&bytes))
+    }
+
+    /// spec/3-catalog.md#C-3 to C-6
+    fn check(&self) -> Result<(), StatementError> {
+        require(self.v == 1, "the descriptor's version is not 1")?;
+        require(
+            self.expires_at > self.issued_at
+                && self.expires_at.since(self.issued_at) <= MAX_DESCRIPTOR_LIFETIME,
+            "a descriptor holds for more than 0 and at most 30 days",
+        )?;
+        require(self.seq <= MAX_INT, "a number is above 2^53 - 1")?;
+        let version = (1..=MAX_VERSION_CHARS).contains(&self.version.len())
+            && self
+                .version
+                .bytes()
+                .all(|b| b.is_ascii_alphanumeric() || b".-+".contains(&b));
+        require(
+            version,
+            "the product's version is not 1 to 64 of A-Z a-z 0-9 . - +",
+        )?;
+        require(
+            Self::digest_of_contract(&self.contract)? == self.contract_digest,
+            "the contract's digest is not the one stated",
+        )?;
+        let tables = (1..=MAX_TABLES).contains(&self.tables.len());
+        require(tables, "a product has 1 to 64 tables")?;
+        let mut names = BTreeSet::new();
+        for table in &self.tables {
+            require(names.insert(&table.name), "two tables have one name")?;
+            table.check()?;
+        }
+        if let Some(offer) = &self.offer {
+            offer
+                .check()
+                .map_err(|_| StatementError::Rule("the offer is not well formed"))?;
+            require(
+                offer.is_within(&self.tables),
+                "the offer names what the product has not",
+            )?;
+        }
+        Ok(())
+    }
+}
+
+impl Table {
+    fn check(&self) -> Result<(), StatementError> {
+        let columns = (1..=MAX_COLUMNS).contains(&self.columns.len());
+        require(columns, "a table has 1 to 1024 columns")?;
+        let mut names = BTreeSet::new();
+        for column in &self.columns {
+            require(is_column(&column.name), "a column's name is not allowed")?;
+            require(names.insert(&column.name), "two columns have one name")?;
+            if let ColumnType::Decimal128 { precision, scale } = column.kind {
+                let fits = (1..=38).contains(&precision) && scale <= precision;
+                require(fits, "a decimal has 1 to 38 digits")?;
+            }
+        }
+        Ok(())
+    }
+}
+
+impl Terms {
+    /// Whether every table and column that the terms name is one of `tables`.
+    pub fn is_within(&self, tables: &[Table]) -> bool {
+        self.tables.iter().all(|(name, terms)| {
+            let table = tables.iter().find(|t| t.name.as_str() == name);
+            table.is_some_and(|table| {
+                terms
+                    .columns
+                    .iter()
+                    .all(|c| table.columns.iter().any(|known| known.name == *c))
+            })
+        })
+    }
+}
+
+impl VerifiedDescriptor {
+    /// Checks that `org` signed `text` with an announcing key, that it is well
+    /// formed and in force at `now`.
+    pub fn verify(
+        text: &str,
+        org: &OrgId,
+        keys: &dyn IssuerKeys,
+        now: Timestamp,
+    ) -> Result<Self, StatementError> {
+        // spec/3-catalog.md#C-1
+        let verified = open(DESCRIPTOR, text, org, Role::Announce, keys, now)?;
+        let descriptor: Descriptor = verified.payload()?;
+        // spec/3-catalog.md#C-2
+        if descriptor.org != *org {
+            return Err(StatementError::OtherOrganization);
+        }
+        descriptor.check()?;
+        // spec/3-catalog.md#C-7
+        let in_force =
+            descriptor.issued_at <= now.saturating_add(MAX_SKEW) && now < descriptor.expires_at;
+        if !in_force {
+            return Err(StatementError::Time);
+        }
+        Ok(Self {
+            descriptor,
+            text: text.to_owned(),
+            digest: verified.digest(),
+        })
+    }
+
+    /// The payload.
+    pub fn descriptor(&self) -> &Descriptor {
+        &self.descriptor
+    }
+
+    /// The exact envelope.
+    pub fn text(&self) -> &str {
+        &self.text
+    }
+
+    /// The digest of the exact envelope: the descriptor's id.
+    pub fn digest(&self) -> Digest {
+        self.digest
+    }
+}
+
+fn require(holds: bool, rule: &'static str) -> Result<(), StatementError> {
+    if holds {
+        Ok(())
+    } else {
+        Err(StatementError::Rule(rule))
+    }
+}

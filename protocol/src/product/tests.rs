@@ -1,0 +1,212 @@
+use super::*;
+
+use core::time::Duration;
+
+use crate::fixture::{DAY, Directory, NOW, Party, terms};
+
+const SECOND: Duration = Duration::from_secs(1);
+
+fn column(name: &str, kind: ColumnType) -> Column {
+    Column {
+        name: name.to_owned(),
+        kind,
+        description: None,
+        classification: None,
+    }
+}
+
+fn descriptor(org: OrgId) -> Descriptor {
+    let contract = serde_json::json!({"apiVersion": "v3.1.0", "kind": "DataContract", "id": "w"});
+    Descriptor {
+        v: 1,
+        org,
+        product: "weather".parse().unwrap(),
+        version: "1.0.0".to_owned(),
+        seq: 0,
+        prev: None,
+        issued_at: NOW,
+        expires_at: NOW.saturating_add(7 * DAY),
+        contract_digest: Descriptor::digest_of_contract(&contract).unwrap(),
+        contract,
+        tables: vec![Table {
+            name: "weather".parse().unwrap(),
+            columns: vec![
+                column("origin", ColumnType::Utf8),
+                column("temp", ColumnType::Float64),
+            ],
+        }],
+        offer: Some(terms(&["temp"])),
+    }
+}
+
+/// Signs and reads without the checks before signing, as an adversary would.
+fn judge(descriptor: &Descriptor) -> Result<VerifiedDescriptor, StatementError> {
+    let party = Party::new(1);
+    let text = Compact::sign(DESCRIPTOR, descriptor, &party.announce)?;
+    VerifiedDescriptor::verify(&text, &party.org, &Directory::of(&[&party]), NOW)
+}
+
+#[test]
+fn a_descriptor_keeps_its_exact_text() {
+    let party = Party::new(1);
+    let text = descriptor(party.org).sign(&party.announce).unwrap();
+    let keys = Directory::of(&[&party]);
+    let read = VerifiedDescriptor::verify(&text, &party.org, &keys, NOW).unwrap();
+    assert_eq!(*read.descriptor(), descriptor(party.org));
+    assert_eq!(read.text(), text);
+    assert_eq!(read.digest(), Digest::of(text.as_bytes()));
+}
+
+/// A9
+#[test]
+fn only_an_announcing_key_of_the_same_organization_describes() {
+    let (party, other) = (Party::new(1), Party::new(2));
+    let keys = Directory::of(&[&party, &other]);
+    for key in [&party.agree, &party.none, &other.announce] {
+        let text = descriptor(party.org).sign(key).unwrap();
+        let refused = VerifiedDescriptor::verify(&text, &party.org, &keys, NOW).unwrap_err();
+        assert_eq!(refused, StatementError::NotAnIssuer);
+    }
+    // A descriptor of one organization, signed by another that does announce its own.
+    let text = descriptor(party.org).sign(&other.announce).unwrap();
+    let refused = VerifiedDescriptor::verify(&text, &other.org, &keys, NOW).unwrap_err();
+    assert_eq!(refused, StatementError::OtherOrganization);
+}
+
+#[test]
+fn a_descriptor_holds_from_its_issue_until_its_expiry() {
+    let org = Party::new(1).org;
+    let with = |from: Timestamp, until: Timestamp| {
+        let mut descriptor = descriptor(org);
+        (descriptor.issued_at, descriptor.expires_at) = (from, until);
+        judge(&descriptor).map(|_| ())
+    };
+    let rule = |r: Result<(), _>| matches!(r, Err(StatementError::Rule(_)));
+    let early = NOW.saturating_add(MAX_SKEW);
+    with(early, early.saturating_add(DAY)).unwrap();
+    let too_early = early.saturating_add(SECOND);
+    assert_eq!(
+        with(too_early, early.saturating_add(DAY)),
+        Err(StatementError::Time)
+    );
+    let began = NOW.saturating_sub(DAY);
+    with(began, NOW.saturating_add(SECOND)).unwrap();
+    assert_eq!(with(began, NOW), Err(StatementError::Time));
+    with(NOW, NOW.saturating_add(MAX_DESCRIPTOR_LIFETIME)).unwrap();
+    let too_long = NOW.saturating_add(MAX_DESCRIPTOR_LIFETIME + SECOND);
+    assert!(rule(with(NOW, too_long)));
+    assert!(rule(with(NOW, NOW)));
+}
+
+#[test]
+fn a_descriptor_that_breaks_a_rule_is_neither_signed_nor_read() {
+    let party = Party::new(1);
+    let changes: [fn(&mut Descriptor); 15] = [
+        |d| d.v = 2,
+        |d| d.seq = MAX_INT + 1,
+        |d| d.version.clear(),
+        |d| d.version = "1".repeat(MAX_VERSION_CHARS + 1),
+        |d| d.version = "1 0".to_owned(),
+        |d| d.contract_digest = Digest::of(b"another contract"),
+        |d| d.contract["id"] = "x".into(),
+        |d| d.tables.clear(),
+        |d| d.tables.push(d.tables[0].clone()),
+        |d| d.tables[0].columns.clear(),
+        |d| {
+            let again = d.tables[0].columns[0].clone();
+            d.tables[0].columns.push(again);
+        },
+        |d| d.tables[0].columns[0].name = "dep time".to_owned(),
+        |d| d.offer = Some(terms(&["pressure"])),
+        |d| {
+            let mut offer = terms(&["temp"]);
+            let table = offer.tables.remove("weather").unwrap();
+            offer.tables.insert("flights".to_owned(), table);
+            d.offer = Some(offer);
+        },
+        |d| d.offer.as_mut().unwrap().purposes.clear(),
+    ];
+    descriptor(party.org).sign(&party.announce).unwrap();
+    judge(&descriptor(party.org)).unwrap();
+    for (i, change) in changes.into_iter().enumerate() {
+        let mut bad = descriptor(party.org);
+        change(&mut bad);
+        assert!(bad.sign(&party.announce).is_err(), "change {i}");
+        assert!(
+            matches!(judge(&bad), Err(StatementError::Rule(_))),
+            "change {i}"
+        );
+    }
+}
+
+#[test]
+fn counts_and_types_have_limits() {
+    let org = Party::new(1).org;
+    let fits = |change: &dyn Fn(&mut Descriptor)| {
+        let mut descriptor = descriptor(org);
+        descriptor.offer = None;
+        change(&mut descriptor);
+        descriptor.check().is_ok()
+    };
+    for (extra, ok) in [(0, true), (1, false)] {
+        let tables = |d: &mut Descriptor| {
+            let one = d.tables[0].clone();
+            let named = |i| Table {
+                name: format!("t{i}").parse().unwrap(),
+                ..one.clone()
+            };
+            d.tables = (0..MAX_TABLES + extra).map(named).collect();
+        };
+        assert_eq!(fits(&tables), ok);
+        let columns = |d: &mut Descriptor| {
+            let named = |i| column(&format!("c{i}"), ColumnType::Int64);
+            d.tables[0].columns = (0..MAX_COLUMNS + extra).map(named).collect();
+        };
+        assert_eq!(fits(&columns), ok);
+        assert_eq!(
+            fits(&|d| d.version = "1".repeat(MAX_VERSION_CHARS + extra)),
+            ok
+        );
+    }
+    for (precision, scale, ok) in [
+        (1, 0, true),
+        (38, 38, true),
+        (0, 0, false),
+        (39, 0, false),
+        (5, 6, false),
+    ] {
+        let kind = ColumnType::Decimal128 { precision, scale };
+        assert_eq!(fits(&|d| d.tables[0].columns[0].kind = kind), ok);
+    }
+}
+
+#[test]
+fn too_many_bytes_are_refused_before_parsing() {
+    let party = Party::new(1);
+    let mut large = descriptor(party.org);
+    large.contract["description"] = "x".repeat(DESCRIPTOR.limit()).into();
+    large.contract_digest = Descriptor::digest_of_contract(&large.contract).unwrap();
+    let refused = large.sign(&party.announce).unwrap_err();
+    assert!(matches!(refused, StatementError::Envelope(_)));
+}
+
+#[test]
+fn types_have_their_names_on_the_wire() {
+    for (kind, text) in [
+        (ColumnType::UInt16, r#""uint16""#),
+        (ColumnType::Utf8, r#""utf8""#),
+        (ColumnType::TimestampMicrosUtc, r#""timestamp-micros-utc""#),
+        (
+            ColumnType::Decimal128 {
+                precision: 10,
+                scale: 2,
+            },
+            r#"{"decimal128":{"precision":10,"scale":2}}"#,
+        ),
+    ] {
+        assert_eq!(serde_json::to_string(&kind).unwrap(), text);
+        assert_eq!(serde_json::from_str::<ColumnType>(text).unwrap(), kind);
+    }
+    serde_json::from_str::<ColumnType>(r#"{"decimal128":{"precision":1,"scale":0,"x":1}}"#)
+        .unwrap_err();
+}

@@ -1,0 +1,279 @@
+//! `narrows` is a partial order, `intersect` is its meet, and neither widens.
+
+use proptest::collection::{btree_map, btree_set, vec};
+use proptest::option;
+use proptest::prelude::*;
+use proptest::sample::{select, subsequence};
+
+use super::*;
+use crate::fixture::{DAY, NOW};
+
+const COLUMNS: [&str; 4] = ["dep_Time", "origin", "temp", "wind"];
+const MASKS: [Mask; 4] = [
+    Mask::MaskAlphanum,
+    Mask::ReplaceWithNull,
+    Mask::ShowFirst4,
+    Mask::Sha256Global,
+];
+
+fn column() -> impl Strategy<Value = String> {
+    select(&COLUMNS[..]).prop_map(str::to_owned)
+}
+
+fn literal() -> impl Strategy<Value = Literal> {
+    prop_oneof![
+        any::<bool>().prop_map(Literal::Bool),
+        (-3i64..3).prop_map(Literal::Int),
+        Just(Literal::Decimal("-0.5".to_owned())),
+        "[a-c\u{e9}\"']{0,3}".prop_map(Literal::Text),
+        Just(Literal::Date("2013-01-31".to_owned())),
+        Just(Literal::Timestamp("2013-01-31T23:59:59.5Z".to_owned())),
+    ]
+}
+
+/// Few different ones, so that filters overlap.
+fn predicate() -> impl Strategy<Value = Predicate> {
+    let op = select(vec![Comparison::Eq, Comparison::Lt, Comparison::GtEq]);
+    let compare = (column(), op, literal()).prop_map(|(column, op, value)| Predicate::Compare {
+        column,
+        op,
+        value,
+    });
+    let any_of = (column(), btree_set(literal(), 1..3))
+        .prop_map(|(column, values)| Predicate::In { column, values });
+    let null = column().prop_map(|column| Predicate::IsNull { column });
+    prop_oneof![compare, any_of, null].prop_recursive(3, 8, 2, |inner| {
+        prop_oneof![
+            inner.clone().prop_map(|p| Predicate::Not(Box::new(p))),
+            btree_set(inner.clone(), 1..3).prop_map(Predicate::Any),
+            btree_set(inner, 1..3).prop_map(Predicate::All),
+        ]
+    })
+}
+
+fn table_terms() -> impl Strategy<Value = TableTerms> {
+    let columns = subsequence(COLUMNS.to_vec(), 1..=COLUMNS.len());
+    let masks = vec(option::weighted(0.4, select(&MASKS[..])), COLUMNS.len());
+    let pool = select(vec![
+        Predicate::IsNull {
+            column: "temp".to_owned(),
+        },
+        compare(Literal::Int(1)),
+        compare(Literal::Int(2)),
+    ]);
+    let filter = btree_set(prop_oneof![4 => pool, 1 => predicate()], 0..3);
+    (columns, masks, filter).prop_map(|(columns, masks, filter)| TableTerms {
+        masks: columns
+            .iter()
+            .zip(masks)
+            .filter_map(|(column, mask)| Some(((*column).to_owned(), mask?)))
+            .collect(),
+        columns: columns.into_iter().map(str::to_owned).collect(),
+        filter: RowFilter(filter),
+    })
+}
+
+fn any_terms() -> impl Strategy<Value = Terms> {
+    let tables = btree_map(select(vec!["airports", "weather"]), table_terms(), 1..3);
+    let purposes = subsequence(vec!["audit", "operations", "research"], 1..=3);
+    let rows = option::of(0u64..4);
+    (tables, purposes, rows, 0u32..3, 3u32..6).prop_map(|(tables, purposes, rows, from, until)| {
+        Terms {
+            tables: tables
+                .into_iter()
+                .map(|(name, table)| (name.to_owned(), table))
+                .collect(),
+            purposes: purposes.into_iter().map(str::to_owned).collect(),
+            limits: Limits {
+                max_rows_per_query: rows,
+            },
+            not_before: NOW.saturating_add(from * DAY),
+            expires: NOW.saturating_add(until * DAY),
+        }
+    })
+}
+
+proptest! {
+    #[test]
+    fn generated_terms_are_well_formed_and_survive_the_wire(a in any_terms()) {
+        prop_assert_eq!(a.check(), Ok(()));
+        let text = serde_json_canonicalizer::to_string(&a).unwrap();
+        prop_assert_eq!(serde_json::from_str::<Terms>(&text).unwrap(), a);
+    }
+
+    #[test]
+    fn terms_narrow_themselves(a in any_terms()) {
+        prop_assert!(a.narrows(&a));
+    }
+
+    #[test]
+    fn terms_that_narrow_each_other_are_equal(a in any_terms(), b in any_terms()) {
+        prop_assert_eq!(a.narrows(&b) && b.narrows(&a), a == b);
+    }
+
+    /// Meets give chains that random terms would hardly form.
+    #[test]
+    fn narrowing_passes_on(a in any_terms(), b in any_terms(), c in any_terms()) {
+        if let Some(ab) = a.intersect(&b) {
+            prop_assert!(ab.narrows(&a));
+            if let Some(abc) = ab.intersect(&c) {
+                prop_assert!(abc.narrows(&ab) && abc.narrows(&a) && abc.narrows(&b));
+            }
+        }
+        if a.narrows(&b) && b.narrows(&c) {
+            prop_assert!(a.narrows(&c));
+        }
+    }
+
+    #[test]
+    fn what_both_permit_narrows_both(a in any_terms(), b in any_terms()) {
+        if let Some(both) = a.intersect(&b) {
+            prop_assert!(both.narrows(&a) && both.narrows(&b));
+            prop_assert_eq!(both.check(), Ok(()));
+        }
+    }
+
+    /// Nothing that narrows both is lost, unless it keeps no column, purpose or time.
+    #[test]
+    fn what_narrows_both_narrows_what_both_permit(
+        a in any_terms(), b in any_terms(), c in any_terms(),
+    ) {
+        for lower in [a.intersect(&b).and_then(|ab| ab.intersect(&c)), Some(c)] {
+            let Some(lower) = lower else { continue };
+            if lower.narrows(&a) && lower.narrows(&b) {
+                prop_assert!(a.intersect(&b).is_some_and(|both| lower.narrows(&both)));
+            }
+        }
+    }
+
+    #[test]
+    fn what_both_permit_has_no_sides(a in any_terms(), b in any_terms()) {
+        prop_assert_eq!(a.intersect(&b), b.intersect(&a));
+        prop_assert_eq!(a.intersect(&a), Some(a));
+    }
+
+    #[test]
+    fn grouping_does_not_matter(a in any_terms(), b in any_terms(), c in any_terms()) {
+        let left = a.intersect(&b).and_then(|ab| ab.intersect(&c));
+        let right = b.intersect(&c).and_then(|bc| a.intersect(&bc));
+        prop_assert_eq!(left, right);
+    }
+
+    #[test]
+    fn changes_are_empty_exactly_for_equal_terms(a in any_terms(), b in any_terms()) {
+        prop_assert_eq!(a.changes_from(&b).is_empty(), a == b);
+        prop_assert!(a.changes_from(&a).is_empty());
+        for change in a.changes_from(&b) {
+            prop_assert!(!change.to_string().contains('\n'));
+        }
+    }
+}
+
+#[test]
+fn no_mask_but_null_narrows_another() {
+    let masked = |mask: Option<Mask>| {
+        let mut terms = terms(&["temp"]);
+        table(&mut terms).masks = mask.map(|m| ("temp".to_owned(), m)).into_iter().collect();
+        terms
+    };
+    let hash = masked(Some(Mask::Sha256Global));
+    let first = masked(Some(Mask::ShowFirst4));
+    let null = masked(Some(Mask::ReplaceWithNull));
+    assert!(hash.narrows(&masked(None)) && !masked(None).narrows(&hash));
+    assert!(!hash.narrows(&first) && !first.narrows(&hash));
+    assert!(null.narrows(&hash) && null.narrows(&first));
+    assert_eq!(hash.intersect(&first), Some(null));
+}
+
+#[test]
+fn disjoint_terms_permit_nothing() {
+    let a = terms(&["temp"]);
+    assert_eq!(a.intersect(&terms(&["wind"])), None);
+    let mut other = a.clone();
+    other.purposes = BTreeSet::from(["research".to_owned()]);
+    assert_eq!(a.intersect(&other), None);
+    let mut later = a.clone();
+    later.not_before = a.expires;
+    later.expires = a.expires.saturating_add(DAY);
+    assert_eq!(a.intersect(&later), None);
+}
+
+#[test]
+fn changes_are_told_in_words() {
+    let mut earlier = terms(&["temp", "wind"]);
+    earlier.limits.max_rows_per_query = None;
+    let mut later = terms(&["origin", "temp"]);
+    later.limits.max_rows_per_query = Some(10);
+    later.purposes = BTreeSet::from(["audit".to_owned()]);
+    later.not_before = NOW.saturating_add(DAY);
+    later.expires = NOW.saturating_add(2 * DAY);
+    let weather = table(&mut later);
+    weather.masks.insert("temp".to_owned(), Mask::ShowFirst4);
+    weather.filter = RowFilter(BTreeSet::from([
+        Predicate::Any(BTreeSet::from([
+            compare(Literal::Int(5)),
+            Predicate::Not(Box::new(Predicate::IsNull {
+                column: "temp".to_owned(),
+            })),
+        ])),
+        Predicate::In {
+            column: "origin".to_owned(),
+            values: BTreeSet::from([Literal::Text("EWR".to_owned())]),
+        },
+    ]));
+    let told = |a: &Terms, b: &Terms| {
+        let changes = a.changes_from(b);
+        changes.iter().map(ToString::to_string).collect::<Vec<_>>()
+    };
+    assert_eq!(
+        told(&later, &earlier),
+        [
+            "- weather: columns wind",
+            "+ weather: columns origin",
+            "- weather: only rows where origin in ('EWR')",
+            "- weather: only rows where (temp = 5) or (not (temp is null))",
+            "~ weather: column temp masked by ShowFirst4",
+            "- purposes operations",
+            "+ purposes audit",
+            "~ at most 10 rows per query",
+            "~ from 2026-11-19T11:06:40Z",
+            "~ until 2026-11-20T11:06:40Z",
+        ]
+    );
+    let back = told(&earlier, &later);
+    assert!(back.contains(&"+ weather: no longer only rows where origin in ('EWR')".to_owned()));
+    assert!(back.contains(&"+ weather: column temp no longer masked".to_owned()));
+    assert!(back.contains(&"+ no row limit per query".to_owned()));
+    let mut renamed = earlier.clone();
+    let moved = renamed.tables.remove("weather").unwrap();
+    renamed.tables.insert("climate".to_owned(), moved);
+    let words = ["- table weather", "+ table climate"];
+    assert_eq!(told(&renamed, &earlier), words);
+}
+
+/// Random terms seldom differ in one part only: every part counts by itself.
+#[test]
+fn every_part_alone_decides() {
+    let mut wide = terms(&["temp", "wind"]);
+    let one = table(&mut wide).clone();
+    wide.tables.insert("airports".to_owned(), one);
+    wide.purposes.insert("audit".to_owned());
+    let changes: [fn(&mut Terms); 8] = [
+        |t| t.tables.retain(|name, _| name != "airports"),
+        |t| table(t).columns.retain(|c| c != "wind"),
+        |t| table(t).filter.0.extend([compare(Literal::Int(1))]),
+        |t| table(t).masks.extend([("temp".to_owned(), MASKS[0])]),
+        |t| t.purposes.retain(|p| p != "audit"),
+        |t| t.limits.max_rows_per_query = Some(1),
+        |t| t.not_before = NOW.saturating_add(DAY),
+        |t| t.expires = NOW.saturating_add(DAY),
+    ];
+    for (i, change) in changes.into_iter().enumerate() {
+        let mut narrow = wide.clone();
+        change(&mut narrow);
+        assert!(narrow.narrows(&wide), "part {i}");
+        assert!(!wide.narrows(&narrow), "part {i}");
+        assert_eq!(wide.intersect(&narrow), Some(narrow.clone()), "part {i}");
+        assert_eq!(narrow.changes_from(&wide).len(), 1, "part {i}");
+    }
+}
