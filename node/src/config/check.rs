@@ -1,0 +1,254 @@
+//! What a type cannot say: ranges, names, and settings that do not go together.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::net::SocketAddr;
+
+use comity_identity::OrgId;
+use libp2p::multiaddr::Protocol;
+use tracing_subscriber::EnvFilter;
+
+use super::keys::KEYS;
+use super::{ApproveRule, Config, example};
+
+/// Something wrong or doubtful in a configuration.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Problem {
+    /// The key, as `section.key`.
+    pub key: String,
+    /// Whether a node starts with it.
+    pub severity: Severity,
+    /// What is wrong and what to write instead.
+    pub message: String,
+}
+
+/// Whether a node starts with a problem.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Severity {
+    /// It starts; the owner should know.
+    Warning,
+    /// It does not start.
+    Error,
+}
+
+impl fmt::Display for Problem {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let severity = match self.severity {
+            Severity::Warning => "warning",
+            Severity::Error => "error",
+        };
+        write!(f, "{severity}: {}: {}", self.key, self.message)
+    }
+}
+
+/// Longest display name, in characters.
+const MAX_NAME_CHARS: usize = 128;
+/// Longest alias, in characters; a SQL catalog name.
+const MAX_ALIAS_CHARS: usize = 63;
+/// Most rules that are looked through for every request.
+const MAX_APPROVE_RULES: usize = 1024;
+/// Longest time that a rule may agree to without a person.
+const MAX_APPROVE_DAYS: u32 = 3660;
+
+pub(super) fn check(config: &Config) -> Vec<Problem> {
+    let mut found = Found::default();
+    organization(config, &mut found);
+    ranges(config, &mut found);
+    listeners(config, &mut found);
+    network(config, &mut found);
+    if let Err(error) = EnvFilter::try_new(&config.log.level) {
+        found.error("log.level", format!("{error}; write for example \"info\""));
+    }
+    if config.approve.len() > MAX_APPROVE_RULES {
+        found.error(
+            "approve",
+            format!("there are more than {MAX_APPROVE_RULES} rules"),
+        );
+    }
+    for (i, rule) in config.approve.iter().enumerate() {
+        approve(i + 1, rule, &mut found);
+    }
+    found.0
+}
+
+#[derive(Default)]
+struct Found(Vec<Problem>);
+
+impl Found {
+    fn error(&mut self, key: impl Into<String>, message: impl Into<String>) {
+        self.push(key.into(), Severity::Error, message.into());
+    }
+
+    fn warning(&mut self, key: impl Into<String>, message: impl Into<String>) {
+        self.push(key.into(), Severity::Warning, message.into());
+    }
+
+    fn push(&mut self, key: String, severity: Severity, message: String) {
+        self.0.push(Problem {
+            key,
+            severity,
+            message,
+        });
+    }
+}
+
+fn organization(config: &Config, found: &mut Found) {
+    let name = &config.organization.name;
+    if name.trim().is_empty() {
+        found.error(
+            "organization.name",
+            "is not set: write the organization's name",
+        );
+    } else if name.chars().count() > MAX_NAME_CHARS || name.chars().any(char::is_control) {
+        found.error(
+            "organization.name",
+            format!("must be at most {MAX_NAME_CHARS} characters on one line"),
+        );
+    }
+    if !is_alias(&config.organization.alias) {
+        found.error(
+            "organization.alias",
+            "must be 1 to 63 lower-case letters, digits and hyphens, not beginning with a hyphen",
+        );
+    }
+}
+
+fn ranges(config: &Config, found: &mut Found) {
+    let values = example::tree(config);
+    for key in &KEYS {
+        let Some(range) = &key.range else { continue };
+        let value = values[key.section][key.name].as_u64();
+        if value.is_none_or(|value| !range.contains(&value)) {
+            let name = format!("{}.{}", key.section, key.name);
+            let (start, end) = (range.start(), range.end());
+            found.error(name, format!("must be from {start} to {end}"));
+        }
+    }
+}
+
+fn listeners(config: &Config, found: &mut Found) {
+    let (workbench, admin) = (config.workbench.listen, config.admin.listen);
+    if !workbench.ip().is_loopback() && !config.workbench.tls {
+        found.error(
+            "workbench.listen",
+            "is reachable from other machines, and members send their tokens to it: \
+             set `tls = true`, or listen on 127.0.0.1",
+        );
+    }
+    if !admin.ip().is_loopback() {
+        found.error(
+            "admin.listen",
+            "must be on this machine, such as 127.0.0.1:7404",
+        );
+    }
+    let mut ports: BTreeMap<u16, (&str, SocketAddr)> = BTreeMap::new();
+    for (name, address) in [
+        ("peers.listen", config.peers.listen),
+        ("workbench.listen", workbench),
+        ("admin.listen", admin),
+    ] {
+        if address.port() == 0 {
+            continue;
+        }
+        if let Some((other, taken)) = ports.get(&address.port())
+            && (taken.ip() == address.ip()
+                || taken.ip().is_unspecified()
+                || address.ip().is_unspecified())
+        {
+            found.error(name, format!("has the port of {other}; choose another"));
+        }
+        ports.insert(address.port(), (name, address));
+    }
+    if let Some(advertised) = &config.peers.advertised
+        && !is_host_and_port(advertised)
+    {
+        found.error(
+            "peers.advertised",
+            "must be host:port, such as \"flight.example.org:7402\"",
+        );
+    }
+    if config.peers.listen.ip().is_loopback() && config.peers.advertised.is_some() {
+        found.warning(
+            "peers.advertised",
+            "names an address for partners, while `listen` is reachable from this machine only",
+        );
+    }
+}
+
+fn network(config: &Config, found: &mut Found) {
+    if config.network.listen.is_empty() {
+        found.warning(
+            "network.listen",
+            "is empty: partners cannot connect to this node",
+        );
+    }
+    for peer in &config.network.peers {
+        if !matches!(peer.iter().last(), Some(Protocol::P2p(_))) {
+            found.error(
+                "network.peers",
+                format!(
+                    "{peer} must end in /p2p/ and the node's peer id, which proves who answers"
+                ),
+            );
+        }
+    }
+}
+
+fn approve(number: usize, rule: &ApproveRule, found: &mut Found) {
+    let mut error = |key: &str, message: &str| {
+        found.error(
+            format!("approve.{key}"),
+            format!("rule {number}: {message}"),
+        );
+    };
+    if !is_alias(&rule.partner) && rule.partner.parse::<OrgId>().is_err() {
+        error("partner", "must be an alias or an organization id");
+    }
+    if !is_name(&rule.product) {
+        error("product", "must be a product's name");
+    }
+    if rule.purposes.is_empty() || rule.purposes.iter().any(|p| p.trim().is_empty()) {
+        error("purposes", "must name at least one purpose");
+    }
+    if !rule.tables.keys().all(|name| is_name(name)) {
+        error("tables", "must name tables by their names in the product");
+    }
+    if rule.tables.values().any(|table| table.columns.is_empty()) {
+        error("tables", "every table must name at least one column");
+    }
+    if !(1..=MAX_APPROVE_DAYS).contains(&rule.max_days) {
+        error("max_days", &format!("must be from 1 to {MAX_APPROVE_DAYS}"));
+    }
+    if rule.max_rows_per_query == Some(0) {
+        error("max_rows_per_query", "must be at least 1, or left out");
+    }
+}
+
+/// `[a-z0-9][a-z0-9-]{0,62}`
+fn is_alias(text: &str) -> bool {
+    (1..=MAX_ALIAS_CHARS).contains(&text.len())
+        && !text.starts_with('-')
+        && text
+            .bytes()
+            .all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-')
+}
+
+/// `[a-z][a-z0-9_-]{0,62}`: a product or a table.
+fn is_name(text: &str) -> bool {
+    (1..=MAX_ALIAS_CHARS).contains(&text.len())
+        && text.starts_with(|c: char| c.is_ascii_lowercase())
+        && text
+            .bytes()
+            .all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-' || b == b'_')
+}
+
+fn is_host_and_port(text: &str) -> bool {
+    let Some((host, port)) = text.rsplit_once(':') else {
+        return false;
+    };
+    let host_is_plain = |b: u8| b.is_ascii_alphanumeric() || b"-._[]:".contains(&b);
+    !host.is_empty()
+        && host.len() <= 255
+        && host.bytes().all(host_is_plain)
+        && port.parse::<u16>().is_ok_and(|port| port != 0)
+}

@@ -1,0 +1,262 @@
+//! Every key of `comity.toml`, with its meaning and range: the one source of
+//! the example file and of the range checks.
+
+use std::ops::RangeInclusive;
+
+use crate::journal::SEGMENT_BYTES_RANGE;
+
+/// What the owner is told about one key.
+pub(super) struct Key {
+    pub(super) section: &'static str,
+    pub(super) name: &'static str,
+    /// What it means, in lines of the example file.
+    pub(super) meaning: &'static [&'static str],
+    /// The numbers that are allowed.
+    pub(super) range: Option<RangeInclusive<u64>>,
+    /// What a value looks like where the default is none, in TOML.
+    pub(super) sample: Option<&'static str>,
+}
+
+const fn key(section: &'static str, name: &'static str, meaning: &'static [&'static str]) -> Key {
+    Key {
+        section,
+        name,
+        meaning,
+        range: None,
+        sample: None,
+    }
+}
+
+const fn number(
+    section: &'static str,
+    name: &'static str,
+    range: RangeInclusive<u64>,
+    meaning: &'static [&'static str],
+) -> Key {
+    Key {
+        section,
+        name,
+        meaning,
+        range: Some(range),
+        sample: None,
+    }
+}
+
+const fn optional(
+    section: &'static str,
+    name: &'static str,
+    sample: &'static str,
+    meaning: &'static [&'static str],
+) -> Key {
+    Key {
+        section,
+        name,
+        meaning,
+        range: None,
+        sample: Some(sample),
+    }
+}
+
+/// The sections with what they are about, in the order of the file.
+pub(super) const SECTIONS: [(&str, &str); 10] = [
+    ("organization", "Who the organization is, to people."),
+    (
+        "network",
+        "The peer network: discovery, negotiation, announcements.",
+    ),
+    (
+        "peers",
+        "The Arrow Flight listener that partners' nodes query, over mutual TLS.",
+    ),
+    (
+        "workbench",
+        "The Flight SQL listener of the organization's own members.",
+    ),
+    (
+        "admin",
+        "The node's own API, which the `comity` commands use.",
+    ),
+    (
+        "query",
+        "What queries may cost, of members and of partners.",
+    ),
+    (
+        "journal",
+        "The journal: the record of everything the node promised.",
+    ),
+    (
+        "index",
+        "The index: rebuilt from the journal when it is lost.",
+    ),
+    ("log", "What is logged, to standard error."),
+    ("shutdown", "How the node stops on SIGTERM."),
+];
+
+/// Every key, section by section.
+pub(super) const KEYS: [Key; 24] = [
+    key("organization", "name", &["The name that people read."]),
+    key(
+        "organization",
+        "alias",
+        &[
+            "The name in SQL and in commands: lower-case letters, digits and hyphens, at most 63.",
+            "Partners may know the organization under another one.",
+        ],
+    ),
+    key(
+        "network",
+        "listen",
+        &[
+            "Addresses to listen on (multiaddr). Port 0 takes any free port.",
+            "Beyond this machine: \"/ip4/0.0.0.0/udp/7401/quic-v1\", \"/ip4/0.0.0.0/tcp/7401\".",
+        ],
+    ),
+    key(
+        "network",
+        "external",
+        &["Addresses under which others reach this node, where they differ from those above."],
+    ),
+    key(
+        "network",
+        "lan",
+        &["Whether to find nodes on the local network (mDNS)."],
+    ),
+    number(
+        "network",
+        "max_connections",
+        1..=65_536,
+        &["Connections at most, in both directions."],
+    ),
+    number(
+        "network",
+        "memory_budget_bytes",
+        (64 << 20)..=(1 << 44),
+        &["Memory of the whole process, in bytes, above which new connections are refused."],
+    ),
+    key(
+        "network",
+        "peers",
+        &[
+            "Nodes to connect to at start, besides those known from invitations.",
+            "Each ends in /p2p/ and the peer id.",
+        ],
+    ),
+    key(
+        "peers",
+        "listen",
+        &["Address and port to listen on. Port 0 takes any free port."],
+    ),
+    optional(
+        "peers",
+        "advertised",
+        "\"flight.example.org:7402\"",
+        &["Host and port under which partners reach the listener, where they differ."],
+    ),
+    key(
+        "workbench",
+        "listen",
+        &[
+            "Address and port to listen on. Port 0 takes any free port.",
+            "Beyond this machine only with `tls = true`: members send their tokens here.",
+        ],
+    ),
+    key(
+        "workbench",
+        "tls",
+        &[
+            "Whether members connect with TLS, to a certificate of the organization's own authority.",
+        ],
+    ),
+    key(
+        "admin",
+        "listen",
+        &["Address and port to listen on: this machine only. Port 0 takes any free port."],
+    ),
+    optional(
+        "admin",
+        "socket",
+        "\"admin.sock\"",
+        &["The Unix socket. A relative path starts at the home folder."],
+    ),
+    number(
+        "query",
+        "partitions",
+        0..=1024,
+        &["Parts that a query is worked on in at the same time; 0 is one for each processor."],
+    ),
+    number(
+        "query",
+        "memory_bytes",
+        (16 << 20)..=(1 << 44),
+        &["Memory for all running queries together, in bytes."],
+    ),
+    number(
+        "query",
+        "deadline_seconds",
+        1..=86_400,
+        &["Seconds after which a query is ended."],
+    ),
+    number(
+        "query",
+        "max_rows",
+        1..=1_000_000_000_000,
+        &["Rows that one query may deliver."],
+    ),
+    number(
+        "query",
+        "concurrent",
+        1..=1024,
+        &["Queries that run at the same time."],
+    ),
+    number(
+        "journal",
+        "segment_bytes",
+        SEGMENT_BYTES_RANGE,
+        &["Bytes after which a new file begins."],
+    ),
+    number(
+        "index",
+        "cache_bytes",
+        (1 << 20)..=(1 << 40),
+        &["Memory for the cache, in bytes."],
+    ),
+    key(
+        "log",
+        "format",
+        &["\"text\" for people, \"json\" for one JSON object a line."],
+    ),
+    key(
+        "log",
+        "level",
+        &[
+            "\"error\", \"warn\", \"info\", \"debug\" or \"trace\"; also by part, as in",
+            "\"info,comity::network=debug\".",
+        ],
+    ),
+    number(
+        "shutdown",
+        "grace_seconds",
+        0..=3600,
+        &["Seconds that running queries get to end before they are cut off."],
+    ),
+];
+
+/// What is said about auto-approval, with a rule to copy.
+pub(super) const APPROVE: &str = r#"# Requests that are agreed to without a person: one [[approve]] for each rule.
+#
+# A request falls under a rule when it comes from that partner, is for that
+# product, and asks no more than the rule gives: the same or fewer tables,
+# columns and purposes, the rule's conditions on rows or stricter ones, the
+# rule's masks, and an end within `max_days` from now. Anything else waits for
+# `comity approve`, `counter` or `decline`.
+#
+# [[approve]]
+# partner = "weather-service"           # alias or organization id
+# product = "flights"
+# purposes = ["delay-forecast"]
+# max_days = 90
+# max_rows_per_query = 1000000          # may be left out: no limit
+# tables.flights.columns = ["origin", "dep_delay", "time_hour"]
+# tables.flights.filter = [{ compare = { column = "origin", op = "eq", value = { text = "JFK" } } }]
+# tables.flights.masks = { dep_delay = "replace-with-null" }
+"#;

@@ -1,0 +1,232 @@
+//! The sections of `comity.toml`. Meanings and ranges for the owner are in `keys.rs`.
+
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::path::PathBuf;
+
+use libp2p::Multiaddr;
+use serde::{Deserialize, Serialize};
+
+/// Default port of the peer network, for QUIC and TCP.
+pub const NETWORK_PORT: u16 = 7401;
+/// Default port of the Flight listener for partners' nodes.
+pub const PEERS_PORT: u16 = 7402;
+/// Default port of the Flight SQL listener for members.
+pub const WORKBENCH_PORT: u16 = 7403;
+/// Default port of the admin API.
+pub const ADMIN_PORT: u16 = 7404;
+
+const fn loopback(port: u16) -> SocketAddr {
+    SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), port)
+}
+
+/// `[organization]`
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Organization {
+    /// The name that people read.
+    pub name: String,
+    /// The name in SQL and in commands: `[a-z0-9][a-z0-9-]{0,62}`. Partners may choose another.
+    pub alias: String,
+}
+
+/// `[network]`
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Network {
+    /// Addresses to listen on.
+    pub listen: Vec<Multiaddr>,
+    /// Addresses under which others reach this node.
+    pub external: Vec<Multiaddr>,
+    /// Whether to find nodes on the local network (mDNS).
+    pub lan: bool,
+    /// Connections at most.
+    pub max_connections: u32,
+    /// Process memory, in bytes, above which new connections are refused.
+    pub memory_budget_bytes: u64,
+    /// Nodes to connect to at start, each ending in `/p2p/<peer id>`.
+    pub peers: Vec<Multiaddr>,
+}
+
+/// QUIC and TCP on one loopback port; 0 stands for any free port.
+pub(super) fn loopback_network(port: u16) -> Vec<Multiaddr> {
+    let quic = Multiaddr::from(Ipv4Addr::LOCALHOST)
+        .with(libp2p::multiaddr::Protocol::Udp(port))
+        .with(libp2p::multiaddr::Protocol::QuicV1);
+    let tcp = Multiaddr::from(Ipv4Addr::LOCALHOST).with(libp2p::multiaddr::Protocol::Tcp(port));
+    vec![quic, tcp]
+}
+
+impl Default for Network {
+    fn default() -> Self {
+        Self {
+            listen: loopback_network(NETWORK_PORT),
+            external: Vec::new(),
+            lan: false,
+            max_connections: 256,
+            memory_budget_bytes: 1 << 30,
+            peers: Vec::new(),
+        }
+    }
+}
+
+/// `[peers]`
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Peers {
+    /// Address to listen on.
+    pub listen: SocketAddr,
+    /// `host:port` under which partners reach the listener.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub advertised: Option<String>,
+}
+
+impl Default for Peers {
+    fn default() -> Self {
+        Self {
+            listen: loopback(PEERS_PORT),
+            advertised: None,
+        }
+    }
+}
+
+/// `[workbench]`
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Workbench {
+    /// Address to listen on.
+    pub listen: SocketAddr,
+    /// Whether members connect with TLS.
+    pub tls: bool,
+}
+
+impl Default for Workbench {
+    fn default() -> Self {
+        Self {
+            listen: loopback(WORKBENCH_PORT),
+            tls: true,
+        }
+    }
+}
+
+/// `[admin]`
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Admin {
+    /// Loopback address to listen on.
+    pub listen: SocketAddr,
+    /// The Unix socket; a relative path starts at the home folder.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub socket: Option<PathBuf>,
+}
+
+impl Default for Admin {
+    fn default() -> Self {
+        Self {
+            listen: loopback(ADMIN_PORT),
+            socket: None,
+        }
+    }
+}
+
+/// `[query]`
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Query {
+    /// Parts that a query is worked on in at the same time; 0 is one for each processor.
+    pub partitions: u32,
+    /// Memory for all running queries together, in bytes.
+    pub memory_bytes: u64,
+    /// Seconds after which a query is ended.
+    pub deadline_seconds: u64,
+    /// Rows that one query may deliver.
+    pub max_rows: u64,
+    /// Queries that run at the same time.
+    pub concurrent: u32,
+}
+
+impl Default for Query {
+    fn default() -> Self {
+        Self {
+            partitions: 0,
+            memory_bytes: 1 << 30,
+            deadline_seconds: 300,
+            max_rows: 100_000_000,
+            concurrent: 16,
+        }
+    }
+}
+
+/// `[journal]`
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Journal {
+    /// Bytes after which a new file begins.
+    pub segment_bytes: u64,
+}
+
+impl Default for Journal {
+    fn default() -> Self {
+        Self {
+            segment_bytes: crate::journal::Settings::default().segment_bytes,
+        }
+    }
+}
+
+/// `[index]`
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Index {
+    /// Memory for the cache, in bytes.
+    pub cache_bytes: u64,
+}
+
+impl Default for Index {
+    fn default() -> Self {
+        Self {
+            cache_bytes: crate::index::Settings::default().cache_bytes,
+        }
+    }
+}
+
+/// `[log]`
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Log {
+    /// How a line is written.
+    pub format: LogFormat,
+    /// What is written, in the syntax of `tracing_subscriber::EnvFilter`.
+    pub level: String,
+}
+
+impl Default for Log {
+    fn default() -> Self {
+        Self {
+            format: LogFormat::Text,
+            level: "info".to_owned(),
+        }
+    }
+}
+
+/// How a log line is written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum LogFormat {
+    /// For people.
+    Text,
+    /// One JSON object a line.
+    Json,
+}
+
+/// `[shutdown]`
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Shutdown {
+    /// Seconds that running queries get to end.
+    pub grace_seconds: u64,
+}
+
+impl Default for Shutdown {
+    fn default() -> Self {
+        Self { grace_seconds: 10 }
+    }
+}
