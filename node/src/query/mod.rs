@@ -1,1 +1,30 @@
 //! What a caller may see: governed tables, the barrier, the SQL gate, partner tables.
+//!
+//! A statement travels one way: [`View`] (what the caller can name) → the gate
+//! (what the caller may say) → the plan → the guard (how long and how much) →
+//! a stream. Own data sits behind [`GovernedTable`]'s barrier, a partner's
+//! behind [`PartnerTable`], which speaks SQL text to the partner's own gate.
+//! The rules are in `spec/5-data-plane.md`.
+
+mod barrier;
+mod engine;
+mod error;
+mod filter;
+mod functions;
+mod gate;
+mod governed;
+mod guard;
+mod partner;
+mod predicate;
+mod remote_sql;
+mod schema;
+#[cfg(test)]
+mod tests;
+mod view;
+
+pub use engine::{Engine, EngineSettings, Prepared};
+pub use error::QueryError;
+pub use governed::{GovernedTable, enforces};
+pub use partner::{Partner, PartnerTable, RemoteTable};
+pub use schema::advertised;
+pub use view::{TableName, View, ViewBuilder};

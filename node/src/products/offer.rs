@@ -1,0 +1,288 @@
+//! What partners may get, as the contract's roles say: the starting point of a negotiation.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use comity_protocol::terms::{Limits, Mask, RowFilter, TableTerms};
+use serde_json::Value;
+
+use super::filter;
+use super::problem::Problem;
+use super::rules::{self, Text};
+use super::table::Table;
+use super::yaml::{Document, child};
+
+/// Terms without their dates: what one role may read, for which purposes, and how much.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Offer {
+    /// The role's name.
+    pub role: String,
+    /// What the role is for, in words.
+    pub description: Option<String>,
+    /// The tables that may be read, by name.
+    pub tables: BTreeMap<String, TableTerms>,
+    /// The purposes that may be stated.
+    pub purposes: BTreeSet<String>,
+    /// How much may be read.
+    pub limits: Limits,
+}
+
+/// The offers of a contract, in its order. Whatever this release cannot enforce
+/// is a problem, never a wider offer.
+pub(super) fn offers(
+    document: &Document,
+    tables: &[Table],
+    found: &mut Vec<Problem>,
+) -> Vec<Offer> {
+    let roles = document.value().list("roles");
+    undecided(document, tables, roles, found);
+    roles
+        .iter()
+        .enumerate()
+        .map(|(index, role)| {
+            let at = child("/roles", &index.to_string());
+            let mut reader = Reader { document, found };
+            reader.offer(role, &at, tables)
+        })
+        .collect()
+}
+
+/// A restricted column leaves only masked, or because a role names it.
+fn undecided(document: &Document, tables: &[Table], roles: &[Value], found: &mut Vec<Problem>) {
+    for (table_index, table) in tables.iter().enumerate() {
+        for (index, column) in table.columns.iter().enumerate() {
+            let decided = column.default_mask.is_some()
+                || (!roles.is_empty()
+                    && roles
+                        .iter()
+                        .all(|role| decides(role, &table.id, &column.id)));
+            if column.restricted() && !decided {
+                let at = format!("/schema/{table_index}/properties/{index}");
+                let message = format!(
+                    "{} is restricted, but nothing says who may see it",
+                    column.name
+                );
+                let instead = "customProperties: [ { property: comityMask, value: replace-with-null } ], \
+                     or the columns of every role in comityReadRestrictions";
+                found.push(document.problem(&at, message, Some(instead.to_owned())));
+            }
+        }
+    }
+}
+
+fn decides(role: &Value, table: &str, column: &str) -> bool {
+    let Some(restriction) =
+        rules::custom(role, "comityReadRestrictions").and_then(|all| all.get(table))
+    else {
+        return false;
+    };
+    let projections = restriction.list("required-column-projections");
+    restriction.get("columns").is_some()
+        || projections
+            .iter()
+            .any(|projection| projection.text("property-id") == Some(column))
+}
+
+pub(super) struct Reader<'a> {
+    document: &'a Document,
+    found: &'a mut Vec<Problem>,
+}
+
+impl Reader<'_> {
+    fn offer(&mut self, role: &Value, at: &str, tables: &[Table]) -> Offer {
+        if let Some(access) = role.text("access").filter(|access| *access != "read") {
+            self.refuse(
+                &child(at, "access"),
+                format!("only reading can be offered, not {access}"),
+                "access: read",
+            );
+        }
+        let restrictions = rules::custom(role, "comityReadRestrictions");
+        let here = place(role, at, "comityReadRestrictions");
+        for name in restrictions
+            .and_then(Value::as_object)
+            .into_iter()
+            .flat_map(|all| all.keys())
+        {
+            if !tables.iter().any(|table| table.id == *name) {
+                self.refuse(
+                    &child(&here, name),
+                    format!("no table has the id {name}"),
+                    "a table's id, or its name where it has no id",
+                );
+            }
+        }
+        let tables = tables
+            .iter()
+            .filter_map(|table| {
+                // A role with restrictions reads the tables they name; one without reads all.
+                let restriction = match restrictions {
+                    Some(all) => Some(all.get(&table.id)?),
+                    None => None,
+                };
+                let terms = self.table(table, restriction, &child(&here, &table.id));
+                Some((table.name.clone(), terms))
+            })
+            .collect();
+        let purposes: BTreeSet<String> = rules::custom(role, "comityPurposes")
+            .and_then(Value::as_array)
+            .into_iter()
+            .flatten()
+            .filter_map(|purpose| purpose.as_str().map(str::to_owned))
+            .collect();
+        if purposes.is_empty() {
+            let instead = "customProperties: [ { property: comityPurposes, value: [planning] } ]";
+            self.refuse(
+                at,
+                "a role needs the purposes it is for".to_owned(),
+                instead,
+            );
+        }
+        Offer {
+            role: role.text("role").unwrap_or_default().to_owned(),
+            description: role.text("description").map(str::to_owned),
+            tables,
+            purposes,
+            limits: self.limits(role, &place(role, at, "comityLimits")),
+        }
+    }
+
+    fn limits(&mut self, role: &Value, at: &str) -> Limits {
+        let limits = rules::custom(role, "comityLimits");
+        let number = |key: &str| {
+            limits
+                .and_then(|limits| limits.get(key))
+                .and_then(Value::as_u64)
+        };
+        for key in ["maxRowsPerDay", "minGroupSize"] {
+            if number(key).unwrap_or(0) > 0 {
+                self.refuse(
+                    &child(at, key),
+                    format!("this release cannot enforce {key}"),
+                    "maxRowsPerQuery",
+                );
+            }
+        }
+        Limits {
+            max_rows_per_query: number("maxRowsPerQuery"),
+        }
+    }
+
+    fn table(&mut self, table: &Table, restriction: Option<&Value>, at: &str) -> TableTerms {
+        let (mut named, mut masks) = (None, BTreeMap::new());
+        for column in &table.columns {
+            if let Some(action) = &column.default_mask {
+                masks.extend(
+                    self.mask(action, at)
+                        .map(|mask| (column.name.clone(), mask)),
+                );
+            }
+        }
+        let mut rows = RowFilter::default();
+        if let Some(restriction) = restriction {
+            if restriction.get("columns").is_some() {
+                let list = child(at, "columns");
+                named = Some(self.columns(table, restriction.list("columns"), &list));
+            }
+            let list = child(at, "required-column-projections");
+            for (index, projection) in restriction
+                .list("required-column-projections")
+                .iter()
+                .enumerate()
+            {
+                let at = child(&list, &index.to_string());
+                let column = self.column(
+                    table,
+                    projection.text("property-id").unwrap_or_default(),
+                    &at,
+                );
+                let mask = self.mask(projection.text("action").unwrap_or_default(), &at);
+                masks.extend(column.zip(mask));
+            }
+            if let Some(condition) = restriction
+                .get("required-row-filter")
+                .filter(|c| !c.is_boolean())
+            {
+                let mut budget = filter::MAX_PREDICATES;
+                let at = child(at, "required-row-filter");
+                rows.0
+                    .extend(self.predicate(table, condition, &at, &mut budget));
+            }
+        }
+        let columns: BTreeSet<String> = named.unwrap_or_else(|| {
+            let offered = table
+                .columns
+                .iter()
+                .filter(|c| !c.restricted() || masks.contains_key(&c.name));
+            offered.map(|column| column.name.clone()).collect()
+        });
+        masks.retain(|column, _| columns.contains(column));
+        for column in masks.keys() {
+            if table
+                .columns
+                .iter()
+                .any(|c| c.name == *column && !c.nullable)
+            {
+                self.refuse(
+                    at,
+                    format!("{column} is required, so replace-with-null cannot mask it"),
+                    "required: false at the column",
+                );
+            }
+        }
+        TableTerms {
+            columns,
+            filter: rows,
+            masks,
+        }
+    }
+
+    fn columns(&mut self, table: &Table, ids: &[Value], at: &str) -> BTreeSet<String> {
+        ids.iter()
+            .enumerate()
+            .filter_map(|(index, id)| {
+                let at = child(at, &index.to_string());
+                self.column(table, id.as_str().unwrap_or_default(), &at)
+            })
+            .collect()
+    }
+
+    pub(super) fn column(&mut self, table: &Table, id: &str, at: &str) -> Option<String> {
+        let column = table.column(id).map(|column| column.name.clone());
+        if column.is_none() {
+            let message = format!("{} has no column with the id {id}", table.name);
+            self.refuse(at, message, "a column's id, or its name where it has no id");
+        }
+        column
+    }
+
+    /// The mask of that name, if this release can enforce it.
+    fn mask(&mut self, action: &str, at: &str) -> Option<Mask> {
+        let mask = serde_json::from_value(Value::String(action.to_owned())).ok();
+        let mask = mask.filter(|mask| crate::query::enforces(*mask));
+        if mask.is_none() {
+            self.refuse(
+                at,
+                format!("this release cannot enforce the mask {action}"),
+                "replace-with-null",
+            );
+        }
+        mask
+    }
+
+    pub(super) fn refuse(&mut self, at: &str, message: String, instead: &str) {
+        self.found
+            .push(self.document.problem(at, message, Some(instead.to_owned())));
+    }
+}
+
+/// The pointer of a custom property's value.
+fn place(holder: &Value, at: &str, property: &str) -> String {
+    let index = holder
+        .list("customProperties")
+        .iter()
+        .position(|entry| entry.text("property") == Some(property));
+    index.map_or_else(
+        || at.to_owned(),
+        |index| format!("{at}/customProperties/{index}/value"),
+    )
+}

@@ -1,0 +1,142 @@
+//! Where the data of each table lies. Private: nothing of this is published.
+
+use std::collections::BTreeMap;
+
+use serde_json::Value;
+
+use super::problem::Problem;
+use super::rules::Text;
+use super::table::Table;
+use super::yaml::{Document, child};
+
+/// The data of one table.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SourceSpec {
+    /// How the data is written.
+    pub format: Format,
+    /// A file or folder, as the contract has it: relative to the contract's own folder, or absolute.
+    pub path: String,
+}
+
+/// The forms of data that this release reads.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Format {
+    /// Apache Parquet.
+    Parquet,
+    /// Comma-separated text with a header line.
+    Csv,
+    /// One JSON object a line.
+    Json,
+    /// Arrow IPC files.
+    Arrow,
+}
+
+impl Format {
+    /// As `format` in the contract names it.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Parquet => "parquet",
+            Self::Csv => "csv",
+            Self::Json => "json",
+            Self::Arrow => "arrow",
+        }
+    }
+
+    fn parse(name: &str) -> Option<Self> {
+        [Self::Parquet, Self::Csv, Self::Json, Self::Arrow]
+            .into_iter()
+            .find(|format| format.name() == name)
+    }
+}
+
+/// Stands for the table's physical name in a path, as in `datacontract`.
+const MODEL: &str = "{model}";
+
+/// The source of every table, from the one server of type `local`.
+pub(super) fn sources(
+    document: &Document,
+    tables: &[Table],
+    found: &mut Vec<Problem>,
+) -> BTreeMap<String, SourceSpec> {
+    let servers = document.value().list("servers").iter().enumerate();
+    let mut local = servers.filter(|(_, server)| server.text("type") == Some("local"));
+    let Some((index, server)) = local.next() else {
+        let instead = "servers: [ { server: files, type: local, path: ./data/orders.parquet, format: parquet } ]";
+        let message = "this release reads servers of type local, and the contract has none";
+        found.push(document.problem("/servers", message, Some(instead.to_owned())));
+        return BTreeMap::new();
+    };
+    if let Some((second, _)) = local.next() {
+        let at = child("/servers", &second.to_string());
+        found.push(document.problem(
+            &at,
+            "a second server of type local: which one holds the data?",
+            Some("one of them".to_owned()),
+        ));
+    }
+    let at = child("/servers", &index.to_string());
+    let format = format(server, &at, document, found);
+    let path = server.text("path").unwrap_or_default();
+    path_rules(path, tables.len(), &child(&at, "path"), document, found);
+    let Some(format) = format else {
+        return BTreeMap::new();
+    };
+    tables
+        .iter()
+        .map(|table| {
+            let model = table.physical_name.as_ref().unwrap_or(&table.name);
+            let path = path.replace(MODEL, model);
+            (table.name.clone(), SourceSpec { format, path })
+        })
+        .collect()
+}
+
+fn format(
+    server: &Value,
+    at: &str,
+    document: &Document,
+    found: &mut Vec<Problem>,
+) -> Option<Format> {
+    let name = server.text("format").unwrap_or_default();
+    let format = Format::parse(name);
+    if format.is_none() {
+        let message = format!("this release cannot read the format {name}");
+        let instead = "format: parquet, csv, json or arrow".to_owned();
+        found.push(document.problem(&child(at, "format"), message, Some(instead)));
+    }
+    format
+}
+
+fn path_rules(path: &str, tables: usize, at: &str, document: &Document, found: &mut Vec<Problem>) {
+    if path.is_empty() || path.contains("://") {
+        let instead = "a file or folder, relative to this contract".to_owned();
+        found.push(document.problem(
+            at,
+            "a local server needs a path in the file system",
+            Some(instead),
+        ));
+    }
+    if path.contains("${") {
+        found.push(document.problem(
+            at,
+            "variables are not replaced in a path",
+            Some("the path itself".to_owned()),
+        ));
+    }
+    if path.contains(['*', '?', '[']) {
+        let message = "a path with a pattern may match other files tomorrow";
+        found.push(document.problem(
+            at,
+            message,
+            Some("the folder that holds the files".to_owned()),
+        ));
+    }
+    if tables > 1 && !path.contains(MODEL) {
+        let message = format!("{tables} tables cannot share one path");
+        found.push(document.problem(
+            at,
+            message,
+            Some("path: \"./data/{model}.parquet\", with one file a table".to_owned()),
+        ));
+    }
+}

@@ -1,0 +1,277 @@
+//! What is refused, on which line, and what the author is told to write instead.
+
+use std::path::Path;
+
+use proptest::prelude::*;
+
+use super::super::yaml::Document;
+use super::super::*;
+use super::{ORDERS, example_text, minimal};
+
+#[test]
+fn what_this_release_cannot_enforce_is_refused_not_widened() {
+    let problems = Contract::parse(Path::new("orders.odcs.yaml"), ORDERS.as_bytes()).unwrap_err();
+    let text = problems.to_string();
+    for expected in [
+        "cannot enforce the mask sha-256-query-local",
+        "cannot bind claims",
+        "cannot enforce maxRowsPerDay",
+    ] {
+        assert!(text.contains(expected), "{text}");
+    }
+}
+
+#[test]
+fn a_restricted_column_without_mask_or_decision_is_refused() {
+    refused(&minimal(), "", "email is restricted", "comityMask");
+}
+
+#[test]
+fn bad_files_get_a_line_and_what_to_write_instead() {
+    let good = example_text("weather-service/weather");
+    let edit = |from: &str, to: &str| {
+        assert!(good.contains(from), "{from}");
+        good.replacen(from, to, 1)
+    };
+    for (text, at, message, instead) in [
+        (
+            edit("classification: restricted", "clasification: restricted"),
+            "clasification",
+            "not a key of ODCS",
+            "classification",
+        ),
+        (
+            edit("status: active", "stauts: active"),
+            "stauts",
+            "not a key of ODCS",
+            "status",
+        ),
+        (
+            edit("status: active", "status: live"),
+            "status",
+            "live is not a state",
+            "active",
+        ),
+        (
+            edit("apiVersion: v3.1.0", "apiVersion: v3.0.2"),
+            "apiVersion",
+            "reads ODCS v3.1.0",
+            "apiVersion: v3.1.0",
+        ),
+        (
+            edit("version: \"1.0.0\"", "version: \"1.0\""),
+            "version:",
+            "major.minor.patch",
+            "\"1.0.0\"",
+        ),
+        (
+            edit("version: \"1.0.0\"", "version: 1.10"),
+            "1.10",
+            "shortest decimal",
+            "\"1.10\"",
+        ),
+        (
+            edit("name: weather", "name: Weather"),
+            "name: Weather",
+            "a product's name",
+            "name: weather",
+        ),
+        (
+            edit("domain: aviation", "domain: no"),
+            "domain",
+            "disagree",
+            "\"no\"",
+        ),
+        (
+            edit("domain: aviation", "domain: &a aviation"),
+            "domain",
+            "anchors",
+            "without &",
+        ),
+        (
+            edit("domain: aviation", "domain: !x aviation"),
+            "domain",
+            "tags",
+            "without !",
+        ),
+        (
+            edit("domain: aviation", "domain: aviation\ndomain: b"),
+            "domain: b",
+            "occurs twice",
+            "once",
+        ),
+        (
+            edit("domain: aviation", "domain: \"a\\u202eb\""),
+            "domain",
+            "invisible",
+            "without them",
+        ),
+        (
+            edit("domain: aviation", "tags: [ 1 ]"),
+            "tags",
+            "type string",
+            "\"1\"",
+        ),
+        (
+            edit("logicalType: number", "logicalType: numbr"),
+            "numbr",
+            "not one of the allowed",
+            "number",
+        ),
+        (
+            edit("comityPurposes", "comityPurpose"),
+            "comityPurpose",
+            "not a property of Comity",
+            "comityPurposes",
+        ),
+        (
+            edit("comityVisibility", "comityMask"),
+            "comityMask",
+            "belongs to a column",
+            "column",
+        ),
+        (
+            edit("derivedUse: internal", "derivedUses: internal"),
+            "derivedUses",
+            "not a key",
+            "",
+        ),
+        (
+            edit("columns: [origin,", "columns: [orgin,"),
+            "orgin",
+            "no column with the id orgin",
+            "id",
+        ),
+        (
+            edit("purpose: Hourly", "porpose: Hourly"),
+            "porpose",
+            "not a key of description",
+            "purpose",
+        ),
+        (
+            edit("format: parquet", "format: delta"),
+            "format: delta",
+            "cannot read the format delta",
+            "parquet",
+        ),
+        (
+            edit(
+                "type: local\n    path: ../../data",
+                "type: s3\n    location: s3://data",
+            ),
+            "servers",
+            "reads servers of type local",
+            "type: local",
+        ),
+        (
+            edit(
+                "path: ../../data/weather.parquet",
+                "path: ${HOME}/x.parquet",
+            ),
+            "path: $",
+            "variables",
+            "path itself",
+        ),
+        (
+            edit("usage: Operations", "usage: ${OPS}"),
+            "usage: $",
+            "variable stands in the published part",
+            "value itself",
+        ),
+    ] {
+        refused(&text, at, message, instead);
+    }
+}
+
+#[test]
+fn aliases_documents_directives_and_garbage_are_refused() {
+    for (text, message) in [
+        ("a: *b\n", "aliases"),
+        ("a: b\n---\na: c\n", "one contract"),
+        ("%YAML 1.1\n---\na: b\n", "irective"),
+        ("- a\n", "not a mapping"),
+        ("", "empty"),
+        ("? [a]\n: b\n", "a key must be text"),
+        ("1: b\n", "a key must be text"),
+        ("a: {b\n", ""),
+    ] {
+        let problems = Document::parse(Path::new("a"), text.as_bytes()).unwrap_err();
+        assert!(problems.to_string().contains(message), "{text}: {problems}");
+    }
+    let problems = Document::parse(Path::new("a"), b"a: b\nc: \xff\n").unwrap_err();
+    assert_eq!(problems.as_slice()[0].line, 2);
+}
+
+#[test]
+fn size_depth_and_count_are_bounded_on_both_sides() {
+    let padded = |bytes: usize| format!("a: b\n#{}", "x".repeat(bytes - 6)).into_bytes();
+    assert!(Document::parse(Path::new("a"), &padded(MAX_FILE_BYTES)).is_ok());
+    assert!(Document::parse(Path::new("a"), &padded(MAX_FILE_BYTES + 1)).is_err());
+
+    let nested = |depth: usize| format!("a: {}{}", "[".repeat(depth), "]".repeat(depth));
+    assert!(Document::parse(Path::new("a"), nested(MAX_DEPTH - 1).as_bytes()).is_ok());
+    assert!(Document::parse(Path::new("a"), nested(MAX_DEPTH).as_bytes()).is_err());
+    assert!(Document::parse(Path::new("a"), nested(100_000).as_bytes()).is_err());
+
+    // The mapping, the key and the list are three nodes.
+    let list = |items: usize| format!("a: [{}]", "b,".repeat(items));
+    assert!(Document::parse(Path::new("a"), list(MAX_NODES - 3).as_bytes()).is_ok());
+    assert!(Document::parse(Path::new("a"), list(MAX_NODES - 2).as_bytes()).is_err());
+}
+
+#[test]
+fn a_missing_file_says_so() {
+    let problems = read(Path::new("no-such.odcs.yaml")).unwrap_err();
+    assert!(
+        problems
+            .to_string()
+            .starts_with("no-such.odcs.yaml: there is no such file"),
+        "{problems}"
+    );
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(48))]
+
+    /// No byte sequence makes the front door panic.
+    #[test]
+    fn any_bytes_are_read_or_refused(bytes in proptest::collection::vec(any::<u8>(), 0..400)) {
+        let _ = Contract::parse(Path::new("a"), &bytes);
+    }
+
+    /// Nor does any cut or broken contract.
+    #[test]
+    fn any_damaged_contract_is_read_or_refused(at in 0..ORDERS.len(), with in "[\\[\\]{}:,&*!|>'\"%@`#~ \\n-]{0,3}", cut in 0_usize..40) {
+        let mut bytes = ORDERS.as_bytes().to_vec();
+        let end = (at + cut).min(bytes.len());
+        bytes.splice(at..end, with.bytes());
+        let _ = Contract::parse(Path::new("a"), &bytes);
+    }
+}
+
+/// Asserts that a text is refused on the line that holds `at`, with a message and a remedy.
+#[track_caller]
+fn refused(text: &str, at: &str, message: &str, instead: &str) {
+    let problems = Contract::parse(Path::new("a.odcs.yaml"), text.as_bytes()).expect_err(message);
+    let Some(problem) = problems
+        .as_slice()
+        .iter()
+        .find(|problem| problem.message.contains(message))
+    else {
+        panic!("no problem says \"{message}\":\n{problems}");
+    };
+    let line = text
+        .lines()
+        .nth(problem.line.saturating_sub(1))
+        .unwrap_or_default();
+    assert!(
+        line.contains(at),
+        "line {} is {line}, without {at}:\n{problems}",
+        problem.line
+    );
+    let remedy = problem.instead.as_deref().unwrap_or_default();
+    assert!(
+        remedy.contains(instead),
+        "\"{remedy}\" does not say {instead}"
+    );
+}

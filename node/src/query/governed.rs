@@ -1,0 +1,192 @@
+//! The owner's data as the terms show it.
+
+use std::collections::BTreeSet;
+use std::fmt;
+use std::sync::Arc;
+
+use arrow::datatypes::{Schema, SchemaRef};
+use async_trait::async_trait;
+use comity_protocol::terms::{Mask, TableTerms};
+use datafusion::catalog::{Session, TableProvider};
+use datafusion::common::Column;
+use datafusion::datasource::provider_as_source;
+use datafusion::error::{DataFusionError, Result};
+use datafusion::logical_expr::{
+    Expr, LogicalPlanBuilder, TableProviderFilterPushDown, TableType, cast, lit,
+};
+use datafusion::physical_plan::ExecutionPlan;
+use datafusion::scalar::ScalarValue;
+
+use super::barrier::BarrierExec;
+use super::predicate::leak_proof;
+use super::{QueryError, advertised, filter, guard};
+
+/// A table of the owner's with the terms compiled in: the columns outside the
+/// terms do not exist, hidden rows are never met by a caller's expression, and
+/// masks are applied before anything leaves (`spec/5-data-plane.md`, 5.4).
+pub struct GovernedTable {
+    source: Arc<dyn TableProvider>,
+    row_filter: Expr,
+    /// One expression over the source per column of `schema`, in its order.
+    columns: Vec<Expr>,
+    schema: SchemaRef,
+    /// Columns whose stored values the caller may see, hence may filter on inside.
+    open: BTreeSet<String>,
+}
+
+impl GovernedTable {
+    /// Compiles the terms of one table over its source.
+    ///
+    /// # Errors
+    /// `terms-mismatch` if the terms name a column the source does not have,
+    /// compare a column with a value that does not fit its type, permit no
+    /// column, or ask for a mask this node cannot apply.
+    pub fn new(source: Arc<dyn TableProvider>, terms: &TableTerms) -> Result<Self, QueryError> {
+        let stored = source.schema();
+        let row_filter = filter::compile(&terms.filter, &stored)?;
+        for name in terms.columns.iter().chain(terms.masks.keys()) {
+            if stored.fields().iter().filter(|f| f.name() == name).count() != 1 {
+                return Err(QueryError::terms_mismatch(format!(
+                    "the terms name the column {name}, which the source does not have exactly once"
+                )));
+            }
+        }
+        if terms.columns.is_empty() {
+            return Err(QueryError::terms_mismatch(
+                "the terms permit no column of the table",
+            ));
+        }
+        let stored_fields: Vec<_> = stored
+            .fields()
+            .iter()
+            .filter(|f| terms.columns.contains(f.name()))
+            .cloned()
+            .collect();
+        let schema = advertised(&Schema::new(stored_fields.clone()));
+        let (mut columns, mut open) = (Vec::new(), BTreeSet::new());
+        for (stored, shown) in stored_fields.iter().zip(schema.fields()) {
+            let name = shown.name();
+            let value = match terms.masks.get(name) {
+                Some(mask) => masked(name, mask, shown.data_type())?,
+                None => {
+                    open.insert(name.clone());
+                    let column = Expr::Column(Column::new_unqualified(name));
+                    if stored.data_type() == shown.data_type() {
+                        column
+                    } else {
+                        cast(column, shown.data_type().clone())
+                    }
+                }
+            };
+            columns.push(value.alias(name));
+        }
+        Ok(Self {
+            source,
+            row_filter,
+            columns,
+            schema,
+            open,
+        })
+    }
+}
+
+#[async_trait]
+impl TableProvider for GovernedTable {
+    fn schema(&self) -> SchemaRef {
+        Arc::clone(&self.schema)
+    }
+
+    fn table_type(&self) -> TableType {
+        TableType::Base
+    }
+
+    // `get_logical_plan`, `statistics` and `constraints` stay `None`: the
+    // planner would inline the first, and the others describe hidden rows.
+
+    fn supports_filters_pushdown(
+        &self,
+        filters: &[&Expr],
+    ) -> Result<Vec<TableProviderFilterPushDown>> {
+        // Never `Inexact`: the predicate would run on both sides of the barrier.
+        Ok(filters
+            .iter()
+            .map(
+                |f| match leak_proof(f, &self.schema, &|name| self.open.contains(name)) {
+                    true => TableProviderFilterPushDown::Exact,
+                    false => TableProviderFilterPushDown::Unsupported,
+                },
+            )
+            .collect())
+    }
+
+    async fn scan(
+        &self,
+        state: &dyn Session,
+        projection: Option<&Vec<usize>>,
+        filters: &[Expr],
+        limit: Option<usize>,
+    ) -> Result<Arc<dyn ExecutionPlan>> {
+        let mut plan =
+            LogicalPlanBuilder::scan("source", provider_as_source(Arc::clone(&self.source)), None)?
+                .filter(self.row_filter.clone())?;
+        for predicate in filters {
+            if !leak_proof(predicate, &self.schema, &|name| self.open.contains(name)) {
+                return Err(DataFusionError::Internal(
+                    "a predicate that is not leak-proof reached the barrier".into(),
+                ));
+            }
+            plan = plan.filter(unqualified(predicate)?)?;
+        }
+        // After the policy: a limit on the source would count hidden rows.
+        plan = plan.limit(0, limit)?;
+        let all: Vec<usize> = (0..self.columns.len()).collect();
+        let wanted = projection.unwrap_or(&all);
+        let chosen = wanted.iter().filter_map(|i| self.columns.get(*i).cloned());
+        let plan = plan.project(chosen.collect::<Vec<_>>())?.build()?;
+        // Planned on its own: no rule of the outer plan ever sees the inner one.
+        let inner = guard::deadline_on_leaves(state.create_physical_plan(&plan).await?)?;
+        Ok(Arc::new(BarrierExec::new(
+            inner,
+            Arc::new(self.schema.project(wanted)?),
+        )))
+    }
+}
+
+impl fmt::Debug for GovernedTable {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("GovernedTable")
+            .field("schema", &self.schema)
+            .finish_non_exhaustive()
+    }
+}
+
+/// Whether this release can apply `mask`. Contracts that ask for another are
+/// refused when they are published; terms that do, when they are used.
+pub fn enforces(mask: Mask) -> bool {
+    mask == Mask::ReplaceWithNull
+}
+
+/// A mask as an expression. Only total functions: no cast that can fail, no
+/// pattern taken from data.
+fn masked(name: &str, mask: &Mask, shown: &arrow::datatypes::DataType) -> Result<Expr, QueryError> {
+    match mask {
+        Mask::ReplaceWithNull => ScalarValue::try_from(shown).map(lit).map_err(|_| {
+            QueryError::terms_mismatch(format!("column {name} has a type that cannot be masked"))
+        }),
+        _ => Err(QueryError::terms_mismatch(format!(
+            "this node cannot apply the mask that the terms ask for on column {name}"
+        ))),
+    }
+}
+
+/// The predicate with the caller's table names taken off its columns.
+pub(crate) fn unqualified(predicate: &Expr) -> Result<Expr> {
+    use datafusion::common::tree_node::{Transformed, TreeNode};
+    let stripped = predicate.clone().transform(|e| {
+        Ok(match e {
+            Expr::Column(c) => Transformed::yes(Expr::Column(Column::new_unqualified(c.name))),
+            other => Transformed::no(other),
+        })
+    })?;
+    Ok(stripped.data)
+}

@@ -1,0 +1,261 @@
+//! A partner's table as a table of ours.
+
+use std::fmt;
+use std::sync::Arc;
+
+use arrow::array::{RecordBatch, RecordBatchOptions};
+use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
+use async_trait::async_trait;
+use datafusion::catalog::{Session, TableProvider};
+use datafusion::common::tree_node::TreeNodeRecursion;
+use datafusion::error::{DataFusionError, Result};
+use datafusion::execution::{SendableRecordBatchStream, TaskContext};
+use datafusion::logical_expr::{Expr, TableProviderFilterPushDown, TableType};
+use datafusion::physical_expr::{EquivalenceProperties, PhysicalExpr};
+use datafusion::physical_plan::execution_plan::{Boundedness, EmissionType};
+use datafusion::physical_plan::stream::RecordBatchStreamAdapter;
+use datafusion::physical_plan::{
+    DisplayAs, DisplayFormatType, ExecutionPlan, Partitioning, PlanProperties,
+};
+use futures::{StreamExt, TryStreamExt};
+
+use super::{QueryError, advertised, remote_sql};
+
+/// The way to one partner organization.
+#[async_trait]
+pub trait Partner: Send + Sync + fmt::Debug {
+    /// The partner's local alias, for messages.
+    fn name(&self) -> &str;
+
+    /// Asks the partner one statement. `expected` is the schema the answer must have.
+    async fn open(
+        &self,
+        sql: String,
+        expected: SchemaRef,
+    ) -> Result<SendableRecordBatchStream, QueryError>;
+}
+
+/// What a table is called at the partner.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RemoteTable {
+    /// The product's name.
+    pub product: String,
+    /// The table's name within the product.
+    pub table: String,
+}
+
+/// A table served by a partner. Projection, simple predicates and the limit
+/// travel to the partner as SQL that our own code writes; the rest is done here.
+#[derive(Clone, Debug)]
+pub struct PartnerTable {
+    partner: Arc<dyn Partner>,
+    remote: RemoteTable,
+    schema: SchemaRef,
+}
+
+impl PartnerTable {
+    /// A partner's table with the schema that the agreement pinned.
+    pub fn new(partner: Arc<dyn Partner>, remote: RemoteTable, schema: SchemaRef) -> Self {
+        Self {
+            partner,
+            remote,
+            schema: advertised(&schema),
+        }
+    }
+}
+
+#[async_trait]
+impl TableProvider for PartnerTable {
+    fn schema(&self) -> SchemaRef {
+        Arc::clone(&self.schema)
+    }
+
+    fn table_type(&self) -> TableType {
+        TableType::Base
+    }
+
+    fn supports_filters_pushdown(
+        &self,
+        filters: &[&Expr],
+    ) -> Result<Vec<TableProviderFilterPushDown>> {
+        let mut room = remote_sql::MAX_TEXT;
+        Ok(filters
+            .iter()
+            .map(|f| match remote_sql::predicate(f, &self.schema) {
+                Some(sql) if sql.len() <= room => {
+                    room -= sql.len();
+                    TableProviderFilterPushDown::Exact
+                }
+                _ => TableProviderFilterPushDown::Unsupported,
+            })
+            .collect())
+    }
+
+    async fn scan(
+        &self,
+        _state: &dyn Session,
+        projection: Option<&Vec<usize>>,
+        filters: &[Expr],
+        limit: Option<usize>,
+    ) -> Result<Arc<dyn ExecutionPlan>> {
+        let schema = match projection {
+            Some(wanted) => Arc::new(self.schema.project(wanted)?),
+            None => Arc::clone(&self.schema),
+        };
+        let predicates = filters
+            .iter()
+            .map(|f| remote_sql::predicate(f, &self.schema))
+            .collect::<Option<Vec<_>>>()
+            .ok_or_else(|| {
+                DataFusionError::Internal(
+                    "a predicate that cannot travel reached a partner's table".into(),
+                )
+            })?;
+        let sql = remote_sql::select(&self.remote, &schema, &predicates, limit);
+        Ok(Arc::new(PartnerExec::new(
+            Arc::clone(&self.partner),
+            sql,
+            schema,
+        )))
+    }
+}
+
+/// One statement to one partner, as a leaf.
+struct PartnerExec {
+    partner: Arc<dyn Partner>,
+    sql: String,
+    schema: SchemaRef,
+    properties: Arc<PlanProperties>,
+}
+
+impl PartnerExec {
+    fn new(partner: Arc<dyn Partner>, sql: String, schema: SchemaRef) -> Self {
+        let properties = Arc::new(PlanProperties::new(
+            EquivalenceProperties::new(Arc::clone(&schema)),
+            Partitioning::UnknownPartitioning(1),
+            EmissionType::Incremental,
+            Boundedness::Bounded,
+        ));
+        Self {
+            partner,
+            sql,
+            schema,
+            properties,
+        }
+    }
+}
+
+impl ExecutionPlan for PartnerExec {
+    fn name(&self) -> &str {
+        "PartnerExec"
+    }
+
+    fn properties(&self) -> &Arc<PlanProperties> {
+        &self.properties
+    }
+
+    fn children(&self) -> Vec<&Arc<dyn ExecutionPlan>> {
+        Vec::new()
+    }
+
+    fn with_new_children(
+        self: Arc<Self>,
+        _children: Vec<Arc<dyn ExecutionPlan>>,
+    ) -> Result<Arc<dyn ExecutionPlan>> {
+        Ok(self)
+    }
+
+    fn apply_expressions(
+        &self,
+        _visit: &mut dyn FnMut(&Arc<dyn PhysicalExpr>) -> Result<TreeNodeRecursion>,
+    ) -> Result<TreeNodeRecursion> {
+        Ok(TreeNodeRecursion::Continue)
+    }
+
+    fn execute(
+        &self,
+        _partition: usize,
+        _context: Arc<TaskContext>,
+    ) -> Result<SendableRecordBatchStream> {
+        let (partner, sql, schema) = (
+            Arc::clone(&self.partner),
+            self.sql.clone(),
+            Arc::clone(&self.schema),
+        );
+        let stream =
+            futures::stream::once(async move { open(partner, sql, schema).await }).try_flatten();
+        Ok(Box::pin(RecordBatchStreamAdapter::new(
+            Arc::clone(&self.schema),
+            stream,
+        )))
+    }
+}
+
+impl fmt::Debug for PartnerExec {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("PartnerExec")
+            .field("partner", &self.partner.name())
+            .finish_non_exhaustive()
+    }
+}
+
+impl DisplayAs for PartnerExec {
+    fn fmt_as(&self, _format: DisplayFormatType, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "PartnerExec: {}", self.partner.name())
+    }
+}
+
+async fn open(
+    partner: Arc<dyn Partner>,
+    sql: String,
+    schema: SchemaRef,
+) -> Result<SendableRecordBatchStream> {
+    let expected = match schema.fields().is_empty() {
+        true => Arc::new(Schema::new(vec![Field::new("one", DataType::Int64, true)])),
+        false => Arc::clone(&schema),
+    };
+    let name = partner.name().to_owned();
+    let answer = partner.open(sql, Arc::clone(&expected)).await?;
+    // Before the first batch: a partner that changed its table must not reach a join.
+    if *answer.schema() != *expected {
+        return Err(QueryError::partner_unavailable(
+            &name,
+            "the answer has another schema than agreed",
+        )
+        .into());
+    }
+    let out = Arc::clone(&schema);
+    let stream = answer.map(move |batch| {
+        let batch = batch.map_err(|e| of_partner(&name, &e))?;
+        if batch.schema().fields() != expected.fields() {
+            return Err(QueryError::partner_unavailable(
+                &name,
+                "a batch has another schema than announced",
+            )
+            .into());
+        }
+        let columns = if out.fields().is_empty() {
+            Vec::new()
+        } else {
+            batch.columns().to_vec()
+        };
+        let options = RecordBatchOptions::new().with_row_count(Some(batch.num_rows()));
+        Ok(RecordBatch::try_new_with_options(
+            Arc::clone(&out),
+            columns,
+            &options,
+        )?)
+    });
+    Ok(Box::pin(RecordBatchStreamAdapter::new(schema, stream)))
+}
+
+/// A failure inside a partner's stream is the partner's, whatever its form.
+fn of_partner(name: &str, error: &DataFusionError) -> QueryError {
+    match QueryError::of(error) {
+        own if own.code() == "partner-unavailable" => own,
+        other => QueryError::partner_unavailable(
+            name,
+            other.owner_detail().unwrap_or_else(|| other.code()),
+        ),
+    }
+}

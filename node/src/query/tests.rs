@@ -1,0 +1,362 @@
+//! The room as a whole: canaries behind the barrier, refused statements, the main path.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fs::File;
+use std::sync::{Arc, Mutex};
+
+use arrow::array::{ArrayRef, AsArray, Int64Array, RecordBatch, StringArray};
+use arrow::datatypes::{DataType, Int64Type};
+use comity_protocol::terms::{Comparison, Literal, Predicate, RowFilter, TableTerms};
+use datafusion::catalog::TableProvider;
+use datafusion::datasource::MemTable;
+use datafusion::logical_expr::{ColumnarValue, ScalarUDF, Volatility, create_udf};
+use datafusion::parquet::arrow::ArrowWriter;
+use futures::TryStreamExt;
+use tempfile::TempDir;
+
+use super::*;
+use crate::sources::{self, Format, SourceSpec};
+
+const ROWS: i64 = 2_000;
+/// In every hidden row: divides by zero in `1/(x-100)`.
+const HIDDEN: i64 = 100;
+
+/// Half of the rows are visible: with few visible ones the engine happens not
+/// to evaluate the caller's side of `AND` at all, and a canary passes by luck.
+fn rows() -> RecordBatch {
+    let visible = |i: i64| i % 2 == 0;
+    let tenant: ArrayRef = Arc::new(StringArray::from_iter_values(
+        (0..ROWS).map(|i| if visible(i) { "A" } else { "B" }),
+    ));
+    let x: ArrayRef = Arc::new(Int64Array::from_iter_values(
+        (0..ROWS).map(|i| if visible(i) { 1_000 + i } else { HIDDEN }),
+    ));
+    let s: ArrayRef = Arc::new(StringArray::from_iter_values((0..ROWS).map(|i| {
+        if visible(i) {
+            i.to_string()
+        } else {
+            "SECRET(-1".to_owned()
+        }
+    })));
+    RecordBatch::try_from_iter([("tenant", tenant), ("x", x), ("s", s)]).unwrap()
+}
+
+fn terms() -> TableTerms {
+    TableTerms {
+        columns: BTreeSet::from(["x".to_owned(), "s".to_owned()]),
+        filter: RowFilter(BTreeSet::from([Predicate::Compare {
+            column: "tenant".into(),
+            op: Comparison::Eq,
+            value: Literal::Text("A".into()),
+        }])),
+        masks: BTreeMap::new(),
+    }
+}
+
+async fn parquet(folder: &TempDir) -> Arc<dyn TableProvider> {
+    let batch = rows();
+    let mut writer = ArrowWriter::try_new(
+        File::create(folder.path().join("t.parquet")).unwrap(),
+        batch.schema(),
+        None,
+    )
+    .unwrap();
+    writer.write(&batch).unwrap();
+    writer.close().unwrap();
+    let spec = SourceSpec {
+        format: Format::Parquet,
+        path: "t.parquet".into(),
+    };
+    sources::open(&spec, folder.path()).await.unwrap()
+}
+
+fn memory() -> Arc<dyn TableProvider> {
+    Arc::new(MemTable::try_new(rows().schema(), vec![vec![rows()]]).unwrap())
+}
+
+fn name() -> TableName {
+    TableName {
+        catalog: "own".into(),
+        schema: "p".into(),
+        table: "t".into(),
+    }
+}
+
+fn view(source: Arc<dyn TableProvider>) -> Arc<View> {
+    View::builder("own")
+        .governed(name(), GovernedTable::new(source, &terms()).unwrap())
+        .build()
+}
+
+async fn ask(engine: &Engine, view: &Arc<View>, sql: &str) -> Result<Vec<RecordBatch>, QueryError> {
+    let prepared = engine.prepare(Arc::clone(view), sql).await?;
+    let batches: Vec<_> = prepared
+        .run()
+        .await?
+        .try_collect()
+        .await
+        .map_err(|e| QueryError::of(&e))?;
+    assert!(batches.iter().all(|b| b.schema() == prepared.schema()));
+    Ok(batches)
+}
+
+async fn number(engine: &Engine, view: &Arc<View>, sql: &str) -> i64 {
+    ask(engine, view, sql).await.unwrap()[0]
+        .column(0)
+        .as_primitive::<Int64Type>()
+        .value(0)
+}
+
+fn spy(seen: &Arc<Mutex<Vec<i64>>>) -> ScalarUDF {
+    let seen = Arc::clone(seen);
+    create_udf(
+        "spy",
+        vec![DataType::Int64],
+        DataType::Int64,
+        Volatility::Immutable,
+        Arc::new(move |args| {
+            if let ColumnarValue::Array(values) = &args[0] {
+                seen.lock()
+                    .unwrap()
+                    .extend(values.as_primitive::<Int64Type>().iter().flatten());
+            }
+            Ok(args[0].clone())
+        }),
+    )
+}
+
+#[tokio::test]
+async fn callers_expressions_never_meet_hidden_rows() {
+    let folder = TempDir::new().unwrap();
+    for parquet_filters in [false, true] {
+        for source in [memory(), parquet(&folder).await] {
+            let seen = Arc::new(Mutex::new(Vec::new()));
+            let settings = EngineSettings {
+                parquet_filters,
+                ..EngineSettings::default()
+            };
+            let engine = Engine::start_with(settings, vec![Arc::new(spy(&seen))]).unwrap();
+            let view = view(source);
+            for condition in [
+                "spy(x) > 0",
+                "x > 1 AND spy(x) > 0",
+                "spy(x) > 0 OR x < 0",
+                "CASE WHEN spy(x) > 0 THEN true ELSE false END",
+                "1/(x-100) >= 0",
+                "cast(s as int) >= 0",
+                "regexp_like('a', s) OR true",
+            ] {
+                let sql = format!("SELECT count(*) FROM t WHERE {condition}");
+                assert_eq!(number(&engine, &view, &sql).await, ROWS / 2, "{condition}");
+            }
+            let seen = seen.lock().unwrap();
+            assert!(
+                !seen.is_empty(),
+                "the spy heard nothing, so it proves nothing"
+            );
+            assert!(!seen.contains(&HIDDEN));
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_limit_counts_visible_rows_only() {
+    let engine = Engine::start(EngineSettings::default()).unwrap();
+    let view = view(memory());
+    assert_eq!(
+        number(
+            &engine,
+            &view,
+            "SELECT count(*) FROM (SELECT x FROM t WHERE x > 1 LIMIT 900)"
+        )
+        .await,
+        900
+    );
+}
+
+#[tokio::test]
+async fn only_queries_over_the_view_pass() {
+    let engine = Engine::start(EngineSettings::default()).unwrap();
+    let view = view(memory());
+    for sql in [
+        "COPY t TO '/tmp/x.csv'",
+        "CREATE TABLE y AS SELECT 1",
+        "CREATE VIEW y AS SELECT 1",
+        "DROP TABLE t",
+        "CREATE EXTERNAL TABLE y STORED AS PARQUET LOCATION '/tmp'",
+        "INSERT INTO t VALUES (1,'a')",
+        "DELETE FROM t",
+        "UPDATE t SET x = 1",
+        "MERGE INTO t USING t AS u ON true WHEN MATCHED THEN DELETE",
+        "TRUNCATE TABLE t",
+        "SET datafusion.execution.batch_size = 1",
+        "RESET datafusion.execution.batch_size",
+        "SHOW TABLES",
+        "SHOW ALL",
+        "EXPLAIN SELECT x FROM t",
+        "EXPLAIN ANALYZE SELECT x FROM t",
+        "DESCRIBE t",
+        "BEGIN",
+        "COMMIT",
+        "USE x",
+        "PREPARE p AS SELECT 1",
+        "EXECUTE p",
+        "CALL f()",
+        "GRANT SELECT ON t TO u",
+        "SELECT * FROM generate_series(1,3)",
+        "SELECT * FROM range(1,3)",
+        "SELECT * FROM '/etc/passwd'",
+        "SELECT * FROM '/tmp/x.parquet'",
+        "SELECT * FROM information_schema.tables",
+        "SELECT x FROM t; SELECT x FROM t",
+        "",
+        ";",
+        "SELECT x INTO y FROM t",
+        "SELECT x FROM t FOR UPDATE",
+        "SELECT x FROM t TABLESAMPLE BERNOULLI (10)",
+        "WITH RECURSIVE r AS (SELECT 1 AS n UNION ALL SELECT n+1 FROM r) SELECT n FROM r",
+        "SELECT $1 FROM t",
+        "SELECT * FROM t WHERE x = ?",
+        "SELECT UNNEST([1,2])",
+        "SELECT version()",
+        "SELECT now()",
+        "SELECT random()",
+        "SELECT uuid()",
+        "SELECT repeat('x', 500000000)",
+        "SELECT lpad('x', 500000000)",
+        "SELECT array_agg(x) FROM t",
+        "SELECT tenant FROM t",
+        "SELECT x FROM t WHERE tenant = 'B'",
+        "SELECT * FROM own.p.other",
+        "SELECT TOP 3 x FROM t",
+        "SELECT x FROM t FETCH FIRST 3 ROWS ONLY",
+        "SELECT arrow_cast(1, 'FixedSizeBinary(1000000000)')",
+        "FROM t |> SELECT x",
+    ] {
+        let error = ask(&engine, &view, sql).await.expect_err(sql);
+        assert!(
+            ["bad-sql", "not-permitted"].contains(&error.code()),
+            "{sql}: {error:?}"
+        );
+    }
+}
+
+#[tokio::test]
+async fn each_chain_passes_at_its_limit_and_not_beyond() {
+    let engine = Engine::start(EngineSettings::default()).unwrap();
+    let view = view(memory());
+    let chain = |part: &str, joint: &str, n: usize| vec![part; n].join(joint);
+    let doubled = |n: usize| {
+        let ctes: String = (1..=n)
+            .map(|i| format!(", c{i} AS (SELECT s||s AS s FROM c{})", i - 1))
+            .collect();
+        format!("WITH c0 AS (SELECT s FROM t){ctes} SELECT count(*) FROM c{n}")
+    };
+    for (passes, refused) in [
+        (
+            format!("SELECT {} FROM t", chain("x", "+", 257)),
+            format!("SELECT {} FROM t", chain("x", "+", 258)),
+        ),
+        (
+            chain("SELECT x FROM t", " UNION ALL ", 32),
+            chain("SELECT x FROM t", " UNION ALL ", 33),
+        ),
+        (
+            chain("SELECT 1", " UNION ALL ", 65),
+            chain("SELECT 1", " UNION ALL ", 66),
+        ),
+        (doubled(12), doubled(13)),
+    ] {
+        engine.prepare(Arc::clone(&view), &passes).await.unwrap();
+        assert_eq!(
+            engine
+                .prepare(Arc::clone(&view), &refused)
+                .await
+                .unwrap_err()
+                .code(),
+            "too-large"
+        );
+    }
+    let padded = |bytes: usize| format!("SELECT x FROM t{}", " ".repeat(bytes - 15));
+    engine
+        .prepare(Arc::clone(&view), &padded(64 * 1024))
+        .await
+        .unwrap();
+    assert_eq!(
+        engine
+            .prepare(view, &padded(64 * 1024 + 1))
+            .await
+            .unwrap_err()
+            .code(),
+        "too-large"
+    );
+}
+
+/// A partner in this process: its own engine, view and gate.
+#[derive(Debug)]
+struct Loopback {
+    engine: Engine,
+    view: Arc<View>,
+    asked: Mutex<Vec<String>>,
+}
+
+#[async_trait::async_trait]
+impl Partner for Loopback {
+    fn name(&self) -> &str {
+        "loopback"
+    }
+
+    async fn open(
+        &self,
+        sql: String,
+        _: arrow::datatypes::SchemaRef,
+    ) -> Result<datafusion::execution::SendableRecordBatchStream, QueryError> {
+        self.asked.lock().unwrap().push(sql.clone());
+        self.engine
+            .prepare(Arc::clone(&self.view), &sql)
+            .await?
+            .run()
+            .await
+    }
+}
+
+#[tokio::test]
+async fn a_partners_table_answers_as_the_table_itself() {
+    let engine = Engine::start(EngineSettings::default()).unwrap();
+    let own = view(memory());
+    let far = Arc::new(Loopback {
+        engine: Engine::start(EngineSettings::default()).unwrap(),
+        view: Arc::clone(&own),
+        asked: Mutex::default(),
+    });
+    let schema = own.tables().next().unwrap().1;
+    let remote = RemoteTable {
+        product: "p".into(),
+        table: "t".into(),
+    };
+    let partner: Arc<dyn Partner> = Arc::clone(&far) as _;
+    let near = View::builder("near")
+        .partner(name(), PartnerTable::new(partner, remote, schema))
+        .build();
+    for sql in [
+        "SELECT count(*) FROM own.p.t",
+        "SELECT count(*) FROM own.p.t WHERE x > 1500 AND s <> 'it''s' OR x IN (1002, 1004)",
+        "SELECT count(*) FROM own.p.t WHERE NOT (x BETWEEN 1100 AND 2000) AND s IS NOT NULL",
+        "SELECT count(*) FROM own.p.t WHERE x > -5 AND cast(s as int) % 3 = 0",
+        "SELECT count(*) FROM own.p.t AS a JOIN own.p.t AS b ON a.x = b.x WHERE a.x < 1200",
+        "SELECT count(*) FROM (SELECT x FROM own.p.t LIMIT 7)",
+    ] {
+        let there = number(&engine, &own, sql).await;
+        assert_eq!(
+            number(&engine, &near, sql).await,
+            there,
+            "{sql}: {:?}",
+            far.asked.lock().unwrap()
+        );
+    }
+    let asked = far.asked.lock().unwrap().join("\n");
+    assert!(
+        asked.contains("\"x\" > 1500") && asked.contains("LIMIT 7") && asked.contains("\"one\""),
+        "{asked}"
+    );
+}

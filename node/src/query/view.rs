@@ -1,0 +1,150 @@
+//! Everything that one caller can name.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
+use std::sync::Arc;
+
+use arrow::datatypes::SchemaRef;
+use datafusion::catalog::{
+    CatalogProvider, CatalogProviderList, MemoryCatalogProvider, MemoryCatalogProviderList,
+    MemorySchemaProvider, SchemaProvider, TableProvider,
+};
+
+use super::{GovernedTable, PartnerTable};
+
+/// The schema that holds the short names; no product can be called this.
+pub(crate) const SHORT_NAMES: &str = "_";
+
+/// A table's full name: organization alias, product, table.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct TableName {
+    /// The organization's local alias.
+    pub catalog: String,
+    /// The product's name.
+    pub schema: String,
+    /// The table's name within the product.
+    pub table: String,
+}
+
+impl fmt::Display for TableName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:?}.{:?}.{:?}", self.catalog, self.schema, self.table)
+    }
+}
+
+/// Everything one caller can name; built by `access` only. What is not in the
+/// view does not exist for the statement.
+pub struct View {
+    default_catalog: String,
+    tables: BTreeMap<TableName, Arc<dyn TableProvider>>,
+    catalogs: Arc<dyn CatalogProviderList>,
+}
+
+impl View {
+    /// Starts a view in which `default_catalog` (an organization's alias) may
+    /// be left out of names, and the product as well where only one product of
+    /// that organization has a table of that name.
+    pub fn builder(default_catalog: &str) -> ViewBuilder {
+        ViewBuilder {
+            default_catalog: default_catalog.to_owned(),
+            tables: BTreeMap::new(),
+        }
+    }
+
+    /// The tables with their announced schemas, in the order of their names.
+    pub fn tables(&self) -> impl Iterator<Item = (&TableName, SchemaRef)> {
+        self.tables
+            .iter()
+            .map(|(name, table)| (name, table.schema()))
+    }
+
+    pub(crate) fn default_catalog(&self) -> &str {
+        &self.default_catalog
+    }
+
+    pub(crate) fn catalogs(&self) -> &Arc<dyn CatalogProviderList> {
+        &self.catalogs
+    }
+
+    /// The full name of a table of this view, if the provider is one.
+    pub(crate) fn name_of(&self, provider: &Arc<dyn TableProvider>) -> Option<&TableName> {
+        self.tables
+            .iter()
+            .find(|(_, own)| std::ptr::addr_eq(Arc::as_ptr(own), Arc::as_ptr(provider)))
+            .map(|(n, _)| n)
+    }
+}
+
+impl fmt::Debug for View {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_set().entries(self.tables.keys()).finish()
+    }
+}
+
+/// Collects the tables of a [`View`].
+#[derive(Debug)]
+pub struct ViewBuilder {
+    default_catalog: String,
+    tables: BTreeMap<TableName, Arc<dyn TableProvider>>,
+}
+
+impl ViewBuilder {
+    /// Adds a table of this node's own. A later table of the same name replaces an earlier one.
+    pub fn governed(mut self, name: TableName, table: GovernedTable) -> Self {
+        self.tables.insert(name, Arc::new(table));
+        self
+    }
+
+    /// Adds a partner's table.
+    pub fn partner(mut self, name: TableName, table: PartnerTable) -> Self {
+        self.tables.insert(name, Arc::new(table));
+        self
+    }
+
+    /// The finished view.
+    pub fn build(self) -> Arc<View> {
+        let mut tree: BTreeMap<&str, BTreeMap<&str, MemorySchemaProvider>> = BTreeMap::new();
+        tree.entry(&self.default_catalog).or_default();
+        let (mut short, mut ambiguous) = (BTreeMap::new(), BTreeSet::new());
+        for (name, table) in &self.tables {
+            let schema = tree
+                .entry(&name.catalog)
+                .or_default()
+                .entry(&name.schema)
+                .or_default();
+            register(schema, &name.table, table);
+            if name.catalog == self.default_catalog && short.insert(&name.table, table).is_some() {
+                ambiguous.insert(&name.table);
+            }
+        }
+        let shorts = MemorySchemaProvider::new();
+        for (table, provider) in short
+            .into_iter()
+            .filter(|(name, _)| !ambiguous.contains(name))
+        {
+            register(&shorts, table, provider);
+        }
+        tree.entry(&self.default_catalog)
+            .or_default()
+            .insert(SHORT_NAMES, shorts);
+        let catalogs = MemoryCatalogProviderList::new();
+        for (name, schemas) in tree {
+            let catalog = MemoryCatalogProvider::new();
+            for (schema, tables) in schemas {
+                // Registration in memory fails for read-only providers only.
+                let _ = catalog.register_schema(schema, Arc::new(tables));
+            }
+            catalogs.register_catalog(name.to_owned(), Arc::new(catalog));
+        }
+        Arc::new(View {
+            default_catalog: self.default_catalog,
+            tables: self.tables,
+            catalogs: Arc::new(catalogs),
+        })
+    }
+}
+
+fn register(schema: &MemorySchemaProvider, name: &str, table: &Arc<dyn TableProvider>) {
+    // Fails on a name that exists, and full names are unique.
+    let _ = schema.register_table(name.to_owned(), Arc::clone(table));
+}
