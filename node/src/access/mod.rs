@@ -1,1 +1,34 @@
 //! Who may: negotiation, grants, revocation. The only room that makes a scope.
+//!
+//! ```text
+//! partners       who we deal with, and how they came
+//! negotiations   requests, offers, signatures
+//! agreements     what both signed: in force, expired, revoked
+//! grants         our members, to partners
+//! scope          agreement AND grant AND local policy: one constructor
+//! peer_gate      judges every call of a partner
+//! workbench_gate judges every call of a member
+//! record         what was served and refused, written down
+//! ```
+
+mod agreements;
+mod grants;
+mod issuers;
+mod members;
+mod negotiations;
+mod partners;
+mod peer_gate;
+mod record;
+mod scope;
+mod workbench_gate;
+
+pub use agreements::{Agreement, Agreements, Standing};
+pub use grants::Grants;
+pub use members::{MAX_MEMBERS, Members};
+pub use negotiations::{Negotiations, Parts, Post};
+pub use partners::{Partner, Partners};
+pub use peer_gate::PeerGate;
+pub use scope::{Basis, OutOfScope, Scope};
+pub use workbench_gate::{Reach, WorkbenchGate};
+
+pub(crate) use record::trace as new_trace;

@@ -1,1 +1,10 @@
 //! The node's own API for its operators: HTTP/JSON on loopback and a Unix socket.
+
+pub mod api;
+mod client;
+mod metrics;
+mod server;
+
+pub use client::{Client, ClientError};
+pub use metrics::{Listener, Metrics, Reading};
+pub use server::{bind_socket, serve_socket, serve_tcp};

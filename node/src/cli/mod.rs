@@ -1,1 +1,190 @@
 //! The command line: one file per command.
+//!
+//! Every command but `init`, `up`, `config` and `demo` is a client of the
+//! running node's admin API. Exit codes: 0 done, 1 failed, 64 wrong usage.
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+use crate::home::Home;
+
+mod agreements;
+mod config;
+mod decide;
+mod demo;
+mod init;
+mod invite;
+mod member;
+mod output;
+mod publish;
+mod request;
+mod search;
+mod sql;
+mod status;
+mod up;
+
+use output::{Output, Problem};
+
+/// The exit code of wrong usage (`EX_USAGE` of BSD's sysexits).
+pub const EXIT_USAGE: u8 = 64;
+
+/// Exchange data products with other organizations, node to node.
+#[derive(Debug, Parser)]
+#[command(
+    name = "comity",
+    version,
+    propagate_version = true,
+    max_term_width = 100
+)]
+pub struct Args {
+    /// The organization's folder: configuration, keys, journal.
+    #[arg(
+        long,
+        global = true,
+        env = "COMITY_HOME",
+        default_value = "~/.comity",
+        value_name = "DIR"
+    )]
+    home: PathBuf,
+
+    /// Print JSON for programs instead of text for people.
+    #[arg(long, global = true)]
+    json: bool,
+
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Create an organization: its folder, keys and configuration.
+    Init(init::Init),
+    /// Run the node in the foreground until SIGTERM or Ctrl-C.
+    Up(up::Up),
+    /// Show how the node is doing, and whom it knows.
+    Status(status::Status),
+    /// Make an invitation for another organization.
+    Invite(invite::Invite),
+    /// Join with the organization that sent an invitation.
+    Join(invite::Join),
+    /// Announce a data product from its ODCS file.
+    Publish(publish::Publish),
+    /// Search the products known here, own and partners'.
+    Search(search::Search),
+    /// Show one product: tables, columns, what it offers.
+    Show(search::Show),
+    /// Ask a partner for access to a product.
+    Request(request::Request),
+    /// List negotiations and what they wait for.
+    Requests(request::Requests),
+    /// Agree to what the other side proposes.
+    Approve(decide::Approve),
+    /// Offer other terms.
+    Counter(decide::Counter),
+    /// Refuse, and end the negotiation.
+    Decline(decide::Decline),
+    /// List agreements, given and received.
+    Agreements(agreements::Agreements),
+    /// Take an agreement back: running streams stop, the partner is told.
+    Revoke(agreements::Revoke),
+    /// Run one SQL statement at the own node's workbench.
+    Sql(sql::Sql),
+    /// Give a member of the organization a token for the workbench.
+    Member(member::Member),
+    /// Check the configuration, or print the documented example.
+    Config(config::Config),
+    /// Run three organizations on this machine and let them exchange real data.
+    Demo(demo::Demo),
+}
+
+/// Parses the process's arguments, runs the command, and says how it ended.
+pub fn main() -> ExitCode {
+    let args = match Args::try_parse() {
+        Ok(args) => args,
+        Err(error) => {
+            // Help and version are answers, not mistakes.
+            let code = if error.use_stderr() { EXIT_USAGE } else { 0 };
+            let _ = error.print();
+            return ExitCode::from(code);
+        }
+    };
+    let output = Output::new(args.json);
+    match run(args, &output) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(problem) => output.fail(&problem),
+    }
+}
+
+fn run(args: Args, output: &Output) -> Result<(), Problem> {
+    let home = Home::at(expand_home(args.home));
+    // These own their threads: the others are clients of a running node.
+    let command = match args.command {
+        Command::Up(c) => return c.run(&home),
+        Command::Init(c) => return c.run(&home, output),
+        Command::Config(c) => return c.run(&home, output),
+        command => command,
+    };
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(2)
+        .enable_all()
+        .build()
+        .map_err(|e| Problem::failed(format!("the runtime does not start: {e}")))?;
+    runtime.block_on(async {
+        match command {
+            Command::Up(_) | Command::Init(_) | Command::Config(_) => Ok(()),
+            Command::Status(c) => c.run(&home, output).await,
+            Command::Invite(c) => c.run(&home, output).await,
+            Command::Join(c) => c.run(&home, output).await,
+            Command::Publish(c) => c.run(&home, output).await,
+            Command::Search(c) => c.run(&home, output).await,
+            Command::Show(c) => c.run(&home, output).await,
+            Command::Request(c) => c.run(&home, output).await,
+            Command::Requests(c) => c.run(&home, output).await,
+            Command::Approve(c) => c.run(&home, output).await,
+            Command::Counter(c) => c.run(&home, output).await,
+            Command::Decline(c) => c.run(&home, output).await,
+            Command::Agreements(c) => c.run(&home, output).await,
+            Command::Revoke(c) => c.run(&home, output).await,
+            Command::Sql(c) => c.run(&home, output).await,
+            Command::Member(c) => c.run(&home, output).await,
+            Command::Demo(c) => c.run(output).await,
+        }
+    })
+}
+
+/// `~` is the shell's; a default value never passes a shell.
+fn expand_home(path: PathBuf) -> PathBuf {
+    match (path.strip_prefix("~"), std::env::var_os("HOME")) {
+        (Ok(rest), Some(home)) => PathBuf::from(home).join(rest),
+        _ => path,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory as _;
+
+    use super::*;
+
+    #[test]
+    fn the_command_line_is_consistent() {
+        Args::command().debug_assert();
+    }
+
+    #[test]
+    fn every_command_shows_an_example() {
+        for command in Args::command().get_subcommands() {
+            let help = command
+                .get_after_help()
+                .map(ToString::to_string)
+                .unwrap_or_default();
+            assert!(
+                help.contains("Example"),
+                "comity {} has no example",
+                command.get_name()
+            );
+        }
+    }
+}

@@ -1,1 +1,49 @@
 //! How data moves: the peer listener, the workbench listener, tickets, encoding.
+//!
+//! Both listeners serve the same Flight SQL service. They differ in who may
+//! call: own members with a token ([`workbench`]) or partners' nodes with
+//! mutual TLS, an agreement and a grant ([`peers`]). Each has a [`Gate`] that
+//! judges *every* call before the service sees it, metadata calls included, so
+//! that a new call cannot be forgotten; the service works with the [`Session`]
+//! that the gate made and never with names or tokens of its own.
+
+mod accept;
+mod actions;
+mod client;
+mod face;
+mod metadata;
+pub mod peers;
+mod service;
+mod session;
+mod sql_client;
+mod stream;
+mod tickets;
+pub mod workbench;
+
+#[cfg(test)]
+mod tests;
+
+pub use accept::{Connection, PeerConnection};
+pub(crate) use client::leaf_of;
+pub use client::{Asked, ClientError, PeerClient};
+pub use session::{Denied, Gate, Recorder, Session};
+pub use sql_client::{SqlClient, SqlError};
+
+/// The header that names the agreement.
+pub const AGREEMENT: &str = "comity-agreement";
+/// The header that carries the grant chain: compact envelopes, joined by spaces.
+pub const GRANT: &str = "comity-grant";
+/// The header that carries the proof of possession.
+pub const BINDING: &str = "comity-bind-bin";
+/// The header that states the purpose.
+pub const PURPOSE: &str = "comity-purpose";
+/// The header that carries the trace id, which both nodes log.
+pub const TRACE: &str = "comity-trace";
+/// The header of an error: its stable code.
+pub const CODE: &str = "comity-code";
+
+/// The most bytes of one message (`spec/5-data-plane.md#D-105`). ADBC stops at 16 MiB.
+pub const MAX_MESSAGE_BYTES: usize = 14 * 1024 * 1024;
+
+/// The most bytes of one message that a caller may send: a statement with its parameters.
+pub const MAX_REQUEST_BYTES: usize = 4 * 1024 * 1024;

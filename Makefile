@@ -1,0 +1,55 @@
+# The one entry point: everything CI runs is a target here.
+#
+#   make demo    build and run three organizations on this machine
+#   make test    everything that must be green; installs the Python clients itself
+#   make bench   figures, written to bench/results.md (not part of the tests)
+
+# A target folder outside the clone survives a fresh clone and is shared by them.
+CARGO_TARGET_DIR ?= $(HOME)/.cache/comity/target
+export CARGO_TARGET_DIR
+
+PYTHON ?= python3
+VENV   := $(CARGO_TARGET_DIR)/venv
+COMITY := $(CARGO_TARGET_DIR)/debug/comity
+
+.PHONY: demo build test lint unit vectors scenarios clients bench fmt clean-venv
+
+demo:
+	cargo run --locked --quiet -p comity -- demo
+
+build:
+	cargo build --locked -p comity
+
+test: lint unit vectors scenarios clients
+	@echo "all green"
+
+lint:
+	cargo fmt --all --check
+	cargo clippy --locked --workspace --all-targets -- -D warnings
+
+unit:
+	cargo test --locked -p comity-identity -p comity-protocol -p comity
+
+# The published test vectors, checked without any code of ours.
+vectors:
+	@command -v openssl >/dev/null || apt-get install -y -qq openssl
+	$(PYTHON) spec/vectors/verify.py
+
+# Real node processes on loopback.
+scenarios: build
+	COMITY_BIN=$(COMITY) cargo test --locked -p comity-tests
+
+# Ordinary Flight SQL clients against the running demo.
+clients: build $(VENV)/ready
+	COMITY_BIN=$(COMITY) $(VENV)/bin/python -m pytest -q tests/clients
+
+$(VENV)/ready: tests/clients/requirements.txt
+	$(PYTHON) -m venv $(VENV) || { apt-get update -qq && apt-get install -y -qq python3-venv && $(PYTHON) -m venv $(VENV); }
+	$(VENV)/bin/pip install --quiet --disable-pip-version-check -r tests/clients/requirements.txt
+	touch $@
+
+bench: build $(VENV)/ready
+	COMITY_BIN=$(COMITY) cargo run --locked -p comity-tests --bin bench
+
+fmt:
+	cargo fmt --all

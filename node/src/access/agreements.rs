@@ -1,0 +1,349 @@
+//! The agreements that both sides signed: in force, expired, revoked.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, PoisonError, RwLock};
+
+use comity_identity::{Digest, OrgId, Timestamp};
+use comity_protocol::negotiation::{AGREEMENT, Proposal, Side, SignedDocument};
+use comity_protocol::revocation::Revocation;
+use comity_protocol::terms::Terms;
+use tokio_util::sync::CancellationToken;
+
+use super::partners::Partners;
+use crate::admin::api;
+use crate::clock;
+use crate::failure::Failure;
+use crate::index::Table;
+use crate::ledger::{self, Ledger, Record, Revoked, SignedKind, Stage, stage_key};
+use crate::own::Own;
+
+/// Every agreement of this organization, by id.
+#[derive(Debug)]
+pub struct Agreements {
+    own: Arc<Own>,
+    ledger: Arc<Ledger>,
+    partners: Arc<Partners>,
+    all: RwLock<BTreeMap<Digest, Arc<Agreement>>>,
+}
+
+/// One agreement, and whether it was taken back.
+#[derive(Clone, Debug)]
+pub struct Agreement {
+    signed: SignedDocument,
+    side: Side,
+    peer: OrgId,
+    product: String,
+    terms: Terms,
+    revoked: Option<Revoked>,
+    stop: CancellationToken,
+}
+
+/// Whether an agreement counts now.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Standing {
+    /// It counts.
+    InForce,
+    /// Its time has not come or is over.
+    Expired,
+    /// A side took it back.
+    Revoked,
+}
+
+impl Agreement {
+    fn new(own: &OrgId, signed: SignedDocument, revoked: Option<Revoked>) -> Option<Self> {
+        let document = signed.document();
+        let side = document.side_of(own)?;
+        let peer = match side {
+            Side::Provider => document.consumer.org,
+            Side::Consumer => document.provider.org,
+        };
+        let Proposal::Access { product, terms, .. } = &document.proposal else {
+            return None;
+        };
+        let (product, terms) = (product.to_string(), terms.clone());
+        let stop = CancellationToken::new();
+        if revoked.is_some() {
+            stop.cancel();
+        }
+        Some(Self {
+            signed,
+            side,
+            peer,
+            product,
+            terms,
+            revoked,
+            stop,
+        })
+    }
+
+    /// The agreement's id.
+    pub fn id(&self) -> Digest {
+        self.signed.digest()
+    }
+
+    /// What this organization is in it.
+    pub fn side(&self) -> Side {
+        self.side
+    }
+
+    /// The other organization.
+    pub fn peer(&self) -> OrgId {
+        self.peer
+    }
+
+    /// The product's name.
+    pub fn product(&self) -> &str {
+        &self.product
+    }
+
+    /// The descriptor that the consumer read.
+    pub fn descriptor(&self) -> Option<Digest> {
+        match &self.signed.document().proposal {
+            Proposal::Access { descriptor, .. } => Some(*descriptor),
+            Proposal::Federation { .. } => None,
+        }
+    }
+
+    /// What it permits.
+    pub fn terms(&self) -> &Terms {
+        &self.terms
+    }
+
+    /// Fires when the agreement is revoked: running streams end.
+    pub fn stop(&self) -> &CancellationToken {
+        &self.stop
+    }
+
+    /// Whether it counts at `now`.
+    pub fn standing(&self, now: Timestamp) -> Standing {
+        if self.revoked.is_some() {
+            return Standing::Revoked;
+        }
+        let runs = self.terms.not_before <= now && now < self.terms.expires;
+        if runs {
+            Standing::InForce
+        } else {
+            Standing::Expired
+        }
+    }
+}
+
+impl Agreements {
+    /// Reads the agreements from the ledger.
+    pub fn load(
+        own: Arc<Own>,
+        ledger: Arc<Ledger>,
+        partners: Arc<Partners>,
+    ) -> Result<Self, Failure> {
+        let mut all = BTreeMap::new();
+        for (_, record) in ledger.scan(Table::Agreements, &[])? {
+            let Record::Signed(signed) = record else {
+                continue;
+            };
+            if signed.kind != SignedKind::Agreement {
+                continue;
+            }
+            let document = SignedDocument::recall(AGREEMENT, &signed.text)
+                .map_err(|e| Failure::own("own-agreement", e))?;
+            let ended = ledger.get(Table::Agreements, &stage_key(&signed.id, Stage::Ended))?;
+            let revoked = match ended {
+                Some(Record::Revoked(revoked)) => Some(revoked),
+                _ => None,
+            };
+            if let Some(agreement) = Agreement::new(&own.org(), document, revoked) {
+                all.insert(agreement.id(), Arc::new(agreement));
+            }
+        }
+        Ok(Self {
+            own,
+            ledger,
+            partners,
+            all: RwLock::new(all),
+        })
+    }
+
+    /// Takes over an agreement that was just journalled.
+    pub fn add(&self, signed: SignedDocument) {
+        if let Some(agreement) = Agreement::new(&self.own.org(), signed, None) {
+            self.write().insert(agreement.id(), Arc::new(agreement));
+        }
+    }
+
+    /// The agreement with this id.
+    pub fn get(&self, id: &Digest) -> Option<Arc<Agreement>> {
+        self.read().get(id).cloned()
+    }
+
+    /// Every agreement in which this organization is `side`.
+    pub fn of_side(&self, side: Side) -> Vec<Arc<Agreement>> {
+        self.read()
+            .values()
+            .filter(|a| a.side == side)
+            .cloned()
+            .collect()
+    }
+
+    /// The agreement that opens `product` of `peer` to this organization now:
+    /// of several, the one that lasts longest.
+    pub fn opening(&self, peer: &OrgId, product: &str, now: Timestamp) -> Option<Arc<Agreement>> {
+        let opens = |a: &&Arc<Agreement>| {
+            a.side == Side::Consumer && a.peer == *peer && a.product == product
+        };
+        let all = self.read();
+        let live = all
+            .values()
+            .filter(opens)
+            .filter(|a| a.standing(now) == Standing::InForce);
+        live.max_by_key(|a| (a.terms.expires, a.id())).cloned()
+    }
+
+    /// As the admin API shows them.
+    pub fn list(&self) -> Vec<api::Agreement> {
+        let now = clock::now();
+        self.read().values().map(|a| self.view(a, now)).collect()
+    }
+
+    /// How many are in force.
+    pub fn in_force(&self, now: Timestamp) -> usize {
+        self.read()
+            .values()
+            .filter(|a| a.standing(now) == Standing::InForce)
+            .count()
+    }
+
+    /// The one agreement whose id begins with these hex digits.
+    pub fn find(&self, beginning: &str) -> Result<Arc<Agreement>, Failure> {
+        let begins = |a: &&Arc<Agreement>| {
+            a.id()
+                .to_string()
+                .trim_start_matches("sha256:")
+                .starts_with(beginning)
+        };
+        let all = self.read();
+        let mut found = all.values().filter(begins);
+        match (found.next(), found.next()) {
+            (Some(agreement), None) => Ok(Arc::clone(agreement)),
+            (None, _) => Err(Failure::new(
+                crate::failure::Fault::Unknown,
+                "unknown-agreement",
+                format!("no agreement begins with {beginning}"),
+            )
+            .next("see 'comity agreements'")),
+            (Some(_), Some(_)) => Err(Failure::caller(
+                "ambiguous",
+                format!("several agreements begin with {beginning}"),
+            )
+            .next("give more digits of the id")),
+        }
+    }
+
+    /// Takes an agreement back. It counts from the moment that the journal has
+    /// it; the text is for telling the other side.
+    pub async fn revoke(&self, agreement: &Agreement) -> Result<String, Failure> {
+        let now = clock::now();
+        if let Some(revoked) = &agreement.revoked {
+            return Ok(revoked.text.clone());
+        }
+        let revocation = Revocation {
+            v: 1,
+            org: self.own.org(),
+            peer: agreement.peer,
+            agreement: agreement.id(),
+            at: now,
+        };
+        let text = revocation
+            .sign(&*self.own.keys().issuer)
+            .map_err(|e| Failure::own("revocation", e))?;
+        self.end(agreement, self.own.org(), text.clone(), now)
+            .await?;
+        Ok(text)
+    }
+
+    /// The other side took an agreement back with `text`. Gives whether that is believed.
+    pub async fn revoked_by_peer(&self, peer: &OrgId, text: &str) -> Result<bool, Failure> {
+        let now = clock::now();
+        let keyring = self.partners.keyring();
+        let Ok(revocation) = Revocation::verify(text, peer, &**keyring, now) else {
+            return Ok(false);
+        };
+        let Some(agreement) = self.get(&revocation.agreement) else {
+            return Ok(false);
+        };
+        // Only a party takes back, and only its own agreement.
+        if agreement.peer != *peer || revocation.peer != self.own.org() {
+            return Ok(false);
+        }
+        if agreement.revoked.is_none() {
+            self.end(&agreement, *peer, text.to_owned(), now).await?;
+        }
+        Ok(true)
+    }
+
+    /// Revocations of this organization that `peer` may not have heard of.
+    pub fn notices_for(&self, peer: &OrgId) -> Vec<String> {
+        let own = self.own.org();
+        let all = self.read();
+        let revoked = all
+            .values()
+            .filter(|a| a.peer == *peer)
+            .filter_map(|a| a.revoked.as_ref());
+        revoked
+            .filter(|r| r.by == own)
+            .map(|r| r.text.clone())
+            .collect()
+    }
+
+    /// As the admin API shows one.
+    pub fn view(&self, agreement: &Agreement, now: Timestamp) -> api::Agreement {
+        api::Agreement {
+            id: agreement.id(),
+            role: match agreement.side {
+                Side::Provider => "provider".to_owned(),
+                Side::Consumer => "consumer".to_owned(),
+            },
+            partner: self.partners.alias(&agreement.peer),
+            product: agreement.product.clone(),
+            state: match agreement.standing(now) {
+                Standing::InForce => "in-force".to_owned(),
+                Standing::Expired => "expired".to_owned(),
+                Standing::Revoked => "revoked".to_owned(),
+            },
+            terms: agreement.terms.clone(),
+        }
+    }
+
+    async fn end(
+        &self,
+        agreement: &Agreement,
+        by: OrgId,
+        text: String,
+        at: Timestamp,
+    ) -> Result<(), ledger::Error> {
+        let revoked = Revoked {
+            agreement: agreement.id(),
+            by,
+            text,
+            at,
+        };
+        self.ledger
+            .commit(&Record::Revoked(revoked.clone()))
+            .await?;
+        let ended = Agreement {
+            revoked: Some(revoked),
+            ..agreement.clone()
+        };
+        self.write().insert(ended.id(), Arc::new(ended));
+        // After the map: a request that comes now finds it revoked, and one
+        // that was admitted before is cut.
+        agreement.stop.cancel();
+        Ok(())
+    }
+
+    fn read(&self) -> std::sync::RwLockReadGuard<'_, BTreeMap<Digest, Arc<Agreement>>> {
+        self.all.read().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn write(&self) -> std::sync::RwLockWriteGuard<'_, BTreeMap<Digest, Arc<Agreement>>> {
+        self.all.write().unwrap_or_else(PoisonError::into_inner)
+    }
+}

@@ -1,0 +1,66 @@
+//! Requests that are agreed to without a person.
+
+use comity_identity::Timestamp;
+use comity_protocol::negotiation::{Negotiation, Proposal, Side, State};
+use comity_protocol::product::Descriptor;
+use comity_protocol::terms::Terms;
+
+use super::terms::DAY;
+use super::{FEDERATION_LIFETIME, Negotiations};
+use crate::config::ApproveRule;
+
+impl Negotiations {
+    /// Whether a request is agreed to without a person: a federation that our
+    /// own invitation promised, or access that a rule covers wholly.
+    pub(super) fn agrees_by_rule(&self, n: &Negotiation, now: Timestamp) -> bool {
+        if n.side() != Side::Provider || n.state() != State::Requested {
+            return false;
+        }
+        match n.proposal() {
+            Proposal::Federation { invitation, terms } => {
+                let standard = terms.roles.is_empty()
+                    && terms.assurance == ["local-token"]
+                    && terms.expires <= now.saturating_add(FEDERATION_LIFETIME + DAY);
+                standard && self.partners.came_with(&n.peer(), invitation)
+            }
+            Proposal::Access {
+                product,
+                descriptor,
+                terms,
+                ..
+            } => {
+                let Some(own) = self.catalog.own_product(product.as_str()) else {
+                    return false;
+                };
+                // Of an older descriptor a person decides: its columns may mean something else now.
+                let current = own.digest == *descriptor;
+                let partner = self.partners.get(&n.peer());
+                let Some(partner) = partner.filter(|p| p.federation.is_some()) else {
+                    return false;
+                };
+                let covers = |rule: &ApproveRule| {
+                    let same = rule.product == product.as_str()
+                        && (rule.partner == partner.alias
+                            || rule.partner == partner.org.to_string());
+                    same && terms.narrows(&ceiling(rule, &own.descriptor, now))
+                };
+                current && terms.is_within(&own.descriptor.tables) && self.rules.iter().any(covers)
+            }
+        }
+    }
+}
+
+/// The widest terms that a rule agrees to: where it names no tables, what the
+/// product offers.
+fn ceiling(rule: &ApproveRule, descriptor: &Descriptor, now: Timestamp) -> Terms {
+    let mut terms = rule.terms(now);
+    if terms.tables.is_empty()
+        && let Some(offer) = &descriptor.offer
+    {
+        terms.tables.clone_from(&offer.tables);
+        if terms.limits.max_rows_per_query.is_none() {
+            terms.limits = offer.limits.clone();
+        }
+    }
+    terms
+}

@@ -1,0 +1,197 @@
+//! What one request may see. Everything that is served passes through here.
+
+use std::collections::BTreeMap;
+
+use comity_identity::Timestamp;
+use comity_identity::grant::VerifiedGrant;
+use comity_protocol::negotiation::Side;
+use comity_protocol::terms::{RowFilter, TableTerms};
+
+use super::agreements::{Agreement, Standing};
+use crate::catalog::OwnProduct;
+
+/// What one request may see of one product: the agreement AND the grant AND
+/// this organization's present will, intersected.
+///
+/// [`Scope::decide`] is its only constructor. Flight handlers never see names
+/// or terms, only the view that is built from a scope.
+#[derive(Clone, Debug)]
+pub struct Scope {
+    tables: BTreeMap<String, TableTerms>,
+    max_rows: Option<u64>,
+}
+
+/// On what ground somebody asks.
+#[derive(Clone, Copy, Debug)]
+pub enum Basis<'a> {
+    /// A partner, under an agreement, with a verified grant.
+    Partner {
+        /// The agreement.
+        agreement: &'a Agreement,
+        /// The grant.
+        grant: &'a VerifiedGrant,
+        /// The purpose stated, if any.
+        purpose: Option<&'a str>,
+    },
+    /// A member of this organization.
+    Member,
+}
+
+/// Why nothing may be seen: the code for the caller, the reason for the owner's log.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct OutOfScope {
+    /// The stable code.
+    pub code: &'static str,
+    /// The reason. It may name what the caller must not learn.
+    pub reason: String,
+}
+
+impl Scope {
+    /// Decides what `basis` gives of `product` at `now`.
+    pub fn decide(
+        basis: Basis<'_>,
+        product: &OwnProduct,
+        now: Timestamp,
+    ) -> Result<Self, OutOfScope> {
+        let mut scope = match basis {
+            Basis::Member => Self {
+                tables: whole(product),
+                max_rows: None,
+            },
+            Basis::Partner {
+                agreement,
+                grant,
+                purpose,
+            } => {
+                in_force(agreement, product, now)?;
+                stated(agreement, grant, purpose)?;
+                Self::granted(agreement, grant)?
+            }
+        };
+        // What the owner serves today: a column that is no longer part of the
+        // product is gone, whatever was once agreed.
+        for (name, terms) in &mut scope.tables {
+            let table = product.table(name);
+            let served = |c: &str| table.is_some_and(|t| t.columns.iter().any(|k| k.name == c));
+            terms.columns.retain(|c| served(c));
+            terms.masks.retain(|c, _| served(c));
+        }
+        scope.tables.retain(|_, terms| !terms.columns.is_empty());
+        if scope.tables.is_empty() {
+            return Err(out(
+                "nothing-left",
+                "no column of the scope is served today",
+            ));
+        }
+        Ok(scope)
+    }
+
+    /// The tables of the scope, by name.
+    pub fn tables(&self) -> &BTreeMap<String, TableTerms> {
+        &self.tables
+    }
+
+    /// The most rows that one query may deliver.
+    pub fn max_rows(&self) -> Option<u64> {
+        self.max_rows
+    }
+
+    /// The agreement's terms, narrowed by the grant (`spec/5-data-plane.md#D-109`).
+    fn granted(agreement: &Agreement, grant: &VerifiedGrant) -> Result<Self, OutOfScope> {
+        let mut filters: BTreeMap<String, RowFilter> = BTreeMap::new();
+        for value in grant.filters() {
+            // {"TABLE": [PREDICATE, …]}; what cannot be read hides everything (A4).
+            let more: BTreeMap<String, RowFilter> = serde_json::from_value(value.clone())
+                .map_err(|e| out("grant-invalid", format!("a filter of the grant: {e}")))?;
+            for (table, filter) in more {
+                filter
+                    .check()
+                    .map_err(|e| out("grant-invalid", e.to_string()))?;
+                let both = filters.entry(table).or_default();
+                *both = both.and(&filter);
+            }
+        }
+        let mut tables = agreement.terms().tables.clone();
+        if let Some(only) = grant.tables() {
+            tables.retain(|name, _| only.contains(name));
+        }
+        for (name, terms) in &mut tables {
+            if let Some(only) = grant.columns(name) {
+                terms.columns.retain(|c| only.contains(c));
+                terms.masks.retain(|c, _| only.contains(c));
+            }
+            if let Some(more) = filters.get(name) {
+                terms.filter = terms.filter.and(more);
+            }
+        }
+        let limits = [
+            agreement.terms().limits.max_rows_per_query,
+            grant.max_rows(),
+        ];
+        Ok(Self {
+            tables,
+            max_rows: limits.into_iter().flatten().min(),
+        })
+    }
+}
+
+/// The agreement counts now, was given by this organization, and is for this product.
+fn in_force(agreement: &Agreement, product: &OwnProduct, now: Timestamp) -> Result<(), OutOfScope> {
+    if agreement.side() != Side::Provider || agreement.product() != product.name() {
+        return Err(out(
+            "no-agreement",
+            "the agreement is not for this product of ours",
+        ));
+    }
+    match agreement.standing(now) {
+        Standing::InForce => Ok(()),
+        Standing::Revoked => Err(out("revoked", "the agreement was revoked")),
+        Standing::Expired => Err(out("expired", "the agreement is not in force now")),
+    }
+}
+
+/// The grant is for this agreement and this partner, and the purpose is
+/// permitted by both (`spec/5-data-plane.md#D-108`).
+fn stated(
+    agreement: &Agreement,
+    grant: &VerifiedGrant,
+    purpose: Option<&str>,
+) -> Result<(), OutOfScope> {
+    // A3: a grant for another agreement or by another organization is worthless here.
+    if grant.agreement() != agreement.id() || grant.issuer() != agreement.peer() {
+        return Err(out("grant-invalid", "the grant is for another agreement"));
+    }
+    let agreed = &agreement.terms().purposes;
+    let fits = match purpose {
+        Some(purpose) => agreed.contains(purpose) && grant.purposes().contains(purpose),
+        None => !grant.purposes().is_empty() && grant.purposes().is_subset(agreed),
+    };
+    if fits {
+        Ok(())
+    } else {
+        Err(out("purpose", "the purpose is not one that was agreed"))
+    }
+}
+
+/// Everything that is announced of a product: for the organization's own members.
+fn whole(product: &OwnProduct) -> BTreeMap<String, TableTerms> {
+    let tables = product.descriptor.tables.iter();
+    tables
+        .map(|table| {
+            let columns = table.columns.iter().map(|c| c.name.clone()).collect();
+            let terms = TableTerms {
+                columns,
+                filter: RowFilter::default(),
+                masks: BTreeMap::new(),
+            };
+            (table.name.to_string(), terms)
+        })
+        .collect()
+}
+
+fn out(code: &'static str, reason: impl Into<String>) -> OutOfScope {
+    OutOfScope {
+        code,
+        reason: reason.into(),
+    }
+}

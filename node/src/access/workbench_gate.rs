@@ -1,0 +1,327 @@
+//! The workbench listener's gate: members of this organization.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use arrow::datatypes::SchemaRef;
+use async_trait::async_trait;
+use comity_identity::OrgId;
+use comity_identity::keyring::Keyring;
+use comity_identity::tls::{CurrentLeaf, peer_client_config};
+use comity_protocol::negotiation::Side;
+use comity_protocol::product::VerifiedDescriptor;
+use datafusion::execution::SendableRecordBatchStream;
+use tokio_util::sync::CancellationToken;
+use tonic::Request;
+
+use super::agreements::{Agreement, Agreements, Standing};
+use super::grants::Grants;
+use super::members::Members;
+use super::partners::{Partner, Partners};
+use super::peer_gate::governed;
+use super::record::{Audit, trace};
+use super::scope::{Basis, Scope};
+use crate::admin::{Listener, Metrics};
+use crate::catalog::{Catalog, types};
+use crate::clock;
+use crate::flight::{Asked, Denied, Gate, PURPOSE, PeerClient, Session, workbench};
+use crate::ledger::Ledger;
+use crate::own::Own;
+use crate::query::{self, PartnerTable, QueryError, RemoteTable, TableName, View, ViewBuilder};
+
+/// Judges every call of a member, and gives the view: own products behind the
+/// barrier, partners' products as tables.
+#[derive(Debug)]
+pub struct WorkbenchGate {
+    /// This organization.
+    pub own: Arc<Own>,
+    /// Who may use the workbench.
+    pub members: Arc<Members>,
+    /// Whose products are shown.
+    pub partners: Arc<Partners>,
+    /// The products.
+    pub catalog: Arc<Catalog>,
+    /// What partners opened to us.
+    pub agreements: Arc<Agreements>,
+    /// Where queries are written down.
+    pub ledger: Arc<Ledger>,
+    /// What is counted.
+    pub metrics: Metrics,
+    /// The ways to the partners.
+    pub reach: Arc<Reach>,
+}
+
+impl Gate for WorkbenchGate {
+    fn admit(&self, request: &Request<()>) -> Result<Session, Denied> {
+        let trace = trace();
+        let token = workbench::token(request.metadata());
+        let member = token.as_deref().and_then(|t| self.members.authenticate(t));
+        let (Some(token), Some(member)) = (token, member) else {
+            self.metrics.refused("unauthenticated");
+            return Err(Denied::new(
+                "unauthenticated",
+                "send a member's token: 'comity member add NAME' makes one",
+                &trace,
+            ));
+        };
+        let purpose = request
+            .metadata()
+            .get(PURPOSE)
+            .and_then(|p| p.to_str().ok());
+        let purpose = purpose.map(str::to_owned);
+        let view = self.view(&member, purpose.as_deref(), &trace);
+        let audit = Audit {
+            ledger: Arc::clone(&self.ledger),
+            metrics: self.metrics.clone(),
+            listener: Listener::Workbench,
+            trace: trace.clone(),
+            org: self.own.org(),
+            subject: member.clone(),
+            agreement: None,
+            purpose,
+        };
+        Ok(Session {
+            key: format!("member {member}"),
+            view,
+            stop: CancellationToken::new(),
+            max_rows: None,
+            trace,
+            recorder: Arc::new(audit),
+            token: Some(token),
+        })
+    }
+}
+
+impl WorkbenchGate {
+    fn view(&self, member: &str, purpose: Option<&str>, trace: &str) -> Arc<View> {
+        let now = clock::now();
+        let mut view = View::builder(self.own.alias());
+        for product in self.catalog.own_products() {
+            let scope = match Scope::decide(Basis::Member, &product, now) {
+                Ok(scope) => scope,
+                Err(why) => {
+                    tracing::warn!(
+                        product = product.name(),
+                        reason = why.reason,
+                        "left out of the workbench"
+                    );
+                    continue;
+                }
+            };
+            // One product whose file is gone must not close the whole workbench.
+            match governed(
+                View::builder(self.own.alias()),
+                self.own.alias(),
+                &product,
+                &scope,
+            ) {
+                Ok(_) => {}
+                Err(reason) => {
+                    tracing::error!(
+                        product = product.name(),
+                        reason,
+                        "left out of the workbench"
+                    );
+                    continue;
+                }
+            }
+            view = governed(view, self.own.alias(), &product, &scope)
+                .unwrap_or_else(|_| View::builder(self.own.alias()));
+        }
+        for partner in self.partners.all() {
+            for product in self.catalog.foreign_products(&partner.org) {
+                view = self.foreign(view, &partner, &product, member, purpose, trace);
+            }
+        }
+        view.build()
+    }
+
+    /// A partner's product: what the agreement opens, or a table that says
+    /// which agreement is missing when it is read.
+    fn foreign(
+        &self,
+        mut view: ViewBuilder,
+        partner: &Partner,
+        product: &VerifiedDescriptor,
+        member: &str,
+        purpose: Option<&str>,
+        trace: &str,
+    ) -> ViewBuilder {
+        let now = clock::now();
+        let descriptor = product.descriptor();
+        let name = descriptor.product.as_str();
+        let agreement = self.agreements.opening(&partner.org, name, now);
+        let closed = match &agreement {
+            Some(_) => None,
+            None => Some(self.why_closed(&partner.org, name)),
+        };
+        for table in &descriptor.tables {
+            let terms = agreement
+                .as_ref()
+                .map(|a| a.terms().tables.get(table.name.as_str()));
+            let schema = match terms {
+                Some(None) => continue,
+                Some(Some(terms)) => types::schema(table, |c| terms.columns.contains(c)),
+                None => types::schema(table, |_| true),
+            };
+            let reader: Arc<dyn query::Partner> = match (&agreement, closed) {
+                (Some(agreement), _) => Arc::new(Reader {
+                    alias: partner.alias.clone(),
+                    agreement: Arc::clone(agreement),
+                    member: member.to_owned(),
+                    purpose: purpose.map(str::to_owned),
+                    trace: trace.to_owned(),
+                    reach: Arc::clone(&self.reach),
+                }),
+                (None, code) => Arc::new(Closed {
+                    alias: partner.alias.clone(),
+                    code: code.unwrap_or("no-agreement"),
+                }),
+            };
+            let remote = RemoteTable {
+                product: name.to_owned(),
+                table: table.name.to_string(),
+            };
+            let full = TableName {
+                catalog: partner.alias.clone(),
+                schema: name.to_owned(),
+                table: table.name.to_string(),
+            };
+            view = view.partner(full, PartnerTable::new(reader, remote, schema));
+        }
+        view
+    }
+
+    fn why_closed(&self, org: &OrgId, product: &str) -> &'static str {
+        let now = clock::now();
+        let ours = self.agreements.of_side(Side::Consumer);
+        let last = ours
+            .iter()
+            .filter(|a| a.peer() == *org && a.product() == product)
+            .max_by_key(|a| a.terms().not_before);
+        match last.map(|a| a.standing(now)) {
+            Some(Standing::Revoked) => "revoked",
+            Some(Standing::Expired) => "expired",
+            _ => "no-agreement",
+        }
+    }
+}
+
+/// The ways to partners' peer listeners: one client for each organization.
+#[derive(Debug)]
+pub struct Reach {
+    own: Arc<Own>,
+    keyring: Arc<Keyring>,
+    grants: Grants,
+    leaf: Arc<CurrentLeaf>,
+    clients: Mutex<HashMap<OrgId, Arc<PeerClient>>>,
+}
+
+impl Reach {
+    /// Ways that present `leaf` and dial only organizations in `keyring`.
+    pub fn new(own: Arc<Own>, keyring: Arc<Keyring>, leaf: Arc<CurrentLeaf>) -> Self {
+        let grants = Grants::new(Arc::clone(&own));
+        Self {
+            own,
+            keyring,
+            grants,
+            leaf,
+            clients: Mutex::default(),
+        }
+    }
+
+    fn client(&self, org: OrgId, alias: &str) -> Result<Arc<PeerClient>, QueryError> {
+        let mut clients = self.clients.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(client) = clients.get(&org) {
+            return Ok(Arc::clone(client));
+        }
+        let trust = Arc::clone(&self.keyring);
+        let leaf = Arc::clone(&self.leaf);
+        let clock = Arc::new(rustls::time_provider::DefaultTimeProvider);
+        let tls = peer_client_config(trust, org, Arc::clone(&leaf) as _, clock)
+            .map_err(|e| QueryError::partner_unavailable(alias, e.to_string()))?;
+        let holder = Arc::clone(&self.own.keys().node) as _;
+        let leaf_of = crate::flight::leaf_of(move || leaf.leaf());
+        let client = Arc::new(PeerClient::new(
+            alias.to_owned(),
+            Arc::new(tls),
+            holder,
+            leaf_of,
+        ));
+        clients.insert(org, Arc::clone(&client));
+        Ok(client)
+    }
+
+    /// Where the organization's nodes serve Flight, from its current document only (A26).
+    fn addresses(&self, org: &OrgId) -> Vec<String> {
+        let Some(organization) = self.keyring.get(org) else {
+            return Vec::new();
+        };
+        let nodes = organization.document().nodes(clock::now());
+        nodes.flat_map(|n| n.flight.iter().cloned()).collect()
+    }
+}
+
+/// Reads one partner's tables for one member under one agreement.
+#[derive(Debug)]
+struct Reader {
+    alias: String,
+    agreement: Arc<Agreement>,
+    member: String,
+    purpose: Option<String>,
+    trace: String,
+    reach: Arc<Reach>,
+}
+
+#[async_trait]
+impl query::Partner for Reader {
+    fn name(&self) -> &str {
+        &self.alias
+    }
+
+    async fn open(
+        &self,
+        sql: String,
+        _: SchemaRef,
+    ) -> Result<SendableRecordBatchStream, QueryError> {
+        let org = self.agreement.peer();
+        let grant = self
+            .reach
+            .grants
+            .for_member(
+                &self.member,
+                &self.agreement,
+                self.purpose.as_deref(),
+                clock::now(),
+            )
+            .map_err(|e| QueryError::partner_unavailable(&self.alias, e.to_string()))?;
+        let asked = Asked {
+            agreement: self.agreement.id(),
+            grant,
+            purpose: self.purpose.clone(),
+            trace: self.trace.clone(),
+            sql,
+        };
+        let client = self.reach.client(org, &self.alias)?;
+        let (_, rows) = client.query(&self.reach.addresses(&org), &asked).await?;
+        Ok(rows)
+    }
+}
+
+/// A partner's table that no agreement opens: it can be found, not read.
+#[derive(Debug)]
+struct Closed {
+    alias: String,
+    code: &'static str,
+}
+
+#[async_trait]
+impl query::Partner for Closed {
+    fn name(&self) -> &str {
+        &self.alias
+    }
+
+    async fn open(&self, _: String, _: SchemaRef) -> Result<SendableRecordBatchStream, QueryError> {
+        Err(QueryError::partner_refused(&self.alias, self.code))
+    }
+}

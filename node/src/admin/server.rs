@@ -1,0 +1,274 @@
+//! The admin API's server: a Unix socket for this user, loopback TCP with a token.
+
+use std::os::unix::fs::PermissionsExt as _;
+use std::path::Path;
+use std::sync::Arc;
+
+use axum::extract::{DefaultBodyLimit, Path as UrlPath, Request, State};
+use axum::http::{HeaderMap, StatusCode, header};
+use axum::middleware::{self, Next};
+use axum::response::{IntoResponse, Response};
+use axum::routing::{get, post};
+use axum::{Json, Router};
+use comity_identity::Digest;
+use tokio::net::{TcpListener, UnixListener};
+use tokio_util::sync::CancellationToken;
+
+use super::api;
+use crate::failure::{Failure, Fault};
+use crate::node::Node;
+
+/// The most bytes of a request: an invitation's text or a filter file.
+const MAX_BODY_BYTES: usize = 512 * 1024;
+
+type Answer<T> = Result<Json<T>, Failure>;
+
+/// Binds the Unix socket. A socket left by a dead node is replaced; the
+/// journal's lock already proves that no other node runs on this home.
+pub fn bind_socket(path: &Path) -> Result<UnixListener, Failure> {
+    let refused =
+        |e: std::io::Error| Failure::own("admin-socket", format!("{}: {e}", path.display()));
+    match std::fs::remove_file(path) {
+        Err(e) if e.kind() != std::io::ErrorKind::NotFound => return Err(refused(e)),
+        _ => {}
+    }
+    let listener = UnixListener::bind(path).map_err(refused)?;
+    std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o600)).map_err(refused)?;
+    Ok(listener)
+}
+
+/// Serves the Unix socket until `stop`: whoever may open the socket is the owner.
+pub async fn serve_socket(listener: UnixListener, node: Arc<Node>, stop: CancellationToken) {
+    let served = axum::serve(listener, routes(node))
+        .with_graceful_shutdown(async move { stop.cancelled().await });
+    if let Err(error) = served.await {
+        tracing::error!(%error, "the admin socket ended");
+    }
+}
+
+/// Serves loopback TCP until `stop`: every call but the health check needs the token.
+pub async fn serve_tcp(
+    listener: TcpListener,
+    node: Arc<Node>,
+    token: String,
+    stop: CancellationToken,
+) {
+    let guard = Arc::new(Guard {
+        token: Digest::of(token.as_bytes()),
+    });
+    let app = routes(node).layer(middleware::from_fn_with_state(guard, authorize));
+    let served =
+        axum::serve(listener, app).with_graceful_shutdown(async move { stop.cancelled().await });
+    if let Err(error) = served.await {
+        tracing::error!(%error, "the admin listener ended");
+    }
+}
+
+fn routes(node: Arc<Node>) -> Router {
+    Router::new()
+        .route("/healthz", get(healthz))
+        .route("/metrics", get(metrics))
+        .route("/v1/status", get(status))
+        .route("/v1/invitations", post(invite))
+        .route("/v1/join", post(join))
+        .route("/v1/products", post(publish))
+        .route("/v1/products/{partner}/{product}", get(show))
+        .route("/v1/search", post(search))
+        .route("/v1/requests", get(requests).post(request))
+        .route("/v1/requests/{id}/approve", post(approve))
+        .route("/v1/requests/{id}/counter", post(counter))
+        .route("/v1/requests/{id}/decline", post(decline))
+        .route("/v1/agreements", get(agreements))
+        .route("/v1/agreements/{id}/revoke", post(revoke))
+        .route("/v1/members", post(add_member))
+        .route("/v1/members/remove", post(remove_member))
+        .fallback(nothing_here)
+        .layer(DefaultBodyLimit::max(MAX_BODY_BYTES))
+        .with_state(node)
+}
+
+struct Guard {
+    token: Digest,
+}
+
+/// A35: a browser page on this machine must not drive the node. There are no
+/// cookies, the token is a header that a foreign page cannot set without a
+/// preflight, and a request with a foreign Host or any Origin is refused.
+async fn authorize(State(guard): State<Arc<Guard>>, request: Request, next: Next) -> Response {
+    let headers = request.headers();
+    if headers.contains_key(header::ORIGIN) || !host_is_loopback(headers) {
+        return refuse(
+            StatusCode::FORBIDDEN,
+            "foreign-origin",
+            "this API is not for browsers",
+        );
+    }
+    if request.uri().path() != "/healthz" {
+        let token = headers
+            .get(header::AUTHORIZATION)
+            .and_then(|v| v.to_str().ok())
+            .and_then(|v| v.strip_prefix("Bearer "));
+        // Equal hashes, not equal texts: the comparison's timing says nothing about the token.
+        if token.map(|t| Digest::of(t.as_bytes())) != Some(guard.token) {
+            return refuse(
+                StatusCode::UNAUTHORIZED,
+                "no-token",
+                "send the token of HOME/admin.token as 'Authorization: Bearer …'",
+            );
+        }
+    }
+    next.run(request).await
+}
+
+fn host_is_loopback(headers: &HeaderMap) -> bool {
+    let Some(host) = headers.get(header::HOST).and_then(|h| h.to_str().ok()) else {
+        return false;
+    };
+    let name = host.rsplit_once(':').map_or(host, |(name, _)| name);
+    matches!(name, "localhost" | "127.0.0.1" | "[::1]")
+}
+
+fn refuse(status: StatusCode, code: &str, message: &str) -> Response {
+    let failure = api::Failure {
+        code: code.to_owned(),
+        message: message.to_owned(),
+        next: None,
+    };
+    (status, Json(failure)).into_response()
+}
+
+impl IntoResponse for Failure {
+    fn into_response(self) -> Response {
+        let status = match self.fault() {
+            Fault::Caller => StatusCode::BAD_REQUEST,
+            Fault::Unknown => StatusCode::NOT_FOUND,
+            Fault::Conflict => StatusCode::CONFLICT,
+            Fault::Partner => StatusCode::BAD_GATEWAY,
+            Fault::Own => StatusCode::SERVICE_UNAVAILABLE,
+        };
+        (status, Json(self.to_api())).into_response()
+    }
+}
+
+async fn nothing_here() -> Response {
+    refuse(
+        StatusCode::NOT_FOUND,
+        "unknown-path",
+        "the admin API has no such path",
+    )
+}
+
+async fn healthz(State(node): State<Arc<Node>>) -> Response {
+    match node.health() {
+        Ok(()) => (StatusCode::OK, "ok\n").into_response(),
+        Err(why) => (StatusCode::SERVICE_UNAVAILABLE, format!("{why}\n")).into_response(),
+    }
+}
+
+async fn metrics(State(node): State<Arc<Node>>) -> Response {
+    const OPENMETRICS: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
+    match node.metrics() {
+        Ok(text) => ([(header::CONTENT_TYPE, OPENMETRICS)], text).into_response(),
+        Err(failure) => failure.into_response(),
+    }
+}
+
+async fn status(State(node): State<Arc<Node>>) -> Answer<api::Status> {
+    Ok(Json(node.status().await?))
+}
+
+async fn invite(
+    State(node): State<Arc<Node>>,
+    Json(ask): Json<api::Invite>,
+) -> Answer<api::Invitation> {
+    Ok(Json(node.invite(ask).await?))
+}
+
+async fn join(State(node): State<Arc<Node>>, Json(ask): Json<api::Join>) -> Answer<api::Joined> {
+    Ok(Json(node.join(ask).await?))
+}
+
+async fn publish(
+    State(node): State<Arc<Node>>,
+    Json(ask): Json<api::Publish>,
+) -> Answer<api::Product> {
+    Ok(Json(node.publish(ask).await?))
+}
+
+async fn show(
+    State(node): State<Arc<Node>>,
+    UrlPath((partner, product)): UrlPath<(String, String)>,
+) -> Answer<api::Product> {
+    Ok(Json(node.show(&partner, &product)?))
+}
+
+async fn search(
+    State(node): State<Arc<Node>>,
+    Json(words): Json<String>,
+) -> Answer<Vec<api::Product>> {
+    Ok(Json(node.search(&words)))
+}
+
+async fn requests(State(node): State<Arc<Node>>) -> Answer<Vec<api::Negotiation>> {
+    Ok(Json(node.negotiations().list().await))
+}
+
+async fn request(
+    State(node): State<Arc<Node>>,
+    Json(ask): Json<api::Ask>,
+) -> Answer<api::Negotiation> {
+    Ok(Json(node.negotiations().ask(ask).await?))
+}
+
+async fn approve(
+    State(node): State<Arc<Node>>,
+    UrlPath(id): UrlPath<String>,
+) -> Answer<api::Negotiation> {
+    Ok(Json(node.negotiations().approve(&id).await?))
+}
+
+async fn counter(
+    State(node): State<Arc<Node>>,
+    UrlPath(id): UrlPath<String>,
+    Json(counter): Json<api::Counter>,
+) -> Answer<api::Negotiation> {
+    Ok(Json(node.negotiations().counter(&id, counter).await?))
+}
+
+async fn decline(
+    State(node): State<Arc<Node>>,
+    UrlPath(id): UrlPath<String>,
+    Json(decline): Json<api::Decline>,
+) -> Answer<api::Negotiation> {
+    Ok(Json(node.negotiations().decline(&id, &decline.note).await?))
+}
+
+async fn agreements(State(node): State<Arc<Node>>) -> Answer<Vec<api::Agreement>> {
+    Ok(Json(node.agreements().list()))
+}
+
+async fn revoke(
+    State(node): State<Arc<Node>>,
+    UrlPath(id): UrlPath<String>,
+) -> Answer<api::Agreement> {
+    Ok(Json(node.revoke(&id).await?))
+}
+
+async fn add_member(
+    State(node): State<Arc<Node>>,
+    Json(ask): Json<api::AddMember>,
+) -> Answer<api::MemberToken> {
+    let token = node.members().add(&ask.name).await?;
+    Ok(Json(api::MemberToken {
+        name: ask.name,
+        token,
+    }))
+}
+
+async fn remove_member(
+    State(node): State<Arc<Node>>,
+    Json(ask): Json<api::AddMember>,
+) -> Answer<serde_json::Value> {
+    node.members().remove(&ask.name).await?;
+    Ok(Json(serde_json::json!({})))
+}

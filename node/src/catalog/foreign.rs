@@ -1,0 +1,81 @@
+//! What another organization announces, as far as it is known here.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use comity_identity::Digest;
+use comity_protocol::catalog::{Standing, VerifiedHead};
+use comity_protocol::product::VerifiedDescriptor;
+
+/// Another organization's catalog: complete as of one head.
+#[derive(Clone, Debug, Default)]
+pub struct Foreign {
+    head: Option<VerifiedHead>,
+    list: String,
+    products: BTreeMap<String, Arc<VerifiedDescriptor>>,
+    equivocation: Option<(String, String)>,
+}
+
+impl Foreign {
+    /// A catalog as of `head`.
+    pub fn new(
+        head: VerifiedHead,
+        list: String,
+        descriptors: impl IntoIterator<Item = VerifiedDescriptor>,
+    ) -> Self {
+        let named = |d: VerifiedDescriptor| (d.descriptor().product.to_string(), Arc::new(d));
+        let products = descriptors.into_iter().map(named).collect();
+        Self {
+            head: Some(head),
+            list,
+            products,
+            equivocation: None,
+        }
+    }
+
+    /// What `head` means beside the one that is known.
+    pub fn standing(&self, head: &VerifiedHead) -> Standing {
+        head.beside(self.head.as_ref())
+    }
+
+    /// Two heads with one number (A36): nothing of this catalog is served as
+    /// current until the organization signs a higher one.
+    pub fn contradicted(&mut self, other: &VerifiedHead) {
+        if let Some(known) = &self.head {
+            self.equivocation = Some((known.text().to_owned(), other.text().to_owned()));
+        }
+    }
+
+    /// Whether the organization contradicted itself.
+    pub fn is_contradicted(&self) -> bool {
+        self.equivocation.is_some()
+    }
+
+    /// The number of the newest head.
+    pub fn seq(&self) -> Option<u64> {
+        self.head.as_ref().map(|h| h.head().seq)
+    }
+
+    /// The descriptor with this id, if it is part of the catalog.
+    pub fn descriptor(&self, digest: &Digest) -> Option<&Arc<VerifiedDescriptor>> {
+        self.products.values().find(|d| d.digest() == *digest)
+    }
+
+    /// The list that the head commits to.
+    pub fn list(&self) -> &str {
+        &self.list
+    }
+
+    /// The products that may be shown, by name.
+    pub fn products(&self) -> impl Iterator<Item = (&String, &Arc<VerifiedDescriptor>)> {
+        let shown = self.equivocation.is_none();
+        self.products.iter().filter(move |_| shown)
+    }
+
+    /// The product of this name.
+    pub fn product(&self, name: &str) -> Option<&Arc<VerifiedDescriptor>> {
+        self.products()
+            .find(|(known, _)| *known == name)
+            .map(|(_, d)| d)
+    }
+}

@@ -1,0 +1,350 @@
+//! Announcing: a contract becomes a descriptor, a list and a head.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use arrow::datatypes::SchemaRef;
+use comity_identity::envelope::{Compact, Typ};
+use comity_identity::{Digest, Timestamp};
+use comity_protocol::catalog::{DescriptorList, HEAD, Head, MAX_HEAD_LIFETIME, MAX_PRODUCTS};
+use comity_protocol::product::{
+    Column, ColumnType, DESCRIPTOR, Descriptor, MAX_DESCRIPTOR_LIFETIME, Table as TableShape,
+};
+use comity_protocol::terms::Terms;
+use datafusion::catalog::TableProvider;
+
+use super::types::from_arrow;
+use super::{Announced, Catalog, OwnProduct, read, write};
+use crate::failure::Failure;
+use crate::index::Table;
+use crate::ledger::{Published, Record};
+use crate::products::{self, Contract};
+use crate::sources;
+
+/// How long the terms of an offer reach ahead. A request names its own, shorter time.
+const OFFER_LIFETIME: Duration = Duration::from_secs(2 * 365 * 24 * 60 * 60);
+
+/// A head with less than this left is signed anew, with every descriptor.
+const RENEW_BEFORE: Duration = Duration::from_secs(15 * 24 * 60 * 60);
+
+/// The data of each table, or why it cannot be read.
+type Sources = BTreeMap<String, Result<Arc<dyn TableProvider>, String>>;
+
+impl Catalog {
+    /// Reads the ODCS file at `path`, opens its sources, and announces the
+    /// product. Nothing is announced that could not be served now.
+    pub async fn publish(&self, path: &Path, now: Timestamp) -> Result<Arc<OwnProduct>, Failure> {
+        let (contract, file_digest) = read_contract(path).await?;
+        let sources = open_sources(&contract).await;
+        for (table, source) in &sources {
+            if let Err(reason) = source {
+                return Err(
+                    Failure::caller("source", format!("table {table}: {reason}")).next(
+                        "correct the path under 'servers' in the contract, then publish again",
+                    ),
+                );
+            }
+        }
+        let _one = self.publishing.lock().await;
+        let before = self.own_product(contract.name());
+        let descriptor = self.descriptor_of(&contract, &sources, before.as_deref(), now)?;
+        let text = descriptor
+            .sign(&*self.own.keys().issuer)
+            .map_err(|e| Failure::caller("descriptor", e.to_string()))?;
+        let product = Arc::new(OwnProduct {
+            digest: Digest::of(text.as_bytes()),
+            descriptor,
+            text,
+            file: path.to_owned(),
+            file_digest,
+            sources,
+        });
+        self.announce(vec![Arc::clone(&product)], now).await?;
+        Ok(product)
+    }
+
+    /// Signs head and descriptors anew when they would soon run out. Gives whether it did.
+    pub async fn refresh(&self, now: Timestamp) -> Result<bool, Failure> {
+        let _one = self.publishing.lock().await;
+        let fresh = |a: &Announced| a.expires.since(now) > RENEW_BEFORE;
+        if self.announced().as_ref().is_none_or(fresh) {
+            return Ok(false);
+        }
+        let mut renewed = Vec::new();
+        for product in self.own_products() {
+            let mut descriptor = product.descriptor.clone();
+            descriptor.seq += 1;
+            descriptor.prev = Some(product.digest);
+            descriptor.issued_at = now;
+            descriptor.expires_at = now.saturating_add(MAX_DESCRIPTOR_LIFETIME);
+            if let Some(offer) = &mut descriptor.offer {
+                offer.expires = now.saturating_add(OFFER_LIFETIME);
+            }
+            let text = descriptor
+                .sign(&*self.own.keys().issuer)
+                .map_err(|e| Failure::own("descriptor", e))?;
+            renewed.push(Arc::new(OwnProduct {
+                digest: Digest::of(text.as_bytes()),
+                descriptor,
+                text,
+                file: product.file.clone(),
+                file_digest: product.file_digest,
+                sources: product.sources.clone(),
+            }));
+        }
+        self.announce(renewed, now).await?;
+        Ok(true)
+    }
+
+    /// Reads own products and the head from the ledger and opens the sources.
+    pub(super) async fn load_own(&self) -> Result<(), Failure> {
+        let damaged = |e: &dyn std::fmt::Display| Failure::own("own-catalog", e.to_string());
+        for (_, record) in self.ledger.scan(Table::Products, &[])? {
+            let Record::Published(stored) = record else {
+                continue;
+            };
+            // Our own signature, checked when it was made and covered by the
+            // journal's checksums since.
+            let descriptor: Descriptor =
+                recall(DESCRIPTOR, &stored.descriptor).map_err(|e| damaged(&e))?;
+            let head: Head = recall(HEAD, &stored.head).map_err(|e| damaged(&e))?;
+            let sources = reopen(&stored).await;
+            let product = OwnProduct {
+                digest: Digest::of(stored.descriptor.as_bytes()),
+                descriptor,
+                text: stored.descriptor,
+                file: stored.file,
+                file_digest: stored.file_digest,
+                sources,
+            };
+            write(&self.products).insert(stored.product, Arc::new(product));
+            let mut announced = write(&self.announced);
+            if announced.as_ref().is_none_or(|a| a.seq < head.seq) {
+                let (seq, expires) = (head.seq, head.expires_at);
+                *announced = Some(Announced {
+                    seq,
+                    head: stored.head,
+                    list: stored.list,
+                    expires,
+                });
+            }
+        }
+        Ok(())
+    }
+
+    /// Signs the next head over all products, `changed` among them, journals
+    /// everything as one unit, and only then shows it.
+    async fn announce(&self, changed: Vec<Arc<OwnProduct>>, now: Timestamp) -> Result<(), Failure> {
+        let mut products = read(&self.products).clone();
+        for product in &changed {
+            products.insert(product.name().to_owned(), Arc::clone(product));
+        }
+        if products.len() > MAX_PRODUCTS {
+            return Err(Failure::caller(
+                "too-many-products",
+                "a catalog has at most 1024 products",
+            ));
+        }
+        let list = DescriptorList::new(products.values().map(|p| p.digest).collect());
+        let list_text = list.to_text();
+        let head = Head {
+            v: 1,
+            org: self.own.org(),
+            seq: self.announced().map_or(1, |a| a.seq + 1),
+            issued_at: now,
+            expires_at: now.saturating_add(MAX_HEAD_LIFETIME),
+            count: list.digests().len() as u64,
+            list: Digest::of(list_text.as_bytes()),
+        };
+        let head_text = head
+            .sign(&*self.own.keys().issuer)
+            .map_err(|e| Failure::own("head", e))?;
+        let records: Vec<Record> = changed
+            .iter()
+            .map(|product| {
+                Record::Published(Published {
+                    product: product.name().to_owned(),
+                    file: product.file.clone(),
+                    file_digest: product.file_digest,
+                    descriptor: product.text.clone(),
+                    head: head_text.clone(),
+                    list: list_text.clone(),
+                })
+            })
+            .collect();
+        self.ledger.commit_all(&records).await?;
+        *write(&self.products) = products;
+        *write(&self.announced) = Some(Announced {
+            seq: head.seq,
+            head: head_text,
+            list: list_text,
+            expires: head.expires_at,
+        });
+        Ok(())
+    }
+
+    fn descriptor_of(
+        &self,
+        contract: &Contract,
+        sources: &Sources,
+        before: Option<&OwnProduct>,
+        now: Timestamp,
+    ) -> Result<Descriptor, Failure> {
+        let wrong = |e: String| Failure::caller("contract", e);
+        let product = contract
+            .name()
+            .parse()
+            .map_err(|e| wrong(format!("{}: {e}", contract.name())))?;
+        let mut tables = Vec::new();
+        for table in contract.tables() {
+            let source = sources.get(&table.name).and_then(|s| s.as_ref().ok());
+            let source =
+                source.ok_or_else(|| wrong(format!("table {} has no source", table.name)))?;
+            tables.push(shape(table, &source.schema()).map_err(wrong)?);
+        }
+        let offer = contract.offer().map(|offer| Terms {
+            tables: offer.tables.clone(),
+            purposes: offer.purposes.clone(),
+            limits: offer.limits.clone(),
+            not_before: Timestamp::from_secs(0),
+            expires: now.saturating_add(OFFER_LIFETIME),
+        });
+        Ok(Descriptor {
+            v: 1,
+            org: self.own.org(),
+            product,
+            version: contract.version().to_owned(),
+            seq: before.map_or(1, |b| b.descriptor.seq + 1),
+            prev: before.map(|b| b.digest),
+            issued_at: now,
+            expires_at: now.saturating_add(MAX_DESCRIPTOR_LIFETIME),
+            contract_digest: contract.contract_digest(),
+            contract: contract.public().clone(),
+            tables,
+            offer,
+        })
+    }
+}
+
+/// Reads a contract off the async runtime: it validates a large JSON schema.
+async fn read_contract(path: &Path) -> Result<(Contract, Digest), Failure> {
+    let path: PathBuf = path.to_owned();
+    let read = tokio::task::spawn_blocking(move || {
+        let contract = products::read(&path)
+            .map_err(|problems| Failure::caller("contract", problems.to_string()))?;
+        let bytes = std::fs::read(&path)
+            .map_err(|e| Failure::caller("contract", format!("{}: {e}", path.display())))?;
+        Ok((contract, Digest::of(&bytes)))
+    });
+    read.await
+        .map_err(|_| Failure::own("stopping", "the node is stopping"))?
+}
+
+async fn open_sources(contract: &Contract) -> Sources {
+    let mut opened = Sources::new();
+    for (table, spec) in contract.sources() {
+        // The contract is the owner's own file: its paths may lead anywhere that
+        // this user may read, as the user's shell could. A peer names no path.
+        let mut spec = sources::SourceSpec::from(spec);
+        spec.path = contract.folder().join(&spec.path);
+        let source = sources::open(spec, Path::new("/"))
+            .await
+            .map_err(|e| e.to_string());
+        opened.insert(table.clone(), source);
+    }
+    opened
+}
+
+/// Opens the sources of a product that was published before. What cannot be
+/// opened now is refused to partners with a stable code, and named in the log.
+async fn reopen(stored: &Published) -> Sources {
+    let sources = match read_contract(&stored.file).await {
+        Ok((_, digest)) if digest != stored.file_digest => {
+            tracing::warn!(product = stored.product, file = %stored.file.display(), "the contract changed since it was published; publish it again to announce the change");
+            match read_contract(&stored.file).await {
+                Ok((contract, _)) => open_sources(&contract).await,
+                Err(_) => Sources::new(),
+            }
+        }
+        Ok((contract, _)) => open_sources(&contract).await,
+        Err(error) => {
+            tracing::error!(product = stored.product, %error, "the contract cannot be read");
+            Sources::new()
+        }
+    };
+    for (table, source) in &sources {
+        if let Err(reason) = source {
+            tracing::error!(
+                product = stored.product,
+                table,
+                reason,
+                "the data cannot be read"
+            );
+        }
+    }
+    sources
+}
+
+/// The descriptor's shape of a table: the contract says which columns exist,
+/// the source says how they look on the wire, and both must agree in kind.
+fn shape(table: &products::Table, source: &SchemaRef) -> Result<TableShape, String> {
+    let name = table
+        .name
+        .parse()
+        .map_err(|e| format!("table {}: {e}", table.name))?;
+    let mut columns = Vec::new();
+    for column in &table.columns {
+        let at = format!("table {}, column {}", table.name, column.name);
+        let field = source
+            .field_with_name(&column.name)
+            .map_err(|_| format!("{at}: the data has no such column"))?;
+        let found = from_arrow(field.data_type()).ok_or_else(|| {
+            format!(
+                "{at}: {} cannot cross between organizations",
+                field.data_type()
+            )
+        })?;
+        let promised = from_arrow(&column.arrow)
+            .ok_or_else(|| format!("{at}: {} cannot cross between organizations", column.arrow))?;
+        if family(found) != family(promised) {
+            return Err(format!(
+                "{at}: the contract promises {}, the data holds {}",
+                column.arrow,
+                field.data_type()
+            ));
+        }
+        columns.push(Column {
+            name: column.name.clone(),
+            kind: found,
+            description: column.description.clone(),
+            classification: column.classification.clone(),
+        });
+    }
+    Ok(TableShape { name, columns })
+}
+
+/// Kinds of values that a contract's logical type does not tell apart.
+fn family(kind: ColumnType) -> u8 {
+    use ColumnType as C;
+    match kind {
+        C::Boolean => 0,
+        C::Int8 | C::Int16 | C::Int32 | C::Int64 | C::UInt8 | C::UInt16 | C::UInt32 | C::UInt64 => {
+            1
+        }
+        C::Float32 | C::Float64 | C::Decimal128 { .. } => 2,
+        C::Utf8 => 3,
+        C::Binary => 4,
+        C::Date32 => 5,
+        C::TimestampMicros | C::TimestampMicrosUtc => 6,
+    }
+}
+
+/// Reads a statement that this node signed itself.
+fn recall<T: serde::de::DeserializeOwned>(
+    typ: Typ,
+    text: &str,
+) -> Result<T, comity_identity::envelope::EnvelopeError> {
+    Compact::parse(typ, text)?.danger_unverified_payload()
+}

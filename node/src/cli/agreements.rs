@@ -1,0 +1,77 @@
+//! `comity agreements` and `comity revoke`.
+
+use super::output::{Output, Problem, table};
+use crate::admin::Client;
+use crate::admin::api;
+use crate::home::Home;
+
+/// List agreements, given and received.
+#[derive(Debug, clap::Args)]
+#[command(after_help = "Example:\n  comity agreements\n  comity agreements --json")]
+pub(super) struct Agreements {}
+
+impl Agreements {
+    pub(super) async fn run(self, home: &Home, output: &Output) -> Result<(), Problem> {
+        let list: Vec<api::Agreement> = Client::new(home.admin_socket())
+            .get("/v1/agreements")
+            .await?;
+        output.answer(&list, |list| {
+            if list.is_empty() {
+                return "no agreements yet; ask a partner with 'comity request'\n".to_owned();
+            }
+            let rows: Vec<Vec<String>> = list.iter().map(row).collect();
+            table(
+                &[
+                    "ID", "ROLE", "PARTNER", "PRODUCT", "STATE", "COLUMNS", "EXPIRES",
+                ],
+                &rows,
+            )
+        });
+        Ok(())
+    }
+}
+
+fn row(a: &api::Agreement) -> Vec<String> {
+    let columns: usize = a.terms.tables.values().map(|t| t.columns.len()).sum();
+    vec![
+        a.id.short(),
+        a.role.clone(),
+        a.partner.clone(),
+        a.product.clone(),
+        a.state.clone(),
+        columns.to_string(),
+        a.terms.expires.to_string(),
+    ]
+}
+
+/// Take an agreement back: running streams stop, the partner is told.
+#[derive(Debug, clap::Args)]
+#[command(after_help = "Example:\n  comity agreements\n  comity revoke 1c9d04ab")]
+pub(super) struct Revoke {
+    /// The agreement, or any unique beginning of its hex digits.
+    id: String,
+}
+
+impl Revoke {
+    pub(super) async fn run(self, home: &Home, output: &Output) -> Result<(), Problem> {
+        let id = self
+            .id
+            .strip_prefix("sha256:")
+            .unwrap_or(&self.id)
+            .to_ascii_lowercase();
+        if id.is_empty() || !id.bytes().all(|b| b.is_ascii_hexdigit()) {
+            return Err(
+                Problem::usage(format!("'{}' is not an agreement's id", self.id))
+                    .next("copy the id from 'comity agreements'"),
+            );
+        }
+        let path = format!("/v1/agreements/{id}/revoke");
+        let agreement: api::Agreement = Client::new(home.admin_socket())
+            .post(&path, &serde_json::json!({}))
+            .await?;
+        output.answer(&agreement, |a| {
+            format!("revoked {} ({} {})\n", a.id.short(), a.partner, a.product)
+        });
+        Ok(())
+    }
+}

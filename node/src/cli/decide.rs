@@ -1,0 +1,110 @@
+//! `comity approve`, `comity counter` and `comity decline`.
+
+use std::path::PathBuf;
+
+use super::output::{Output, Problem};
+use super::request::{columns, stands};
+use crate::admin::Client;
+use crate::admin::api;
+use crate::home::Home;
+use std::collections::BTreeSet;
+
+/// Agree to what the other side proposes.
+///
+/// As provider this signs an agreement on exactly the terms requested; as
+/// consumer it accepts the provider's counter-offer.
+#[derive(Debug, clap::Args)]
+#[command(after_help = "Example:\n  comity requests\n  comity approve 3f9a21c0")]
+pub(super) struct Approve {
+    /// The negotiation, or any unique beginning of its id.
+    id: String,
+}
+
+impl Approve {
+    pub(super) async fn run(self, home: &Home, output: &Output) -> Result<(), Problem> {
+        decide(home, output, &self.id, "approve", &serde_json::json!({})).await
+    }
+}
+
+/// Offer other terms.
+#[derive(Debug, clap::Args)]
+#[command(after_help = "Example:\n  \
+    comity counter 3f9a21c0 --columns planes=tailnum,year,manufacturer --days 30 \\\n    --note 'engine data needs a separate request'")]
+pub(super) struct Counter {
+    /// The negotiation, or any unique beginning of its id.
+    id: String,
+    /// TABLE=COLUMN,COLUMN… to offer instead. May be given several times.
+    #[arg(long, value_name = "TABLE=COLUMNS", value_parser = columns)]
+    columns: Vec<(String, BTreeSet<String>)>,
+    /// A JSON file with row conditions to add: {"TABLE": [PREDICATE, …]} (spec/4-negotiation.md).
+    #[arg(long, value_name = "FILE")]
+    filter: Option<PathBuf>,
+    /// For how many days.
+    #[arg(long)]
+    days: Option<u64>,
+    /// A sentence for the other side.
+    #[arg(long, default_value = "")]
+    note: String,
+}
+
+impl Counter {
+    pub(super) async fn run(self, home: &Home, output: &Output) -> Result<(), Problem> {
+        let filters = match &self.filter {
+            None => Default::default(),
+            Some(path) => {
+                let text = std::fs::read_to_string(path)
+                    .map_err(|e| Problem::usage(format!("{}: {e}", path.display())))?;
+                serde_json::from_str(&text)
+                    .map_err(|e| Problem::usage(format!("{}: {e}", path.display())))?
+            }
+        };
+        let body = api::Counter {
+            columns: self.columns.into_iter().collect(),
+            filters,
+            days: self.days,
+            note: self.note,
+        };
+        decide(home, output, &self.id, "counter", &body).await
+    }
+}
+
+/// Refuse, and end the negotiation.
+#[derive(Debug, clap::Args)]
+#[command(after_help = "Example:\n  comity decline 3f9a21c0 --note 'please ask for fewer columns'")]
+pub(super) struct Decline {
+    /// The negotiation, or any unique beginning of its id.
+    id: String,
+    /// A sentence for the other side.
+    #[arg(long, default_value = "")]
+    note: String,
+}
+
+impl Decline {
+    pub(super) async fn run(self, home: &Home, output: &Output) -> Result<(), Problem> {
+        decide(
+            home,
+            output,
+            &self.id,
+            "decline",
+            &api::Decline { note: self.note },
+        )
+        .await
+    }
+}
+
+async fn decide<B: serde::Serialize + Sync>(
+    home: &Home,
+    output: &Output,
+    id: &str,
+    verb: &str,
+    body: &B,
+) -> Result<(), Problem> {
+    if id.is_empty() || !id.bytes().all(|b| b.is_ascii_hexdigit()) {
+        return Err(Problem::usage(format!("'{id}' is not a negotiation's id"))
+            .next("copy the id from 'comity requests'"));
+    }
+    let path = format!("/v1/requests/{}/{verb}", id.to_ascii_lowercase());
+    let negotiation: api::Negotiation = Client::new(home.admin_socket()).post(&path, body).await?;
+    output.answer(&negotiation, stands);
+    Ok(())
+}

@@ -1,0 +1,149 @@
+//! `comity request` and `comity requests`.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use super::output::{Output, Problem, printable, table};
+use super::search::split;
+use crate::admin::Client;
+use crate::admin::api;
+use crate::home::Home;
+
+/// Ask a partner for access to a product.
+///
+/// The provider's rules may agree at once; otherwise a person there decides,
+/// and `comity requests` shows how it stands.
+#[derive(Debug, clap::Args)]
+#[command(after_help = "Example:\n  \
+    comity request weather-service/weather --purpose delay-analysis\n  \
+    comity request aircraft-registry/planes --columns planes=tailnum,year --purpose delay-analysis --days 30")]
+pub(super) struct Request {
+    /// PARTNER/PRODUCT, as `comity search` prints it.
+    product: String,
+    /// Why the data will be used. May be given several times.
+    #[arg(long, required = true, value_name = "PURPOSE")]
+    purpose: Vec<String>,
+    /// TABLE=COLUMN,COLUMN…; what the product offers when absent. May be given several times.
+    #[arg(long, value_name = "TABLE=COLUMNS", value_parser = columns)]
+    columns: Vec<(String, BTreeSet<String>)>,
+    /// For how many days.
+    #[arg(long, default_value_t = 90, value_parser = clap::value_parser!(u64).range(1..=3650))]
+    days: u64,
+    /// A sentence for the person who decides.
+    #[arg(long, default_value = "")]
+    reason: String,
+}
+
+impl Request {
+    pub(super) async fn run(self, home: &Home, output: &Output) -> Result<(), Problem> {
+        let (partner, product) = split(&self.product)?;
+        let ask = api::Ask {
+            partner: partner.to_owned(),
+            product: product.to_owned(),
+            columns: self.columns.into_iter().collect::<BTreeMap<_, _>>(),
+            purposes: self.purpose.into_iter().collect(),
+            days: self.days,
+            reason: self.reason,
+        };
+        let negotiation: api::Negotiation = Client::new(home.admin_socket())
+            .post("/v1/requests", &ask)
+            .await?;
+        output.answer(&negotiation, stands);
+        Ok(())
+    }
+}
+
+/// `TABLE=A,B` for `--columns`.
+pub(super) fn columns(text: &str) -> Result<(String, BTreeSet<String>), String> {
+    let (table, columns) = text
+        .split_once('=')
+        .ok_or("expected TABLE=COLUMN,COLUMN…")?;
+    let columns: BTreeSet<String> = columns
+        .split(',')
+        .map(str::trim)
+        .filter(|c| !c.is_empty())
+        .map(str::to_owned)
+        .collect();
+    if table.is_empty() || columns.is_empty() {
+        return Err("expected TABLE=COLUMN,COLUMN…".to_owned());
+    }
+    Ok((table.to_owned(), columns))
+}
+
+/// List negotiations and what they wait for.
+#[derive(Debug, clap::Args)]
+#[command(after_help = "Example:\n  comity requests\n  comity requests --all --json")]
+pub(super) struct Requests {
+    /// Include those that have ended.
+    #[arg(long)]
+    all: bool,
+}
+
+impl Requests {
+    pub(super) async fn run(self, home: &Home, output: &Output) -> Result<(), Problem> {
+        let mut list: Vec<api::Negotiation> =
+            Client::new(home.admin_socket()).get("/v1/requests").await?;
+        if !self.all {
+            list.retain(|n| n.state != "FINALIZED" && n.state != "TERMINATED");
+        }
+        output.answer(&list, |list| {
+            if list.is_empty() {
+                return "nothing is under negotiation ('--all' includes what has ended)\n"
+                    .to_owned();
+            }
+            let rows: Vec<Vec<String>> = list
+                .iter()
+                .map(|n| {
+                    vec![
+                        n.id.chars().take(8).collect(),
+                        n.partner.clone(),
+                        n.product.clone().unwrap_or_else(|| n.kind.clone()),
+                        n.role.clone(),
+                        n.state.clone(),
+                        if n.waits_for_us { "you" } else { "them" }.to_owned(),
+                        n.note.clone(),
+                    ]
+                })
+                .collect();
+            let mut text = table(
+                &[
+                    "ID",
+                    "PARTNER",
+                    "PRODUCT",
+                    "ROLE",
+                    "STATE",
+                    "WAITS FOR",
+                    "NOTE",
+                ],
+                &rows,
+            );
+            for n in list.iter().filter(|n| n.waits_for_us) {
+                text.push('\n');
+                text.push_str(&stands(n));
+            }
+            text
+        });
+        Ok(())
+    }
+}
+
+/// How a negotiation stands, and what can be done.
+pub(super) fn stands(n: &api::Negotiation) -> String {
+    let id: String = n.id.chars().take(8).collect();
+    let product = n.product.as_deref().unwrap_or("federation");
+    let mut text = format!("{id}  {}/{product}  {}\n", n.partner, n.state);
+    if !n.note.is_empty() {
+        text.push_str(&format!("  note: {}\n", printable(&n.note)));
+    }
+    for change in &n.changes {
+        text.push_str(&format!("  {}\n", printable(change)));
+    }
+    if let Some(agreement) = &n.agreement {
+        text.push_str(&format!("  agreement {agreement}\n"));
+    }
+    if n.waits_for_us {
+        text.push_str(&format!(
+            "  decide: comity approve {id} | comity counter {id} … | comity decline {id}\n"
+        ));
+    }
+    text
+}

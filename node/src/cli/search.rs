@@ -1,0 +1,127 @@
+//! `comity search` and `comity show`.
+
+use super::output::{Output, Problem, printable, table};
+use crate::admin::Client;
+use crate::admin::api;
+use crate::home::Home;
+
+/// Search the products known here, own and partners'.
+#[derive(Debug, clap::Args)]
+#[command(after_help = "Example:\n  comity search\n  comity search weather")]
+pub(super) struct Search {
+    /// Words that must all occur in a product's name, description, tables or columns.
+    words: Vec<String>,
+}
+
+impl Search {
+    pub(super) async fn run(self, home: &Home, output: &Output) -> Result<(), Problem> {
+        let words = self.words.join(" ");
+        let products: Vec<api::Product> = Client::new(home.admin_socket())
+            .post("/v1/search", &words)
+            .await?;
+        output.answer(&products, |products| {
+            if products.is_empty() {
+                return "no product matches\n".to_owned();
+            }
+            let rows: Vec<Vec<String>> = products
+                .iter()
+                .map(|p| {
+                    vec![
+                        format!("{}/{}", p.alias, p.product),
+                        p.version.clone(),
+                        if p.agreement.is_some() { "open" } else { "-" }.to_owned(),
+                        p.description.clone(),
+                    ]
+                })
+                .collect();
+            table(&["PRODUCT", "VERSION", "ACCESS", "DESCRIPTION"], &rows)
+        });
+        Ok(())
+    }
+}
+
+/// Show one product: tables, columns, what it offers.
+#[derive(Debug, clap::Args)]
+#[command(after_help = "Example:\n  comity show weather-service/weather")]
+pub(super) struct Show {
+    /// PARTNER/PRODUCT, as `comity search` prints it.
+    product: String,
+}
+
+impl Show {
+    pub(super) async fn run(self, home: &Home, output: &Output) -> Result<(), Problem> {
+        let (partner, product) = split(&self.product)?;
+        let path = format!("/v1/products/{partner}/{product}");
+        let product: api::Product = Client::new(home.admin_socket()).get(&path).await?;
+        output.answer(&product, text);
+        Ok(())
+    }
+}
+
+/// Splits `PARTNER/PRODUCT` and checks that both are names, so that neither
+/// can smuggle a path into the request.
+pub(super) fn split(text: &str) -> Result<(&str, &str), Problem> {
+    let is_name = |s: &str| {
+        !s.is_empty()
+            && s.bytes()
+                .all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b"-_".contains(&b))
+    };
+    match text.split_once('/') {
+        Some((partner, product)) if is_name(partner) && is_name(product) => Ok((partner, product)),
+        _ => Err(Problem::usage(format!("'{text}' is not PARTNER/PRODUCT"))
+            .next("copy the name from 'comity search'")),
+    }
+}
+
+fn text(p: &api::Product) -> String {
+    let mut text = format!(
+        "{}/{} {}\n{}\n\norganization  {}\ndescriptor    {}\nvalid until   {}\naccess        {}\n",
+        p.alias,
+        p.product,
+        p.version,
+        printable(&p.description),
+        p.org,
+        p.descriptor,
+        p.expires,
+        match &p.agreement {
+            Some(id) => format!("agreement {}", id.short()),
+            None => format!(
+                "ask with: comity request {}/{} --purpose …",
+                p.alias, p.product
+            ),
+        }
+    );
+    if let Some(offer) = &p.offer {
+        let purposes: Vec<&str> = offer.purposes.iter().map(String::as_str).collect();
+        text.push_str(&format!("purposes      {}\n", purposes.join(", ")));
+    }
+    for t in &p.tables {
+        text.push_str(&format!(
+            "\n\"{}\".\"{}\".\"{}\"\n",
+            p.alias, p.product, t.name
+        ));
+        let rows: Vec<Vec<String>> = t
+            .columns
+            .iter()
+            .map(|c| {
+                let offered = p.offer.as_ref().is_none_or(|o| {
+                    o.tables
+                        .get(&t.name)
+                        .is_some_and(|t| t.columns.contains(&c.name))
+                });
+                vec![
+                    c.name.clone(),
+                    c.kind.clone(),
+                    if offered { "offered" } else { "on request" }.to_owned(),
+                    c.classification.clone().unwrap_or_default(),
+                    c.description.clone().unwrap_or_default(),
+                ]
+            })
+            .collect();
+        text.push_str(&table(
+            &["COLUMN", "TYPE", "OFFER", "CLASS", "MEANING"],
+            &rows,
+        ));
+    }
+    text
+}

@@ -1,0 +1,96 @@
+//! `comity status`.
+
+use super::output::{Output, Problem, table};
+use crate::admin::Client;
+use crate::admin::api;
+use crate::home::Home;
+
+/// Show how the node is doing, and whom it knows.
+#[derive(Debug, clap::Args)]
+#[command(after_help = "Example:\n  comity status\n  comity status --json | jq .partners")]
+pub(super) struct Status {}
+
+impl Status {
+    pub(super) async fn run(self, home: &Home, output: &Output) -> Result<(), Problem> {
+        let status: api::Status = Client::new(home.admin_socket()).get("/v1/status").await?;
+        output.answer(&status, text);
+        Ok(())
+    }
+}
+
+fn text(s: &api::Status) -> String {
+    let mut text = format!(
+        "{} ({})\n\
+         organization  {}\n\
+         node          {}, comity {}\n\
+         health        {}\n\
+         network       {}\n\
+         peers         {}\n\
+         workbench     {}\n\
+         document      valid until {}\n\
+         certificate   valid until {}\n\
+         journal       {} records, root {}\n\
+         products      {}\n\
+         agreements    {} in force\n\
+         waiting       {}\n",
+        super::output::printable(&s.name),
+        s.alias,
+        s.org,
+        s.node,
+        s.version,
+        s.health,
+        s.listening.network.first().map_or("-", String::as_str),
+        s.listening.peers,
+        s.listening.workbench,
+        s.document_expires,
+        s.certificate_expires,
+        s.journal_records,
+        s.journal_root.short(),
+        if s.products.is_empty() {
+            "none; announce one with 'comity publish FILE'".to_owned()
+        } else {
+            s.products.join(", ")
+        },
+        s.agreements,
+        if s.waiting == 0 {
+            "nothing".to_owned()
+        } else {
+            format!(
+                "{} negotiations need a decision: 'comity requests'",
+                s.waiting
+            )
+        },
+    );
+    if let Some(reason) = &s.index_rebuilt {
+        text.push_str(&format!("index         rebuilt at start: {reason}\n"));
+    }
+    text.push('\n');
+    if s.partners.is_empty() {
+        text.push_str(
+            "No partners yet. 'comity invite' makes an invitation, 'comity join CODE' uses one.\n",
+        );
+    } else {
+        let rows: Vec<Vec<String>> = s
+            .partners
+            .iter()
+            .map(|p| {
+                vec![
+                    p.alias.clone(),
+                    p.name.clone(),
+                    p.state.clone(),
+                    if p.connected { "connected" } else { "away" }.to_owned(),
+                    p.products.to_string(),
+                    p.document.clone(),
+                    p.org.short(),
+                ]
+            })
+            .collect();
+        text.push_str(&table(
+            &[
+                "PARTNER", "NAME", "STATE", "NODE", "PRODUCTS", "DOCUMENT", "ID",
+            ],
+            &rows,
+        ));
+    }
+    text
+}

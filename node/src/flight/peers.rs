@@ -1,0 +1,110 @@
+//! The peer listener: partners' nodes, over mutual TLS.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use arrow_flight::flight_service_server::FlightServiceServer;
+use comity_identity::Digest;
+use rustls::ServerConfig;
+use tokio::net::TcpListener;
+use tokio_util::sync::CancellationToken;
+use tonic::Request;
+use tonic::metadata::MetadataMap;
+use tonic::transport::Server;
+
+use super::accept::accept;
+use super::face::Face;
+use super::service::SqlService;
+use super::workbench::judge;
+use super::{
+    AGREEMENT, BINDING, GRANT, Gate, MAX_MESSAGE_BYTES, MAX_REQUEST_BYTES, PURPOSE, PeerConnection,
+    TRACE,
+};
+use crate::query::Engine;
+
+/// Calls that may run on one connection at a time.
+const MAX_CALLS: u32 = 256;
+
+/// The most bytes of headers: a grant chain of four links is the largest.
+const MAX_HEADER_BYTES: u32 = 64 * 1024;
+
+/// The longest life of a connection; then it is renewed with a fresh handshake.
+const MAX_AGE: Duration = Duration::from_secs(60 * 60);
+
+/// Serves partners on `listener` until `stop`.
+pub async fn serve(
+    listener: TcpListener,
+    tls: Arc<ServerConfig>,
+    gate: Arc<dyn Gate>,
+    engine: Arc<Engine>,
+    stop: CancellationToken,
+) -> Result<(), tonic::transport::Error> {
+    let face = Face(Arc::new(SqlService::new(engine)));
+    let service = FlightServiceServer::new(face)
+        .max_decoding_message_size(MAX_REQUEST_BYTES)
+        .max_encoding_message_size(MAX_MESSAGE_BYTES + 64 * 1024);
+    let judged = tonic::service::interceptor::InterceptedService::new(
+        service,
+        move |request: Request<()>| judge(&*gate, request),
+    );
+    let connections = accept(listener, Some(tls), stop.clone());
+    server()
+        .add_service(judged)
+        .serve_with_incoming_shutdown(connections, async move { stop.cancelled().await })
+        .await
+}
+
+/// The HTTP/2 limits of both listeners (A25).
+pub(super) fn server() -> Server {
+    Server::builder()
+        .max_concurrent_streams(MAX_CALLS)
+        .http2_max_header_list_size(MAX_HEADER_BYTES)
+        .http2_max_pending_accept_reset_streams(Some(32))
+        .http2_keepalive_interval(Some(Duration::from_secs(30)))
+        .http2_keepalive_timeout(Some(Duration::from_secs(20)))
+        .max_connection_age(MAX_AGE)
+}
+
+/// What a partner's call says of itself, unverified.
+#[derive(Clone, Debug)]
+pub struct Claims {
+    /// The agreement.
+    pub agreement: Digest,
+    /// The grant chain, first link first.
+    pub grant: Vec<String>,
+    /// The proof of possession.
+    pub binding: Vec<u8>,
+    /// The purpose stated.
+    pub purpose: Option<String>,
+    /// The trace id, if it is one.
+    pub trace: Option<String>,
+}
+
+impl Claims {
+    /// Reads the claims from a call's headers; nothing when one is missing or malformed.
+    pub fn read(metadata: &MetadataMap) -> Option<Self> {
+        let text = |name: &str| metadata.get(name)?.to_str().ok().map(str::to_owned);
+        let trace = text(TRACE).filter(|t| is_trace(t));
+        Some(Self {
+            agreement: text(AGREEMENT)?.parse().ok()?,
+            // One more than allowed, so that the verifier can say that it is too long.
+            grant: text(GRANT)?.split(' ').take(5).map(str::to_owned).collect(),
+            binding: metadata.get_bin(BINDING)?.to_bytes().ok()?.to_vec(),
+            purpose: text(PURPOSE),
+            trace,
+        })
+    }
+}
+
+/// The verified peer of a call on this listener.
+pub fn connection(request: &Request<()>) -> Option<PeerConnection> {
+    request
+        .extensions()
+        .get::<Option<PeerConnection>>()?
+        .clone()
+}
+
+/// Sixteen hex digits.
+pub(super) fn is_trace(text: &str) -> bool {
+    text.len() == 16 && text.bytes().all(|b| b.is_ascii_hexdigit())
+}

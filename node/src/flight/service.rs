@@ -1,0 +1,382 @@
+//! The Flight SQL service that both listeners serve.
+
+use std::pin::Pin;
+use std::sync::Arc;
+
+use arrow::datatypes::SchemaRef;
+use arrow::ipc::writer::IpcWriteOptions;
+use arrow_flight::encode::FlightDataEncoderBuilder;
+use arrow_flight::error::FlightError;
+use arrow_flight::flight_service_server::FlightService;
+use arrow_flight::sql::server::{FlightSqlService, PeekableFlightDataStream};
+use arrow_flight::sql::{
+    ActionCancelQueryRequest, ActionCancelQueryResult, ActionClosePreparedStatementRequest,
+    ActionCreatePreparedStatementRequest, ActionCreatePreparedStatementResult, CommandGetCatalogs,
+    CommandGetCrossReference, CommandGetDbSchemas, CommandGetExportedKeys, CommandGetImportedKeys,
+    CommandGetPrimaryKeys, CommandGetSqlInfo, CommandGetTableTypes, CommandGetTables,
+    CommandGetXdbcTypeInfo, CommandPreparedStatementQuery, CommandStatementQuery,
+    CommandStatementUpdate, ProstMessageExt, SqlInfo, TicketStatementQuery,
+};
+use arrow_flight::{
+    Action, FlightDescriptor, FlightEndpoint, FlightInfo, HandshakeRequest, HandshakeResponse,
+    IpcMessage, SchemaAsIpc, Ticket,
+};
+use comity_identity::Digest;
+use futures::{Stream, StreamExt as _, TryStreamExt as _};
+use prost::Message as _;
+use prost::bytes::Bytes;
+use tonic::{Code, Request, Response, Status, Streaming};
+
+use super::actions;
+use super::metadata::Answer;
+use super::session::{Session, query_status, session, status};
+use super::stream::encode;
+use super::tickets::Tickets;
+use crate::clock;
+use crate::query::{Engine, Prepared};
+
+/// "Use this same connection": satisfies every client, and never makes one
+/// send its token elsewhere (`spec/5-data-plane.md#D-116`).
+const REUSE: &str = "arrow-flight-reuse-connection://?";
+
+type Messages = <SqlService as FlightService>::DoGetStream;
+
+/// Flight SQL over an [`Engine`], for whoever a gate let in.
+#[derive(Clone)]
+pub(super) struct SqlService {
+    engine: Arc<Engine>,
+    tickets: Arc<Tickets>,
+}
+
+impl SqlService {
+    pub(super) fn new(engine: Arc<Engine>) -> Self {
+        Self {
+            engine,
+            tickets: Arc::new(Tickets::default()),
+        }
+    }
+
+    async fn prepare(&self, session: &Session, sql: &str) -> Result<Prepared, Status> {
+        self.engine
+            .prepare(Arc::clone(&session.view), sql)
+            .await
+            .map_err(|e| query_status(&e, &session.trace))
+    }
+
+    /// The info of a planned query. Its ticket is a random handle: no SQL, no names.
+    fn info(
+        &self,
+        session: &Session,
+        prepared: Prepared,
+        query: Digest,
+        descriptor: FlightDescriptor,
+    ) -> Result<FlightInfo, Status> {
+        let schema = prepared.schema();
+        let (handle, expires) = self
+            .tickets
+            .issue(&session.key, prepared, query, clock::now())?;
+        let mut endpoint = FlightEndpoint::new()
+            .with_ticket(actions::ticket(handle))
+            .with_location(REUSE);
+        endpoint.expiration_time = Some(prost_types::Timestamp {
+            seconds: i64::try_from(expires.as_secs()).unwrap_or(i64::MAX),
+            nanos: 0,
+        });
+        describe(&schema, descriptor, endpoint)
+    }
+
+    async fn rows(
+        &self,
+        session: &Session,
+        prepared: &Prepared,
+        query: Digest,
+    ) -> Result<Response<Messages>, Status> {
+        if session.stop.is_cancelled() {
+            return Err(status(
+                Code::PermissionDenied,
+                "revoked",
+                "the right to read this has ended",
+                &session.trace,
+            ));
+        }
+        // Written down before the first byte leaves.
+        session.recorder.started(query).await?;
+        let rows = prepared
+            .run()
+            .await
+            .map_err(|e| query_status(&e, &session.trace))?;
+        Ok(Response::new(encode(
+            session,
+            query,
+            prepared.schema(),
+            rows,
+        )))
+    }
+
+    /// The info of a metadata command: the command itself is the ticket, and
+    /// redeeming it is judged like any call.
+    fn metadata_info<C: Answer + ProstMessageExt + Clone>(
+        command: C,
+        request: Request<FlightDescriptor>,
+    ) -> Result<Response<FlightInfo>, Status> {
+        let session = session(&request)?;
+        let ticket = Ticket::new(command.as_any().encode_to_vec());
+        let schema = command.answer(&session)?.schema();
+        let endpoint = FlightEndpoint::new()
+            .with_ticket(ticket)
+            .with_location(REUSE);
+        Ok(Response::new(describe(
+            &schema,
+            request.into_inner(),
+            endpoint,
+        )?))
+    }
+
+    fn metadata_rows<C: Answer>(
+        command: C,
+        request: &Request<Ticket>,
+    ) -> Result<Response<Messages>, Status> {
+        let batch = command.answer(&session(request)?)?;
+        let stream = FlightDataEncoderBuilder::new()
+            .with_schema(batch.schema())
+            .build(futures::stream::iter([Ok::<_, FlightError>(batch)]))
+            .map_err(Status::from);
+        Ok(Response::new(stream.boxed()))
+    }
+}
+
+fn describe(
+    schema: &SchemaRef,
+    descriptor: FlightDescriptor,
+    endpoint: FlightEndpoint,
+) -> Result<FlightInfo, Status> {
+    let info = FlightInfo::new().try_with_schema(schema).map_err(|_| {
+        status(
+            Code::Internal,
+            "internal",
+            "the schema could not be encoded",
+            "",
+        )
+    })?;
+    // Counts would tell about hidden rows (A19, spec/5-data-plane.md#D-115).
+    Ok(info
+        .with_descriptor(descriptor)
+        .with_endpoint(endpoint)
+        .with_total_records(-1)
+        .with_total_bytes(-1))
+}
+
+fn schema_bytes(schema: &SchemaRef) -> Result<Bytes, Status> {
+    let options = IpcWriteOptions::default();
+    let IpcMessage(bytes) = SchemaAsIpc::new(schema, &options).try_into().map_err(|_| {
+        status(
+            Code::Internal,
+            "internal",
+            "the schema could not be encoded",
+            "",
+        )
+    })?;
+    Ok(bytes)
+}
+
+/// One pair of methods for each metadata command, in the form that
+/// `async_trait` gives a method: it does not look inside macros.
+macro_rules! metadata {
+    ($($command:ty: $info:ident, $rows:ident;)*) => {$(
+        fn $info<'s, 'f>(
+            &'s self,
+            command: $command,
+            request: Request<FlightDescriptor>,
+        ) -> Answered<'f, FlightInfo>
+        where
+            's: 'f,
+            Self: 'f,
+        {
+            Box::pin(std::future::ready(Self::metadata_info(command, request)))
+        }
+
+        fn $rows<'s, 'f>(
+            &'s self,
+            command: $command,
+            request: Request<Ticket>,
+        ) -> Answered<'f, Messages>
+        where
+            's: 'f,
+            Self: 'f,
+        {
+            Box::pin(std::future::ready(Self::metadata_rows(command, &request)))
+        }
+    )*};
+}
+
+/// An answer that a metadata method gives.
+type Answered<'f, T> = Pin<Box<dyn Future<Output = Result<Response<T>, Status>> + Send + 'f>>;
+
+#[tonic::async_trait]
+impl FlightSqlService for SqlService {
+    type FlightService = Self;
+
+    async fn do_handshake(
+        &self,
+        request: Request<Streaming<HandshakeRequest>>,
+    ) -> Result<
+        Response<Pin<Box<dyn Stream<Item = Result<HandshakeResponse, Status>> + Send>>>,
+        Status,
+    > {
+        // The gate has judged the Basic or Bearer header already; the token
+        // goes back as JDBC and ADBC expect it, in header and body.
+        let token = session(&request)?.token.unwrap_or_default();
+        let answer = HandshakeResponse {
+            protocol_version: 0,
+            payload: token.clone().into_bytes().into(),
+        };
+        let stream = futures::stream::iter([Ok(answer)]).boxed();
+        let mut response: Response<Pin<Box<dyn Stream<Item = _> + Send>>> = Response::new(stream);
+        if let Ok(value) = format!("Bearer {token}").parse() {
+            response.metadata_mut().insert("authorization", value);
+        }
+        Ok(response)
+    }
+
+    async fn get_flight_info_statement(
+        &self,
+        command: CommandStatementQuery,
+        request: Request<FlightDescriptor>,
+    ) -> Result<Response<FlightInfo>, Status> {
+        let session = session(&request)?;
+        let prepared = self.prepare(&session, &command.query).await?;
+        let query = Digest::of(command.query.as_bytes());
+        Ok(Response::new(self.info(
+            &session,
+            prepared,
+            query,
+            request.into_inner(),
+        )?))
+    }
+
+    async fn do_get_statement(
+        &self,
+        ticket: TicketStatementQuery,
+        request: Request<Ticket>,
+    ) -> Result<Response<Messages>, Status> {
+        let session = session(&request)?;
+        let found = self
+            .tickets
+            .redeem(&ticket.statement_handle, &session.key, clock::now())?;
+        self.rows(&session, &found.prepared, found.query).await
+    }
+
+    async fn do_action_create_prepared_statement(
+        &self,
+        command: ActionCreatePreparedStatementRequest,
+        request: Request<Action>,
+    ) -> Result<ActionCreatePreparedStatementResult, Status> {
+        let session = session(&request)?;
+        let prepared = self.prepare(&session, &command.query).await?;
+        let schema = schema_bytes(&prepared.schema())?;
+        let query = Digest::of(command.query.as_bytes());
+        let (handle, _) = self
+            .tickets
+            .issue(&session.key, prepared, query, clock::now())?;
+        Ok(ActionCreatePreparedStatementResult {
+            prepared_statement_handle: handle.into(),
+            dataset_schema: schema,
+            parameter_schema: Bytes::new(),
+        })
+    }
+
+    async fn do_action_close_prepared_statement(
+        &self,
+        command: ActionClosePreparedStatementRequest,
+        request: Request<Action>,
+    ) -> Result<(), Status> {
+        let session = session(&request)?;
+        self.tickets
+            .end(&command.prepared_statement_handle, &session.key);
+        Ok(())
+    }
+
+    async fn get_flight_info_prepared_statement(
+        &self,
+        command: CommandPreparedStatementQuery,
+        request: Request<FlightDescriptor>,
+    ) -> Result<Response<FlightInfo>, Status> {
+        let session = session(&request)?;
+        let handle = &command.prepared_statement_handle;
+        let found = self.tickets.redeem(handle, &session.key, clock::now())?;
+        // The view may have changed since: what counts is what the caller may see now.
+        Ok(Response::new(self.info(
+            &session,
+            found.prepared,
+            found.query,
+            request.into_inner(),
+        )?))
+    }
+
+    async fn do_get_prepared_statement(
+        &self,
+        command: CommandPreparedStatementQuery,
+        request: Request<Ticket>,
+    ) -> Result<Response<Messages>, Status> {
+        let session = session(&request)?;
+        let handle = &command.prepared_statement_handle;
+        let found = self.tickets.redeem(handle, &session.key, clock::now())?;
+        self.rows(&session, &found.prepared, found.query).await
+    }
+
+    async fn do_put_statement_update(
+        &self,
+        _: CommandStatementUpdate,
+        request: Request<PeekableFlightDataStream>,
+    ) -> Result<i64, Status> {
+        let trace = session(&request)?.trace;
+        Err(status(
+            Code::PermissionDenied,
+            "not-permitted",
+            "this node is read-only",
+            &trace,
+        ))
+    }
+
+    async fn do_action_cancel_query(
+        &self,
+        command: ActionCancelQueryRequest,
+        request: Request<Action>,
+    ) -> Result<ActionCancelQueryResult, Status> {
+        let session = session(&request)?;
+        let info = FlightInfo::decode(command.info).ok();
+        let ended = actions::cancel(info.as_ref(), &session, &self.tickets);
+        // FlightSql.proto: 1 is CANCELLED, 3 is NOT_CANCELLABLE.
+        Ok(ActionCancelQueryResult {
+            result: if ended { 1 } else { 3 },
+        })
+    }
+
+    async fn do_action_fallback(
+        &self,
+        request: Request<Action>,
+    ) -> Result<Response<<Self as FlightService>::DoActionStream>, Status> {
+        let session = session(&request)?;
+        let answer = actions::perform(request.get_ref(), &session, &self.tickets)?;
+        Ok(Response::new(futures::stream::iter([Ok(answer)]).boxed()))
+    }
+
+    async fn list_custom_actions(&self) -> Option<Vec<Result<arrow_flight::ActionType, Status>>> {
+        Some(actions::list().into_iter().map(Ok).collect())
+    }
+
+    metadata! {
+        CommandGetCatalogs: get_flight_info_catalogs, do_get_catalogs;
+        CommandGetDbSchemas: get_flight_info_schemas, do_get_schemas;
+        CommandGetTables: get_flight_info_tables, do_get_tables;
+        CommandGetTableTypes: get_flight_info_table_types, do_get_table_types;
+        CommandGetSqlInfo: get_flight_info_sql_info, do_get_sql_info;
+        CommandGetPrimaryKeys: get_flight_info_primary_keys, do_get_primary_keys;
+        CommandGetExportedKeys: get_flight_info_exported_keys, do_get_exported_keys;
+        CommandGetImportedKeys: get_flight_info_imported_keys, do_get_imported_keys;
+        CommandGetCrossReference: get_flight_info_cross_reference, do_get_cross_reference;
+        CommandGetXdbcTypeInfo: get_flight_info_xdbc_type_info, do_get_xdbc_type_info;
+    }
+
+    async fn register_sql_info(&self, _: i32, _: &SqlInfo) {}
+}

@@ -1,0 +1,134 @@
+//! What one call may see, and who is told of it.
+
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use comity_identity::Digest;
+use tokio_util::sync::CancellationToken;
+use tonic::{Code, Request, Status};
+
+use super::{CODE, TRACE};
+use crate::query::{QueryError, View};
+
+/// Judges every call of a listener.
+pub trait Gate: Send + Sync + 'static {
+    /// What the call may see. It looks at the headers and at the connection,
+    /// never at the message.
+    fn admit(&self, request: &Request<()>) -> Result<Session, Denied>;
+}
+
+/// What one call may see. Only a [`Gate`] makes one.
+#[derive(Clone, Debug)]
+pub struct Session {
+    /// Who calls under what: a ticket is good for the same key only (A16).
+    pub key: String,
+    /// Every table that exists for this call.
+    pub view: Arc<View>,
+    /// Fires when the right to read ends: running streams are cut (A30).
+    pub stop: CancellationToken,
+    /// The most rows that one query may deliver.
+    pub max_rows: Option<u64>,
+    /// The trace id that stands in the logs of both nodes.
+    pub trace: String,
+    /// Who writes down what is served.
+    pub recorder: Arc<dyn Recorder>,
+    /// The token to hand back at a handshake; workbench only.
+    pub token: Option<String>,
+}
+
+/// Writes down what is served. The first byte leaves only after `started` returned.
+#[async_trait]
+pub trait Recorder: Send + Sync + std::fmt::Debug {
+    /// A query is about to be served.
+    async fn started(&self, query: Digest) -> Result<(), Denied>;
+    /// Its stream ended after `rows` and `bytes`; `code` says why when it ended early.
+    fn ended(&self, query: Digest, rows: u64, bytes: u64, code: Option<&'static str>);
+}
+
+/// A refusal: a stable code and a trace id. The reason is in the owner's log.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Denied {
+    /// The stable code.
+    pub code: &'static str,
+    /// What the caller may read.
+    pub message: String,
+    /// The trace id.
+    pub trace: String,
+}
+
+impl Denied {
+    /// A refusal with a stable code.
+    pub fn new(code: &'static str, message: impl Into<String>, trace: &str) -> Self {
+        Self {
+            code,
+            message: message.into(),
+            trace: trace.to_owned(),
+        }
+    }
+}
+
+impl From<Denied> for Status {
+    fn from(denied: Denied) -> Self {
+        let code = match denied.code {
+            "unauthenticated" => Code::Unauthenticated,
+            "unavailable" => Code::Unavailable,
+            "expired-ticket" => Code::NotFound,
+            _ => Code::PermissionDenied,
+        };
+        status(code, denied.code, &denied.message, &denied.trace)
+    }
+}
+
+/// The status of a failed query: the closed vocabulary of [`QueryError`].
+pub(super) fn query_status(error: &QueryError, trace: &str) -> Status {
+    if let Some(detail) = error.owner_detail() {
+        tracing::info!(trace, code = error.code(), detail, "a query failed");
+    }
+    let code = match error.code() {
+        "bad-sql" => Code::InvalidArgument,
+        "not-permitted" => Code::PermissionDenied,
+        "too-large" | "budget" | "busy" => Code::ResourceExhausted,
+        "source-unavailable" | "partner-unavailable" => Code::Unavailable,
+        "terms-mismatch" => Code::FailedPrecondition,
+        _ => Code::Internal,
+    };
+    status(code, error.code(), &error.to_string(), trace)
+}
+
+/// Error texts stay short (`spec/5-data-plane.md#D-117`): old drivers have a small inbound header limit.
+const MAX_STATUS_CHARS: usize = 600;
+
+pub(super) fn status(code: Code, stable: &str, message: &str, trace: &str) -> Status {
+    let text: String = format!("{stable}: {message}")
+        .chars()
+        .take(MAX_STATUS_CHARS)
+        .collect();
+    let text = if trace.is_empty() {
+        text
+    } else {
+        format!("{text} (trace {trace})")
+    };
+    let mut status = Status::new(code, text);
+    for (name, value) in [(CODE, stable), (TRACE, trace)] {
+        if let Ok(value) = value.parse() {
+            status.metadata_mut().insert(name, value);
+        }
+    }
+    status
+}
+
+/// The session that the gate put into the request.
+pub(super) fn session<T>(request: &Request<T>) -> Result<Session, Status> {
+    request
+        .extensions()
+        .get::<Session>()
+        .cloned()
+        .ok_or_else(|| {
+            status(
+                Code::Unauthenticated,
+                "unauthenticated",
+                "the call was not judged",
+                "",
+            )
+        })
+}

@@ -1,0 +1,163 @@
+//! A small client of a workbench listener, for `comity sql` and the tests.
+
+use std::sync::Arc;
+
+use arrow::datatypes::SchemaRef;
+use arrow_flight::sql::client::FlightSqlServiceClient;
+use datafusion::error::DataFusionError;
+use datafusion::execution::SendableRecordBatchStream;
+use datafusion::physical_plan::stream::RecordBatchStreamAdapter;
+use futures::TryStreamExt as _;
+use rustls::RootCertStore;
+use rustls_pki_types::ServerName;
+use rustls_pki_types::pem::PemObject as _;
+use tokio::net::TcpStream;
+use tokio_rustls::TlsConnector;
+use tonic::transport::{Channel, Endpoint};
+
+use super::{MAX_MESSAGE_BYTES, PURPOSE};
+
+/// A connection to a workbench listener, as one member.
+#[derive(Clone, Debug)]
+pub struct SqlClient {
+    service: FlightSqlServiceClient<Channel>,
+}
+
+/// Why a statement gave nothing.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum SqlError {
+    /// No connection.
+    #[error("the workbench at {uri} cannot be reached: {reason}")]
+    Unreachable {
+        /// Where.
+        uri: String,
+        /// Why.
+        reason: String,
+    },
+    /// The node refused the statement.
+    #[error("{0}")]
+    Refused(String),
+}
+
+impl SqlClient {
+    /// Connects to `uri` (`grpc+tls://host:port` or `grpc://host:port`) with
+    /// the organization's CA and a member's token.
+    pub async fn connect(uri: &str, ca: Option<&str>, token: &str) -> Result<Self, SqlError> {
+        let failed = |reason: String| SqlError::Unreachable {
+            uri: uri.to_owned(),
+            reason,
+        };
+        let (scheme, address) = uri
+            .split_once("://")
+            .ok_or_else(|| failed("it is not a URI".to_owned()))?;
+        let channel = match scheme {
+            "grpc+tls" => secure(address, ca.unwrap_or_default()).await,
+            _ => plain(address).await,
+        };
+        let inner =
+            arrow_flight::flight_service_client::FlightServiceClient::new(channel.map_err(failed)?)
+                .max_decoding_message_size(MAX_MESSAGE_BYTES + 1024 * 1024);
+        let mut service = FlightSqlServiceClient::new_from_inner(inner);
+        service.set_token(token.to_owned());
+        Ok(Self { service })
+    }
+
+    /// Runs `statement` and gives the schema and the rows.
+    pub async fn query(
+        &self,
+        statement: &str,
+        purpose: Option<&str>,
+    ) -> Result<(SchemaRef, SendableRecordBatchStream), SqlError> {
+        let mut service = self.service.clone();
+        if let Some(purpose) = purpose {
+            service.set_header(PURPOSE, purpose);
+        }
+        let info = service
+            .execute(statement.to_owned(), None)
+            .await
+            .map_err(|e| SqlError::Refused(said(&e)))?;
+        let ticket = info.endpoint.into_iter().next().and_then(|e| e.ticket);
+        let ticket =
+            ticket.ok_or_else(|| SqlError::Refused("the node gave no ticket".to_owned()))?;
+        let mut rows = service
+            .do_get(ticket)
+            .await
+            .map_err(|e| SqlError::Refused(said(&e)))?;
+        let first = rows
+            .try_next()
+            .await
+            .map_err(|e| SqlError::Refused(said(&e)))?;
+        let schema = rows.schema().cloned();
+        let schema =
+            schema.ok_or_else(|| SqlError::Refused("the node sent no schema".to_owned()))?;
+        let rest = rows.map_err(|e| DataFusionError::External(said(&e).into()));
+        let all = futures::StreamExt::chain(futures::stream::iter(first.map(Ok)), rest);
+        Ok((
+            Arc::clone(&schema),
+            Box::pin(RecordBatchStreamAdapter::new(schema, all)),
+        ))
+    }
+}
+
+async fn plain(address: &str) -> Result<Channel, String> {
+    let endpoint = Endpoint::from_shared(format!("http://{address}")).map_err(|e| e.to_string())?;
+    endpoint
+        .tcp_nodelay(true)
+        .connect()
+        .await
+        .map_err(|e| e.to_string())
+}
+
+async fn secure(address: &str, ca: &str) -> Result<Channel, String> {
+    let mut roots = RootCertStore::empty();
+    for certificate in rustls_pki_types::CertificateDer::pem_slice_iter(ca.as_bytes()) {
+        roots
+            .add(certificate.map_err(|e| e.to_string())?)
+            .map_err(|e| e.to_string())?;
+    }
+    let mut config = rustls::ClientConfig::builder_with_provider(comity_identity::tls::provider())
+        .with_protocol_versions(&[&rustls::version::TLS13])
+        .map_err(|e| e.to_string())?
+        .with_root_certificates(roots)
+        .with_no_client_auth();
+    config.alpn_protocols = vec![b"h2".to_vec()];
+    let config = Arc::new(config);
+    let host = address
+        .rsplit_once(':')
+        .map_or(address, |(host, _)| host)
+        .to_owned();
+    let target = address.to_owned();
+    let connector = tower::service_fn(move |_| {
+        let (config, host, target) = (Arc::clone(&config), host.clone(), target.clone());
+        async move {
+            let tcp = TcpStream::connect(&target).await?;
+            tcp.set_nodelay(true)?;
+            let name = ServerName::try_from(host).map_err(std::io::Error::other)?;
+            let tls = TlsConnector::from(config).connect(name, tcp).await?;
+            Ok::<_, std::io::Error>(hyper_util::rt::TokioIo::new(tls))
+        }
+    });
+    Endpoint::from_static("http://workbench.invalid")
+        .connect_with_connector(connector)
+        .await
+        .map_err(|e| chain(&e))
+}
+
+fn chain(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut cause = error.source();
+    while let Some(inner) = cause {
+        text = format!("{text}: {inner}");
+        cause = inner.source();
+    }
+    text
+}
+
+/// The node's own sentence, without the layers around it.
+fn said(error: &arrow_flight::error::FlightError) -> String {
+    match error {
+        arrow_flight::error::FlightError::Tonic(status) => status.message().to_owned(),
+        error => error.to_string(),
+    }
+}

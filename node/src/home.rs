@@ -1,0 +1,71 @@
+//! One organization's folder on disk.
+
+use std::path::{Path, PathBuf};
+
+/// Where a node keeps everything: configuration, keys, journal, index.
+///
+/// ```text
+/// HOME/comity.toml      configuration
+/// HOME/keys/            0700; one file per key
+/// HOME/journal/         the truth; back this up
+/// HOME/index/           rebuilt from the journal when it is missing
+/// HOME/admin.sock       the admin API, for this user
+/// HOME/admin.token      the admin API's token over TCP
+/// HOME/workbench.token  the owner's own token for the workbench listener
+/// HOME/ca.pem           the organization's TLS CA, for Flight SQL clients
+/// HOME/node.json        what the running node listens on
+/// ```
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Home(PathBuf);
+
+impl Home {
+    /// The home at `path`. Nothing is created.
+    pub fn at(path: impl Into<PathBuf>) -> Self {
+        Self(path.into())
+    }
+
+    /// The folder itself.
+    pub fn path(&self) -> &Path {
+        &self.0
+    }
+
+    /// The configuration file.
+    pub fn config(&self) -> PathBuf {
+        self.0.join("comity.toml")
+    }
+
+    /// The journal's folder.
+    pub fn journal(&self) -> PathBuf {
+        self.0.join("journal")
+    }
+
+    /// The index's folder.
+    pub fn index(&self) -> PathBuf {
+        self.0.join("index")
+    }
+
+    /// The admin API's Unix socket, unless the configuration moves it.
+    pub fn admin_socket(&self) -> PathBuf {
+        self.0.join("admin.sock")
+    }
+
+    /// The admin API's token.
+    pub fn admin_token(&self) -> PathBuf {
+        self.0.join("admin.token")
+    }
+
+    /// The owner's own workbench token.
+    pub fn workbench_token(&self) -> PathBuf {
+        self.0.join("workbench.token")
+    }
+
+    /// The organization's TLS CA certificate.
+    pub fn ca_pem(&self) -> PathBuf {
+        self.0.join("ca.pem")
+    }
+
+    /// What the running node listens on.
+    pub fn running(&self) -> PathBuf {
+        self.0.join("node.json")
+    }
+}

@@ -1,0 +1,220 @@
+//! One organization of a lab.
+
+use std::path::PathBuf;
+use std::process::Stdio;
+use std::time::{Duration, Instant};
+
+use tokio::process::{Child, Command};
+
+use super::{Lab, LabError, START_TIMEOUT};
+use crate::admin::{Client, ClientError, api};
+use crate::home::Home;
+
+/// An organization: its home, and its node while it runs. Dropping it ends the node.
+#[derive(Debug)]
+pub struct Org {
+    alias: String,
+    home: Home,
+    program: PathBuf,
+    node: Option<Child>,
+}
+
+impl Org {
+    pub(super) async fn found(
+        lab: &Lab,
+        alias: &str,
+        name: &str,
+        config: &str,
+    ) -> Result<Self, LabError> {
+        let home = Home::at(lab.dir.join(alias));
+        let init = Command::new(&lab.program)
+            .args([
+                "init",
+                "--name",
+                name,
+                "--alias",
+                alias,
+                "--free-ports",
+                "--home",
+            ])
+            .arg(home.path())
+            .stdin(Stdio::null())
+            .output()
+            .await
+            .map_err(|e| LabError::Io(lab.program.display().to_string(), e))?;
+        if !init.status.success() {
+            let said = String::from_utf8_lossy(&init.stderr).into_owned();
+            return Err(LabError::Init(alias.to_owned(), said));
+        }
+        if !config.is_empty() {
+            let path = home.config();
+            let text = std::fs::read_to_string(&path)
+                .and_then(|text| std::fs::write(&path, format!("{text}\n{config}\n")));
+            text.map_err(|e| LabError::Io(path.display().to_string(), e))?;
+        }
+        Ok(Self {
+            alias: alias.to_owned(),
+            home,
+            program: lab.program.clone(),
+            node: None,
+        })
+    }
+
+    /// What the organization is called in the lab.
+    pub fn alias(&self) -> &str {
+        &self.alias
+    }
+
+    /// Its home folder.
+    pub fn home(&self) -> &Home {
+        &self.home
+    }
+
+    /// A client of its admin API.
+    pub fn admin(&self) -> Client {
+        Client::new(self.home.admin_socket())
+    }
+
+    /// The process id of its node, while it runs.
+    pub fn pid(&self) -> Option<u32> {
+        self.node.as_ref().and_then(Child::id)
+    }
+
+    /// Starts its node and waits until it answers. Its log goes to `HOME/node.log`.
+    pub async fn start(&mut self) -> Result<(), LabError> {
+        let log_path = self.home.path().join("node.log");
+        let io = |e| LabError::Io(log_path.display().to_string(), e);
+        let log = std::fs::File::options()
+            .create(true)
+            .append(true)
+            .open(&log_path)
+            .map_err(io)?;
+        // The node stops when its standard input closes: it never outlives its lab.
+        let child = Command::new(&self.program)
+            .args(["up", "--stop-on-eof", "--home"])
+            .arg(self.home.path())
+            .stdin(Stdio::piped())
+            .stdout(Stdio::null())
+            .stderr(log)
+            .kill_on_drop(true)
+            .spawn()
+            .map_err(|e| LabError::Io(self.program.display().to_string(), e))?;
+        self.node = Some(child);
+        let deadline = Instant::now() + START_TIMEOUT;
+        loop {
+            match self.admin().get::<api::Status>("/v1/status").await {
+                Ok(_) => return Ok(()),
+                Err(ClientError::NotRunning { .. }) => {}
+                Err(e) => return Err(LabError::Admin(self.alias.clone(), e)),
+            }
+            let ended = self.node.as_mut().and_then(|c| c.try_wait().ok().flatten());
+            if ended.is_some() || Instant::now() > deadline {
+                let log = std::fs::read_to_string(&log_path).unwrap_or_default();
+                let tail: Vec<&str> = log.lines().rev().take(5).collect();
+                let tail = tail.into_iter().rev().collect::<Vec<_>>().join("\n");
+                return Err(LabError::Start(self.alias.clone(), tail));
+            }
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+    }
+
+    /// Ends its node at once, as a power cut would: SIGKILL.
+    pub async fn kill(&mut self) {
+        if let Some(mut child) = self.node.take() {
+            let _ = child.kill().await;
+        }
+    }
+
+    /// Asks its node to stop (SIGTERM) and gives the exit status.
+    pub async fn stop(&mut self) -> Result<std::process::ExitStatus, LabError> {
+        let missing = || LabError::Start(self.alias.clone(), "it is not running".to_owned());
+        let mut child = self.node.take().ok_or_else(missing)?;
+        // Held until the end: the signal is to stop it, not the closed input.
+        let _input = child.stdin.take();
+        let id = child.id().and_then(|id| i32::try_from(id).ok());
+        if let Some(pid) = id.and_then(rustix::process::Pid::from_raw) {
+            let _ = rustix::process::kill_process(pid, rustix::process::Signal::TERM);
+        }
+        let waited = tokio::time::timeout(START_TIMEOUT, child.wait()).await;
+        waited
+            .map_err(|_| LabError::Timeout(self.alias.clone(), "the stop".to_owned()))?
+            .map_err(|e| LabError::Io(self.alias.clone(), e))
+    }
+
+    /// `GET` from its admin API.
+    pub async fn get<T: serde::de::DeserializeOwned>(&self, path: &str) -> Result<T, LabError> {
+        self.admin()
+            .get(path)
+            .await
+            .map_err(|e| LabError::Admin(self.alias.clone(), e))
+    }
+
+    /// `POST` to its admin API.
+    pub async fn post<B: serde::Serialize + Sync, T: serde::de::DeserializeOwned>(
+        &self,
+        path: &str,
+        body: &B,
+    ) -> Result<T, LabError> {
+        self.admin()
+            .post(path, body)
+            .await
+            .map_err(|e| LabError::Admin(self.alias.clone(), e))
+    }
+
+    /// Its state.
+    pub async fn status(&self) -> Result<api::Status, LabError> {
+        self.get("/v1/status").await
+    }
+
+    /// Invites `guest`, which joins. Both are then federated.
+    pub async fn federate(&self, guest: &Self) -> Result<api::Joined, LabError> {
+        let invite = api::Invite {
+            alias: Some(guest.alias.clone()),
+            hours: 1,
+        };
+        let invitation: api::Invitation = self.post("/v1/invitations", &invite).await?;
+        let join = api::Join {
+            code: invitation.code,
+            alias: Some(self.alias.clone()),
+        };
+        guest.post("/v1/join", &join).await
+    }
+
+    /// Publishes the ODCS file at `path`.
+    pub async fn publish(&self, path: &std::path::Path) -> Result<api::Product, LabError> {
+        let path = path.display().to_string();
+        self.post("/v1/products", &api::Publish { path }).await
+    }
+
+    /// Asks again until `ready` gives something, or a bounded time has passed.
+    /// `what` names the thing awaited.
+    pub async fn until<T, F, Fut>(&self, what: &str, mut ready: F) -> Result<T, LabError>
+    where
+        F: FnMut() -> Fut,
+        Fut: Future<Output = Result<Option<T>, LabError>>,
+    {
+        let deadline = Instant::now() + START_TIMEOUT;
+        loop {
+            if let Some(found) = ready().await? {
+                return Ok(found);
+            }
+            if Instant::now() > deadline {
+                return Err(LabError::Timeout(self.alias.clone(), what.to_owned()));
+            }
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+    }
+
+    /// Waits until `partner`'s `product` is in its catalog.
+    pub async fn discovers(&self, partner: &str, product: &str) -> Result<api::Product, LabError> {
+        let path = format!("/v1/products/{partner}/{product}");
+        self.until(&format!("the discovery of {partner}/{product}"), || async {
+            match self.admin().get(&path).await {
+                Ok(product) => Ok(Some(product)),
+                Err(ClientError::Refused(f)) if f.code == "unknown-product" => Ok(None),
+                Err(e) => Err(LabError::Admin(self.alias.clone(), e)),
+            }
+        })
+        .await
+    }
+}

@@ -1,0 +1,87 @@
+//! What a record means to the index: which keys point at it.
+//!
+//! The index holds journal positions and nothing else, so every entry can be
+//! made again from the record alone, in any order, any number of times.
+
+use comity_identity::{Digest, OrgId};
+
+use super::Record;
+use crate::index::{Op, Table};
+
+/// Which fact about an organization an index entry points at.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u8)]
+pub enum Facet {
+    /// Its high-water mark and evidence.
+    Known = 1,
+    /// How it is called and reached.
+    Partner = 2,
+}
+
+/// Which fact about an agreement, a federation or an invitation an entry points at.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u8)]
+pub enum Stage {
+    /// It was made.
+    Made = 1,
+    /// It was used up or revoked.
+    Ended = 2,
+}
+
+/// The key of a fact about an organization.
+pub fn org_key(org: &OrgId, facet: Facet) -> Vec<u8> {
+    let mut key = org.as_bytes().to_vec();
+    key.push(facet as u8);
+    key
+}
+
+/// The key of a fact about a digest-named thing.
+pub fn stage_key(id: &Digest, stage: Stage) -> Vec<u8> {
+    let mut key = id.as_bytes().to_vec();
+    key.push(stage as u8);
+    key
+}
+
+/// The key of the `position`-th record of a negotiation: they sort by position.
+pub fn message_key(negotiation: &str, position: u64) -> Vec<u8> {
+    let mut key = negotiation.as_bytes().to_vec();
+    key.extend_from_slice(&position.to_be_bytes());
+    key
+}
+
+/// The key of another organization's descriptor.
+pub fn descriptor_key(org: &OrgId, digest: &Digest) -> Vec<u8> {
+    let mut key = org.as_bytes().to_vec();
+    key.extend_from_slice(digest.as_bytes());
+    key
+}
+
+/// The key of this organization's own evidence.
+pub const OWN: &[u8] = b"own";
+
+/// The index entries that `record` at `position` makes.
+pub(super) fn entries(position: u64, record: &Record) -> Vec<(Table, Op)> {
+    let put = |table, key: Vec<u8>| vec![(table, Op::put(key, position.to_be_bytes()))];
+    match record {
+        Record::Own(_) => put(Table::Documents, OWN.to_vec()),
+        Record::Known(k) => put(Table::Organizations, org_key(&k.mark.org, Facet::Known)),
+        Record::Partner(p) => put(Table::Organizations, org_key(&p.org, Facet::Partner)),
+        Record::Invited(i) => put(Table::Invitations, stage_key(&i.id, Stage::Made)),
+        Record::InvitationUsed(i) => put(Table::Invitations, stage_key(&i.id, Stage::Ended)),
+        Record::Published(p) => put(Table::Products, p.product.clone().into_bytes()),
+        Record::ForeignDescriptor(s) => {
+            let digest = Digest::of(s.text.as_bytes());
+            put(Table::Descriptors, descriptor_key(&s.org, &digest))
+        }
+        Record::ForeignHead(h) => put(Table::Heads, h.org.as_bytes().to_vec()),
+        Record::Message(m) => put(Table::Negotiations, message_key(&m.negotiation, position)),
+        Record::Signed(s) => put(Table::Agreements, stage_key(&s.id, Stage::Made)),
+        Record::Revoked(r) => put(Table::Agreements, stage_key(&r.agreement, Stage::Ended)),
+        Record::Member(m) => put(Table::Members, m.name.clone().into_bytes()),
+        Record::MemberRemoved(m) => {
+            vec![(Table::Members, Op::delete(m.name.clone()))]
+        }
+        // Audit records are read from the journal in order; nothing looks them up by key.
+        Record::Delivery(_) | Record::Refused(_) => Vec::new(),
+    }
+}

@@ -1,0 +1,241 @@
+//! The journal and its index behind one door.
+//!
+//! [`Ledger::commit`] is the only way in which this node remembers anything
+//! that matters: it returns when the record is on the device, and until then
+//! nothing that the record says may be acted on or told to anybody.
+
+mod fold;
+mod marks;
+mod record;
+
+use std::path::Path;
+use std::sync::Arc;
+
+use comity_identity::Digest;
+
+pub use fold::{Facet, OWN, Stage, descriptor_key, message_key, org_key, stage_key};
+pub use marks::Marks;
+pub use record::{
+    Delivery, Evidence, ForeignHead, InvitationUsed, Invited, Member, MemberRemoved, Message,
+    Partner, Published, Record, Refused, Revoked, Signed, SignedKind, Statement,
+};
+
+use crate::failure::Failure;
+use crate::home::Home;
+use crate::index::{self, Index, IndexError, Op, Table};
+use crate::journal::{self, Health, Journal, JournalError};
+
+/// The most entries that one scan reads: every table's own bound is smaller.
+const MAX_SCAN: usize = 1_000_000;
+
+/// The open journal and index of a node.
+#[derive(Debug)]
+pub struct Ledger {
+    journal: Arc<Journal>,
+    index: Arc<Index>,
+    rebuilt: Option<String>,
+}
+
+/// Why the ledger does not do as asked. Always this node's own fault.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum Error {
+    /// The journal refused.
+    #[error(transparent)]
+    Journal(#[from] JournalError),
+    /// The index refused.
+    #[error(transparent)]
+    Index(#[from] IndexError),
+    /// A record is not one that this version knows.
+    #[error("the journal's record {position} is not readable by this version: {reason}")]
+    Record {
+        /// Where it lies.
+        position: u64,
+        /// What the reader says.
+        reason: String,
+    },
+    /// The work was cut short by the node's end.
+    #[error("the node is stopping")]
+    Stopping,
+}
+
+impl From<Error> for Failure {
+    fn from(error: Error) -> Self {
+        match &error {
+            Error::Journal(JournalError::NoSpace { .. }) => {
+                Self::own("no-space", &error).next("free disk space; the node goes on by itself")
+            }
+            _ => Self::own("ledger", &error).next("look at the node's log"),
+        }
+    }
+}
+
+impl Ledger {
+    /// Opens the ledger of `home`. Reads every record once, so that a record
+    /// that this version does not know stops the start and not a later promise.
+    pub fn open(
+        home: &Home,
+        journal: journal::Settings,
+        index: index::Settings,
+    ) -> Result<Self, Error> {
+        let (journal, report) = Journal::open(&home.journal(), journal)?;
+        if let Some(tail) = &report.torn {
+            tracing::warn!(
+                ?tail,
+                "cut a torn tail off the journal; it was never acknowledged"
+            );
+        }
+        for entry in journal.replay(0) {
+            let (position, bytes) = entry?;
+            decode(position, &bytes)?;
+        }
+        let (index, report) = Index::open(&home.index(), index, &journal, &fold_bytes)?;
+        let rebuilt = report
+            .rebuilt
+            .as_ref()
+            .map(|reason| reason.name().to_owned())
+            // A home that was just founded has none; that is no news.
+            .filter(|reason| reason != "missing");
+        if let Some(reason) = &rebuilt {
+            tracing::warn!(reason, "rebuilt the index from the journal");
+        }
+        Ok(Self {
+            journal: Arc::new(journal),
+            index: Arc::new(index),
+            rebuilt,
+        })
+    }
+
+    /// A ledger on a fresh folder, without an index on disk. For founding and tests.
+    pub fn create(dir: &Path) -> Result<Self, Error> {
+        let (journal, _) = Journal::open(dir, journal::Settings::default())?;
+        let index = Index::in_memory(&journal, &fold_bytes)?;
+        Ok(Self {
+            journal: Arc::new(journal),
+            index: Arc::new(index),
+            rebuilt: None,
+        })
+    }
+
+    /// Writes `record` and returns its position when it is on the device.
+    pub async fn commit(&self, record: &Record) -> Result<u64, Error> {
+        self.commit_all(std::slice::from_ref(record)).await
+    }
+
+    /// Writes `records` as one unit: after a crash all of them are there, or none.
+    pub async fn commit_all(&self, records: &[Record]) -> Result<u64, Error> {
+        let bytes: Vec<Vec<u8>> = records.iter().map(encode).collect();
+        let position = self.journal.append(&bytes).await?;
+        let (journal, index) = (Arc::clone(&self.journal), Arc::clone(&self.index));
+        // Catching up keeps the order when two commits return at the same time.
+        tokio::task::spawn_blocking(move || index.catch_up(&journal, &fold_bytes))
+            .await
+            .map_err(|_| Error::Stopping)??;
+        Ok(position)
+    }
+
+    /// [`Ledger::commit_all`] outside the async runtime.
+    pub fn commit_all_blocking(&self, records: &[Record]) -> Result<u64, Error> {
+        let bytes: Vec<Vec<u8>> = records.iter().map(encode).collect();
+        let position = self.journal.append_blocking(&bytes)?;
+        self.index.catch_up(&self.journal, &fold_bytes)?;
+        Ok(position)
+    }
+
+    /// The record that the index has under `key`.
+    pub fn get(&self, table: Table, key: &[u8]) -> Result<Option<Record>, Error> {
+        match self.index.get(table, key)? {
+            Some(value) => self.record(&value).map(Some),
+            None => Ok(None),
+        }
+    }
+
+    /// The records whose keys begin with `prefix`, in the order of their keys.
+    pub fn scan(&self, table: Table, prefix: &[u8]) -> Result<Vec<(Vec<u8>, Record)>, Error> {
+        let end = successor(prefix);
+        let entries = self.index.range(table, prefix, &end, MAX_SCAN)?;
+        entries
+            .into_iter()
+            .map(|(key, value)| Ok((key, self.record(&value)?)))
+            .collect()
+    }
+
+    /// Whether the journal takes records.
+    pub fn health(&self) -> Health {
+        self.journal.health()
+    }
+
+    /// Follows [`Ledger::health`].
+    pub fn watch_health(&self) -> tokio::sync::watch::Receiver<Health> {
+        self.journal.watch_health()
+    }
+
+    /// Tries whether the disk takes a write again.
+    pub async fn probe(&self) -> Result<(), Error> {
+        Ok(self.journal.probe().await?)
+    }
+
+    /// How many records there are, and the RFC 6962 root over them.
+    pub fn root(&self) -> (u64, Digest) {
+        let size = self.journal.len();
+        let root = self.journal.root(size).unwrap_or_default();
+        (size, Digest::from_bytes(root))
+    }
+
+    /// Why the index was rebuilt when it was opened, if it was.
+    pub fn rebuilt(&self) -> Option<&str> {
+        self.rebuilt.as_deref()
+    }
+
+    /// Syncs and closes the index, so that the next start need not rebuild it.
+    pub fn close(&self) -> Result<(), Error> {
+        Ok(self.index.close()?)
+    }
+
+    fn record(&self, value: &[u8]) -> Result<Record, Error> {
+        let position = value
+            .try_into()
+            .map(u64::from_be_bytes)
+            .map_err(|_| Error::Record {
+                position: 0,
+                reason: "an index entry is not a position".to_owned(),
+            })?;
+        let bytes = self.journal.read(position)?.ok_or_else(|| Error::Record {
+            position,
+            reason: "the index points past the journal's end".to_owned(),
+        })?;
+        decode(position, &bytes)
+    }
+}
+
+fn encode(record: &Record) -> Vec<u8> {
+    serde_json::to_vec(record).expect("records hold strings, numbers and paths, which serialise")
+}
+
+fn decode(position: u64, bytes: &[u8]) -> Result<Record, Error> {
+    serde_json::from_slice(bytes).map_err(|e| Error::Record {
+        position,
+        reason: e.to_string(),
+    })
+}
+
+/// What the index does with a record. Every record was decoded when the ledger
+/// was opened, so an unreadable one cannot occur here.
+fn fold_bytes(position: u64, bytes: &[u8]) -> Vec<(Table, Op)> {
+    match decode(position, bytes) {
+        Ok(record) => fold::entries(position, &record),
+        Err(_) => Vec::new(),
+    }
+}
+
+/// The first key after all keys that begin with `prefix`; empty when there is none.
+fn successor(prefix: &[u8]) -> Vec<u8> {
+    let mut end = prefix.to_vec();
+    while let Some(last) = end.pop() {
+        if last < u8::MAX {
+            end.push(last + 1);
+            return end;
+        }
+    }
+    Vec::new()
+}

@@ -1,0 +1,269 @@
+//! What the journal holds: typed records, never changed once released.
+//!
+//! A record carries the exact signed texts, so that the journal alone proves
+//! what was promised. A record whose meaning must change gets a new name; an
+//! unknown name stops the start, because a node that skips a promise it cannot
+//! read would break it.
+
+use std::path::PathBuf;
+
+use comity_identity::{Digest, OrgId, Timestamp, keyring};
+use serde::{Deserialize, Serialize};
+
+/// One line of the node's log.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "record", rename_all = "kebab-case")]
+#[non_exhaustive]
+pub enum Record {
+    /// This organization's own history and current document.
+    Own(Evidence),
+    /// Another organization's high-water mark with its evidence, written before
+    /// anything is decided by it (A10); with the proof, when it forked (A12).
+    Known(keyring::Record),
+    /// How another organization is called and reached here.
+    Partner(Partner),
+    /// An invitation that this node made.
+    Invited(Invited),
+    /// An invitation that somebody used; it works once.
+    InvitationUsed(InvitationUsed),
+    /// A product of this organization, with the head that announces it.
+    Published(Published),
+    /// A descriptor of another organization.
+    ForeignDescriptor(Statement),
+    /// A complete catalog of another organization: its head and descriptor list.
+    ForeignHead(ForeignHead),
+    /// A negotiation message, sent or received.
+    Message(Message),
+    /// A federation or an agreement with both signatures.
+    Signed(Signed),
+    /// A signed revocation, by either side.
+    Revoked(Revoked),
+    /// A member of this organization who may use the workbench.
+    Member(Member),
+    /// A member who no longer may.
+    MemberRemoved(MemberRemoved),
+    /// Something was served, or is about to be: written before a byte leaves.
+    Delivery(Delivery),
+    /// Something was refused to a peer or a member.
+    Refused(Refused),
+}
+
+/// The proof of who this organization is.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Evidence {
+    /// The organization.
+    pub org: OrgId,
+    /// Its key events, oldest first.
+    pub history: Vec<String>,
+    /// Its organization document.
+    pub document: String,
+}
+
+/// See [`Record::Partner`].
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Partner {
+    /// The organization.
+    pub org: OrgId,
+    /// Its local name, which is its catalog in SQL.
+    pub alias: String,
+    /// The libp2p peer id of the node that introduced itself.
+    pub peer_id: String,
+    /// Where that node was reached.
+    pub addresses: Vec<String>,
+    /// The invitation that both used.
+    pub invitation: Option<Digest>,
+    /// When it was met.
+    pub at: Timestamp,
+}
+
+/// See [`Record::Invited`].
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Invited {
+    /// The digest of the invitation's envelope.
+    pub id: Digest,
+    /// The SHA-256 of the secret: the secret itself is not kept.
+    pub secret_hash: Digest,
+    /// What the inviter calls the guest.
+    pub alias: Option<String>,
+    /// Until when it may be used.
+    pub expires: Timestamp,
+}
+
+/// See [`Record::InvitationUsed`].
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct InvitationUsed {
+    /// The invitation.
+    pub id: Digest,
+    /// Who used it.
+    pub by: OrgId,
+}
+
+/// See [`Record::Published`].
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Published {
+    /// The product's name.
+    pub product: String,
+    /// The ODCS file it was published from. Private.
+    pub file: PathBuf,
+    /// The digest of that file's bytes when it was published.
+    pub file_digest: Digest,
+    /// The signed descriptor.
+    pub descriptor: String,
+    /// The signed head that announces it.
+    pub head: String,
+    /// The descriptor list that the head commits to.
+    pub list: String,
+}
+
+/// A signed statement of another organization.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Statement {
+    /// Who signed it.
+    pub org: OrgId,
+    /// The exact text.
+    pub text: String,
+}
+
+/// See [`Record::ForeignHead`].
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ForeignHead {
+    /// Whose catalog it is.
+    pub org: OrgId,
+    /// The signed head.
+    pub head: String,
+    /// The descriptor list that the head commits to.
+    pub list: String,
+}
+
+/// See [`Record::Message`].
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Message {
+    /// The negotiation's id, 32 hex digits.
+    pub negotiation: String,
+    /// The other organization.
+    pub peer: OrgId,
+    /// Whether this node sent it.
+    pub sent: bool,
+    /// The exact envelope.
+    pub text: String,
+    /// When this node sent or received it.
+    pub at: Timestamp,
+}
+
+/// See [`Record::Signed`].
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Signed {
+    /// Which kind of document.
+    pub kind: SignedKind,
+    /// The digest of its payload: its id.
+    pub id: Digest,
+    /// The other organization.
+    pub peer: OrgId,
+    /// The negotiation that made it.
+    pub negotiation: String,
+    /// The exact general envelope.
+    pub text: String,
+}
+
+/// The kinds of document that two organizations sign.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum SignedKind {
+    /// Mutual recognition.
+    Federation,
+    /// Access to one product.
+    Agreement,
+}
+
+/// See [`Record::Revoked`].
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Revoked {
+    /// The agreement.
+    pub agreement: Digest,
+    /// Who revoked it.
+    pub by: OrgId,
+    /// The signed notice.
+    pub text: String,
+    /// When this node learned of it.
+    pub at: Timestamp,
+}
+
+/// See [`Record::Member`].
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Member {
+    /// The member's name.
+    pub name: String,
+    /// The SHA-256 of the member's token; the token itself is not kept.
+    pub token_hash: Digest,
+    /// When the token was made.
+    pub at: Timestamp,
+}
+
+/// See [`Record::MemberRemoved`].
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct MemberRemoved {
+    /// The member's name.
+    pub name: String,
+    /// When.
+    pub at: Timestamp,
+}
+
+/// See [`Record::Delivery`]. Two records make one delivery: `rows` is absent
+/// before the first byte leaves and present when the stream has ended.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Delivery {
+    /// The trace id that both nodes' logs have.
+    pub trace: String,
+    /// The organization served; this one for its own members.
+    pub org: OrgId,
+    /// The member's name here, or the pseudonym that the peer's grant gives.
+    pub subject: String,
+    /// The agreement, when a peer is served.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub agreement: Option<Digest>,
+    /// The purpose stated.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub purpose: Option<String>,
+    /// The digest of the query text; the text may hold personal data.
+    pub query: Digest,
+    /// Rows that left, at the end.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub rows: Option<u64>,
+    /// Bytes of Arrow data that left, at the end.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub bytes: Option<u64>,
+    /// The stable code, when it ended early.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub ended: Option<String>,
+    /// When.
+    pub at: Timestamp,
+}
+
+/// See [`Record::Refused`].
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Refused {
+    /// The trace id that both nodes' logs have.
+    pub trace: String,
+    /// The organization refused.
+    pub org: OrgId,
+    /// The stable code that it was told.
+    pub code: String,
+    /// The reason, for the owner alone.
+    pub reason: String,
+    /// When.
+    pub at: Timestamp,
+}

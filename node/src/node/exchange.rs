@@ -1,0 +1,255 @@
+//! What this node asks of others: identities, catalogs, answers in negotiations.
+
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use comity_identity::keyring::Evidence;
+use comity_identity::{Digest, OrgId};
+use comity_protocol::catalog::{DescriptorList, VerifiedHead};
+use comity_protocol::wire::{Hello, InvitationProof, MAX_FETCH, Request, Response};
+use libp2p::{Multiaddr, PeerId};
+
+use super::Node;
+use crate::access::{Partners, Post};
+use crate::catalog::News;
+use crate::clock;
+use crate::network::{self, Handle, RequestError};
+
+/// The version of the messages between nodes.
+pub(super) const WIRE_VERSION: u16 = 1;
+
+/// Delivers negotiation messages over the network.
+#[derive(Debug)]
+pub(super) struct NetworkPost {
+    network: Handle,
+    partners: Arc<Partners>,
+}
+
+impl NetworkPost {
+    pub(super) fn new(network: Handle, partners: Arc<Partners>) -> Self {
+        Self { network, partners }
+    }
+}
+
+#[async_trait]
+impl Post for NetworkPost {
+    async fn deliver(&self, org: &OrgId, texts: &[String]) -> Result<Vec<String>, String> {
+        let mut answers = Vec::new();
+        for text in texts {
+            let request = Request::Negotiate(text.clone());
+            match ask(&self.network, &self.partners, org, request).await {
+                Ok(Response::Negotiate(follow)) => answers.extend(follow),
+                Ok(_) => return Err(RequestError::Unexpected.to_string()),
+                Err(error) => return Err(error.to_string()),
+            }
+        }
+        Ok(answers)
+    }
+}
+
+/// Asks one node of `org`, the first that answers.
+pub(super) async fn ask(
+    network: &Handle,
+    partners: &Partners,
+    org: &OrgId,
+    request: Request,
+) -> Result<Response, RequestError> {
+    let mut last = RequestError::Unreachable("its document names no node".to_owned());
+    for (peer, addresses) in nodes_of(partners, org) {
+        match network.request(peer, addresses, request.clone()).await {
+            Err(error @ (RequestError::Unreachable(_) | RequestError::Timeout)) => last = error,
+            answered => return answered,
+        }
+    }
+    Err(last)
+}
+
+/// The nodes of `org` and where they are: from its current document, which is
+/// signed, and from the introduction as long as the document names none (A26).
+pub(super) fn nodes_of(partners: &Partners, org: &OrgId) -> Vec<(PeerId, Vec<Multiaddr>)> {
+    let mut nodes = Vec::new();
+    if let Some(organization) = partners.keyring().get(org) {
+        for node in organization.document().nodes(clock::now()) {
+            if let Some(peer) = network::peer_id(&node.peer_id) {
+                nodes.push((peer, network::addresses(&node.addresses)));
+            }
+        }
+    }
+    if nodes.iter().all(|(_, addresses)| addresses.is_empty())
+        && let Some(partner) = partners.get(org)
+        && let Some(peer) = network::peer_id(&partner.peer_id)
+    {
+        nodes = vec![(peer, network::addresses(&partner.addresses))];
+    }
+    nodes
+}
+
+impl Node {
+    /// What this node says of itself. Strangers learn nothing of the catalog.
+    pub(super) fn hello(&self, federated: bool, invitation: Option<InvitationProof>) -> Hello {
+        let evidence = self.own.evidence();
+        let head = self
+            .catalog
+            .announced()
+            .filter(|_| federated)
+            .map(|a| a.head);
+        Hello {
+            version: WIRE_VERSION,
+            org: evidence.org,
+            alias: self.own.alias().to_owned(),
+            history: evidence.history,
+            document: evidence.document,
+            head,
+            invitation,
+        }
+    }
+
+    /// Lets every partner in and keeps connected to it.
+    pub(super) async fn meet_partners(&self) {
+        for partner in self.partners.all() {
+            self.let_in(&partner.org).await;
+        }
+        self.refresh_door().await;
+    }
+
+    /// Lets the nodes of `org` in, as its document lists them now.
+    pub(super) async fn let_in(&self, org: &OrgId) {
+        for (peer, addresses) in nodes_of(&self.partners, org) {
+            self.network.allow(peer, addresses).await;
+        }
+    }
+
+    /// Strangers may knock as long as an invitation is open.
+    pub(super) async fn refresh_door(&self) {
+        let open = self.partners.open_invitations(clock::now()) > 0;
+        self.network.set_open(open).await;
+    }
+
+    /// Exchanges identities and heads with `org`, then fetches what is new.
+    pub(super) async fn sync(&self, org: &OrgId) {
+        let federated = self
+            .partners
+            .get(org)
+            .is_some_and(|p| p.federation.is_some());
+        let hello = Request::Hello(Box::new(self.hello(federated, None)));
+        match ask(&self.network, &self.partners, org, hello).await {
+            Ok(Response::Hello(hello)) => self.heard_hello(org, *hello).await,
+            Ok(_) => tracing::warn!(
+                partner = self.partners.alias(org),
+                "answered a Hello with something else"
+            ),
+            Err(error) => tracing::debug!(partner = self.partners.alias(org), %error, "no Hello"),
+        }
+    }
+
+    /// Takes over what a partner says of itself.
+    pub(super) async fn heard_hello(&self, org: &OrgId, hello: Hello) {
+        let evidence = Evidence {
+            history: hello.history,
+            document: hello.document,
+        };
+        match self.partners.update(evidence).await {
+            Ok(admission) if admission.organization.id() != *org => {
+                tracing::warn!(
+                    partner = self.partners.alias(org),
+                    "spoke for another organization"
+                );
+                return;
+            }
+            Ok(admission) if admission.changed => self.let_in(org).await,
+            Ok(_) => {}
+            Err(error) => {
+                tracing::warn!(partner = self.partners.alias(org), %error, "evidence refused");
+                return;
+            }
+        }
+        if let Some(head) = hello.head {
+            self.heard_head(&head).await;
+        }
+    }
+
+    /// A head came by any way: fetch what it announces, if it is news (A40).
+    pub(super) async fn heard_head(&self, text: &str) {
+        match self.catalog.admit(text, clock::now()) {
+            Ok((org, News::Fetch(head))) => self.fetch(&org, *head).await,
+            Ok((_, News::Nothing(_))) => {}
+            Err(error) => tracing::info!(%error, "a head was refused"),
+        }
+    }
+
+    /// Fetches the list and the descriptors that `head` commits to.
+    async fn fetch(&self, org: &OrgId, head: VerifiedHead) {
+        let federated = self
+            .partners
+            .get(org)
+            .is_some_and(|p| p.federation.is_some());
+        if !federated {
+            return;
+        }
+        if let Err(error) = self.try_fetch(org, head).await {
+            tracing::warn!(
+                partner = self.partners.alias(org),
+                error,
+                "its catalog could not be fetched"
+            );
+        }
+    }
+
+    async fn try_fetch(&self, org: &OrgId, head: VerifiedHead) -> Result<(), String> {
+        let wanted = head.head().list;
+        let list = self.fetch_texts(org, &[wanted]).await?.into_iter().next();
+        let list = list.ok_or("the list was not given")?;
+        let parsed = DescriptorList::read(&list, &head).map_err(|e| e.to_string())?;
+        let missing = self.catalog.missing(org, &parsed);
+        let mut texts = Vec::new();
+        for some in missing.chunks(MAX_FETCH) {
+            let mut rest: Vec<Digest> = some.to_vec();
+            // A large answer comes in parts; each round must bring something.
+            while !rest.is_empty() {
+                let some = self.fetch_texts(org, &rest).await?;
+                let before = rest.len();
+                rest.retain(|d| !some.iter().any(|t| Digest::of(t.as_bytes()) == *d));
+                if rest.len() == before {
+                    return Err("descriptors of the list were not given".to_owned());
+                }
+                texts.extend(some);
+            }
+        }
+        let seq = head.head().seq;
+        self.catalog
+            .complete(head, list, texts, clock::now())
+            .await
+            .map_err(|e| e.to_string())?;
+        tracing::info!(
+            partner = self.partners.alias(org),
+            seq,
+            products = parsed.digests().len(),
+            "catalog fetched"
+        );
+        Ok(())
+    }
+
+    async fn fetch_texts(&self, org: &OrgId, digests: &[Digest]) -> Result<Vec<String>, String> {
+        let request = Request::Fetch(digests.to_vec());
+        match ask(&self.network, &self.partners, org, request).await {
+            Ok(Response::Fetch(texts)) => {
+                // Only what was asked for: anything else is not looked at.
+                let asked = |t: &String| digests.contains(&Digest::of(t.as_bytes()));
+                Ok(texts.into_iter().filter(asked).collect())
+            }
+            Ok(_) => Err(RequestError::Unexpected.to_string()),
+            Err(error) => Err(error.to_string()),
+        }
+    }
+
+    /// Tells `org` of revocations until it has recorded them.
+    pub(super) async fn tell_revocations(&self, org: &OrgId) {
+        for text in self.agreements.notices_for(org) {
+            let told = ask(&self.network, &self.partners, org, Request::Revoke(text)).await;
+            if let Err(error) = told {
+                tracing::info!(partner = self.partners.alias(org), %error, "a revocation was not delivered; it is told again when the partner is back");
+                return;
+            }
+        }
+    }
+}

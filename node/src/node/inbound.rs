@@ -1,0 +1,219 @@
+//! What others ask of this node.
+
+use std::sync::Arc;
+
+use comity_identity::OrgId;
+use comity_identity::history::History;
+use comity_identity::keyring::{AdmitError, Evidence};
+use comity_identity::organization::VerifiedDocument;
+use comity_protocol::wire::{Hello, MAX_FETCH, MAX_RESPONSE_BYTES, RefusalCode, Request, Response};
+use libp2p::PeerId;
+use tokio::sync::{Semaphore, mpsc};
+
+use super::Node;
+use super::exchange::WIRE_VERSION;
+use crate::access::Partner;
+use crate::clock;
+use crate::network::{Event, Inbound, Verdict};
+
+/// Requests that are worked on at one time; more wait in the network's queue.
+const MAX_AT_WORK: usize = 64;
+
+impl Node {
+    /// Works on what the network brings, until the node stops.
+    pub(super) async fn listen(self: Arc<Self>, mut events: mpsc::Receiver<Event>) {
+        let places = Arc::new(Semaphore::new(MAX_AT_WORK));
+        loop {
+            let event = tokio::select! {
+                event = events.recv() => event,
+                () = self.stop.cancelled() => return,
+            };
+            let Some(event) = event else { return };
+            let Ok(place) = Arc::clone(&places).acquire_owned().await else {
+                return;
+            };
+            let node = Arc::clone(&self);
+            self.tasks.spawn(async move {
+                tokio::select! {
+                    () = node.work(event) => {}
+                    () = node.stop.cancelled() => {}
+                }
+                drop(place);
+            });
+        }
+    }
+
+    async fn work(&self, event: Event) {
+        match event {
+            Event::Connected(peer) => {
+                self.connected().insert(peer);
+                if let Some(org) = self.org_of(&peer) {
+                    // A partner is back: at once, and not at the next tick.
+                    self.sync(&org).await;
+                    self.negotiations.resume(&org).await;
+                    self.tell_revocations(&org).await;
+                }
+            }
+            Event::Disconnected(peer) => {
+                self.connected().remove(&peer);
+            }
+            Event::Gossip { bytes, judged } => {
+                let text = String::from_utf8(bytes).ok();
+                let checked = text.as_deref().map(|t| self.catalog.admit(t, clock::now()));
+                judged.as_(match &checked {
+                    Some(Ok(_)) => Verdict::Accept,
+                    // An organization that we do not know: the sender may well know it.
+                    Some(Err(_)) => Verdict::Ignore,
+                    None => Verdict::Reject,
+                });
+                if let (Some(text), Some(Ok(_))) = (text, checked) {
+                    self.heard_head(&text).await;
+                }
+            }
+            Event::Inbound(inbound) => self.answer(inbound).await,
+        }
+    }
+
+    async fn answer(&self, mut inbound: Inbound) {
+        let request = std::mem::replace(&mut inbound.request, Request::Fetch(Vec::new()));
+        let org = self.org_of(&inbound.peer).filter(|_| inbound.known);
+        let answered = match (request, org) {
+            (Request::Hello(hello), org) => self.on_hello(inbound.peer, org, *hello).await,
+            (_, None) => Err(RefusalCode::NotFederated),
+            (Request::Fetch(digests), Some(org)) => self.on_fetch(&org, &digests),
+            (Request::Negotiate(text), Some(org)) => self
+                .negotiations
+                .hear(&org, &text)
+                .await
+                .map(Response::Negotiate),
+            (Request::Revoke(text), Some(org)) => self.on_revoke(&org, &text).await,
+        };
+        match answered {
+            Ok(response) => inbound.answer(response),
+            Err(code) => {
+                let trace = crate::access::new_trace();
+                tracing::info!(peer = %inbound.peer, %code, trace, "refused a request");
+                self.metrics.refused(&code.to_string());
+                inbound.refuse(code, trace);
+            }
+        }
+    }
+
+    /// A Hello of a partner updates what is known of it; of a stranger it
+    /// counts only with the secret of an open invitation.
+    async fn on_hello(
+        &self,
+        peer: PeerId,
+        org: Option<OrgId>,
+        hello: Hello,
+    ) -> Result<Response, RefusalCode> {
+        if hello.version != WIRE_VERSION {
+            return Err(RefusalCode::Version);
+        }
+        let now = clock::now();
+        let evidence = Evidence {
+            history: hello.history,
+            document: hello.document,
+        };
+        if let Some(org) = org {
+            let admission = self.partners.update(evidence).await.map_err(|error| {
+                tracing::warn!(partner = self.partners.alias(&org), %error, "evidence refused");
+                admit_code(&error)
+            })?;
+            if admission.organization.id() != org || hello.org != org {
+                return Err(RefusalCode::Malformed);
+            }
+            if admission.changed {
+                self.let_in(&org).await;
+            }
+            if let Some(head) = hello.head {
+                self.heard_head(&head).await;
+            }
+            let federated = self
+                .partners
+                .get(&org)
+                .is_some_and(|p| p.federation.is_some());
+            return Ok(Response::Hello(Box::new(self.hello(federated, None))));
+        }
+        let proof = hello.invitation.ok_or(RefusalCode::NotFederated)?;
+        let named = self
+            .partners
+            .check_proof(&proof, &hello.org, now)
+            .ok_or(RefusalCode::InvitationInvalid)?;
+        // The evidence must be of the organization that is named, and must list this very peer.
+        let history = History::verify(&evidence.history).map_err(|_| RefusalCode::Malformed)?;
+        let document = VerifiedDocument::verify(&evidence.document, &history, now)
+            .map_err(|_| RefusalCode::Malformed)?;
+        let node = document.node_by_peer_id(&peer.to_string(), now);
+        let node = node
+            .filter(|_| history.org() == hello.org)
+            .ok_or(RefusalCode::Malformed)?;
+        let wanted = named.is_some();
+        let partner = Partner {
+            org: hello.org,
+            alias: named.unwrap_or(hello.alias),
+            peer_id: node.peer_id.clone(),
+            addresses: node.addresses.clone(),
+            invitation: Some(proof.invitation),
+            federation: None,
+        };
+        self.partners
+            .introduce(evidence, partner, wanted)
+            .await
+            .map_err(|error| {
+                tracing::warn!(%error, "a guest could not be introduced");
+                RefusalCode::Unavailable
+            })?;
+        self.let_in(&hello.org).await;
+        self.refresh_door().await;
+        Ok(Response::Hello(Box::new(self.hello(false, None))))
+    }
+
+    fn on_fetch(
+        &self,
+        org: &OrgId,
+        digests: &[comity_identity::Digest],
+    ) -> Result<Response, RefusalCode> {
+        let federated = self
+            .partners
+            .get(org)
+            .is_some_and(|p| p.federation.is_some());
+        if !federated {
+            return Err(RefusalCode::NotFederated);
+        }
+        if digests.len() > MAX_FETCH {
+            return Err(RefusalCode::Malformed);
+        }
+        // As much as one answer holds; the asker asks again for the rest.
+        let mut room = usize::try_from(MAX_RESPONSE_BYTES).unwrap_or(usize::MAX) * 9 / 10;
+        let mut texts = self.catalog.serve(digests);
+        texts.retain(|text| {
+            let fits = text.len() <= room;
+            room = room.saturating_sub(if fits { text.len() } else { 0 });
+            fits
+        });
+        Ok(Response::Fetch(texts))
+    }
+
+    async fn on_revoke(&self, org: &OrgId, text: &str) -> Result<Response, RefusalCode> {
+        match self.agreements.revoked_by_peer(org, text).await {
+            Ok(true) => Ok(Response::Revoked),
+            Ok(false) => Err(RefusalCode::Malformed),
+            Err(_) => Err(RefusalCode::Unavailable),
+        }
+    }
+
+    fn org_of(&self, peer: &PeerId) -> Option<OrgId> {
+        self.partners.org_of_peer(&peer.to_string(), clock::now())
+    }
+}
+
+fn admit_code(error: &AdmitError) -> RefusalCode {
+    match error {
+        AdmitError::Store(_) => RefusalCode::Unavailable,
+        AdmitError::Forked(_) | AdmitError::Frozen(_) | AdmitError::Equivocation { .. } => {
+            RefusalCode::ConflictingEvidence
+        }
+        _ => RefusalCode::Malformed,
+    }
+}

@@ -1,0 +1,312 @@
+//! What the operator asks of the node, where several rooms work together.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use comity_identity::organization::Freshness;
+use comity_protocol::invitation::{Invitation, InvitationError};
+use comity_protocol::negotiation::Side;
+use comity_protocol::wire::{InvitationProof, Request, Response};
+
+use super::Node;
+use crate::access::Partner;
+use crate::admin::{Reading, api};
+use crate::catalog::{describe, matches};
+use crate::clock;
+use crate::failure::{Failure, Fault};
+use crate::network::{self, RequestError};
+
+impl Node {
+    /// How the node is doing.
+    pub async fn status(&self) -> Result<api::Status, Failure> {
+        let now = clock::now();
+        let current = self.own.current();
+        let (journal_records, journal_root) = self.ledger.root();
+        let partners = self
+            .partners
+            .all()
+            .into_iter()
+            .map(|p| self.partner_status(&p))
+            .collect();
+        Ok(api::Status {
+            org: self.own.org(),
+            name: self.name.clone(),
+            alias: self.own.alias().to_owned(),
+            node: self.own.node().to_string(),
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+            health: self
+                .health()
+                .map_or_else(str::to_owned, |()| "ok".to_owned()),
+            listening: self.listening.clone(),
+            document_expires: current.document.document().expires_at,
+            certificate_expires: self.certificate.expires(),
+            journal_records,
+            journal_root,
+            index_rebuilt: self.ledger.rebuilt().map(str::to_owned),
+            partners,
+            products: self
+                .catalog
+                .own_products()
+                .iter()
+                .map(|p| p.name().to_owned())
+                .collect(),
+            waiting: self.negotiations.waiting().await,
+            agreements: self.agreements.in_force(now),
+        })
+    }
+
+    fn partner_status(&self, partner: &Partner) -> api::PartnerStatus {
+        let now = clock::now();
+        let organization = self.partners.keyring().get(&partner.org);
+        let frozen = organization
+            .as_ref()
+            .is_some_and(|o| o.standing().is_frozen());
+        let state = match (frozen, partner.federation) {
+            (true, _) => "frozen",
+            (false, Some(_)) => "federated",
+            (false, None) => "introduced",
+        };
+        api::PartnerStatus {
+            alias: partner.alias.clone(),
+            org: partner.org,
+            name: organization
+                .as_ref()
+                .map(|o| o.document().document().name.clone())
+                .unwrap_or_default(),
+            state: state.to_owned(),
+            connected: self.is_connected(&partner.org),
+            products: self.catalog.foreign_products(&partner.org).len(),
+            document: match organization.map(|o| o.freshness(now)) {
+                Some(Freshness::Fresh) => "fresh",
+                Some(Freshness::Stale) => "stale",
+                _ => "expired",
+            }
+            .to_owned(),
+        }
+    }
+
+    /// `/metrics` as OpenMetrics text.
+    pub fn metrics(&self) -> Result<String, Failure> {
+        let partners = self.partners.all();
+        let reading = Reading {
+            journal_records: self.ledger.root().0,
+            partners: partners.iter().filter(|p| p.federation.is_some()).count() as u64,
+            connected: partners
+                .iter()
+                .filter(|p| self.is_connected(&p.org))
+                .count() as u64,
+            agreements: self.agreements.in_force(clock::now()) as u64,
+        };
+        self.metrics
+            .render(reading)
+            .map_err(|e| Failure::own("metrics", e))
+    }
+
+    /// Makes an invitation and opens the door for whoever brings it.
+    pub async fn invite(&self, ask: api::Invite) -> Result<api::Invitation, Failure> {
+        let made = self.partners.invite(ask).await?;
+        self.refresh_door().await;
+        Ok(made)
+    }
+
+    /// Uses an invitation: meets the inviter, and signs a federation with it.
+    pub async fn join(&self, ask: api::Join) -> Result<api::Joined, Failure> {
+        let now = clock::now();
+        let invitation = Invitation::open(&ask.code, now).map_err(|e| bad_invitation(&e))?;
+        if invitation.org == self.own.org() {
+            return Err(Failure::caller(
+                "own-invitation",
+                "the invitation is this organization's own",
+            ));
+        }
+        let peer = network::peer_id(&invitation.peer_id)
+            .ok_or_else(|| Failure::caller("bad-invitation", "the invitation names no node"))?;
+        let id = Invitation::id(&ask.code);
+        let wanted = ask.alias.is_some();
+        let partner = Partner {
+            org: invitation.org,
+            alias: ask.alias.unwrap_or_else(|| invitation.alias.clone()),
+            peer_id: invitation.peer_id.clone(),
+            addresses: invitation.addresses.clone(),
+            invitation: Some(id),
+            federation: None,
+        };
+        let partner = self
+            .partners
+            .introduce(invitation.evidence(), partner, wanted)
+            .await?;
+        let addresses = network::addresses(&invitation.addresses);
+        self.network.allow(peer, addresses.clone()).await;
+        let proof = InvitationProof {
+            invitation: id,
+            secret: invitation.secret,
+        };
+        let hello = Request::Hello(Box::new(self.hello(false, Some(proof))));
+        match self.network.request(peer, addresses, hello).await {
+            Ok(Response::Hello(hello)) => self.heard_hello(&partner.org, *hello).await,
+            Ok(_) => {
+                return Err(Failure::partner(
+                    "bad-answer",
+                    &partner.alias,
+                    RequestError::Unexpected,
+                ));
+            }
+            Err(error) => return Err(unanswered(&partner.alias, &error)),
+        }
+        if let Some(federation) = partner.federation {
+            return Ok(api::Joined {
+                org: partner.org,
+                alias: partner.alias,
+                federation,
+            });
+        }
+        let negotiation = self.negotiations.ask_federation(partner.org, id).await?;
+        let federation = self.partners.get(&partner.org).and_then(|p| p.federation);
+        let federation = federation.ok_or_else(|| {
+            Failure::new(
+                Fault::Conflict,
+                "not-signed-yet",
+                format!(
+                    "{} has not signed: the negotiation is {}",
+                    partner.alias, negotiation.state
+                ),
+            )
+            .next("see how it stands with 'comity requests'")
+        })?;
+        Ok(api::Joined {
+            org: partner.org,
+            alias: partner.alias,
+            federation,
+        })
+    }
+
+    /// Announces a product.
+    pub async fn publish(self: &Arc<Self>, ask: api::Publish) -> Result<api::Product, Failure> {
+        let product = self
+            .catalog
+            .publish(Path::new(&ask.path), clock::now())
+            .await?;
+        let node = Arc::clone(self);
+        self.tasks.spawn(async move {
+            tokio::select! {
+                () = node.spread_head() => {}
+                () = node.stop.cancelled() => {}
+            }
+        });
+        Ok(describe(
+            self.own.alias(),
+            self.own.org(),
+            product.digest,
+            &product.descriptor,
+            None,
+        ))
+    }
+
+    /// One product, own or a partner's.
+    pub fn show(&self, alias: &str, product: &str) -> Result<api::Product, Failure> {
+        let unknown = || {
+            Failure::new(
+                Fault::Unknown,
+                "unknown-product",
+                format!("{alias} announces no product '{product}'"),
+            )
+            .next("see 'comity search'")
+        };
+        if alias == self.own.alias() {
+            let own = self.catalog.own_product(product).ok_or_else(unknown)?;
+            return Ok(describe(
+                alias,
+                self.own.org(),
+                own.digest,
+                &own.descriptor,
+                None,
+            ));
+        }
+        let partner = self
+            .partners
+            .by_alias(alias)
+            .ok_or_else(|| Failure::no_partner(alias))?;
+        let found = self
+            .catalog
+            .foreign_product(&partner.org, product)
+            .ok_or_else(unknown)?;
+        Ok(self.view_foreign(&partner, &found))
+    }
+
+    /// The products whose texts hold every word.
+    pub fn search(&self, words: &str) -> Vec<api::Product> {
+        let own = self.catalog.own_products();
+        let own = own.iter().map(|p| {
+            describe(
+                self.own.alias(),
+                self.own.org(),
+                p.digest,
+                &p.descriptor,
+                None,
+            )
+        });
+        let mut found: Vec<api::Product> = own.collect();
+        for partner in self.partners.all() {
+            for product in self.catalog.foreign_products(&partner.org) {
+                found.push(self.view_foreign(&partner, &product));
+            }
+        }
+        found.retain(|p| matches(p, words));
+        found
+    }
+
+    fn view_foreign(
+        &self,
+        partner: &Partner,
+        product: &comity_protocol::product::VerifiedDescriptor,
+    ) -> api::Product {
+        let descriptor = product.descriptor();
+        let name = descriptor.product.as_str();
+        let agreement = self.agreements.opening(&partner.org, name, clock::now());
+        describe(
+            &partner.alias,
+            partner.org,
+            product.digest(),
+            descriptor,
+            agreement.map(|a| a.id()),
+        )
+    }
+
+    /// Takes an agreement back and tells the other side.
+    pub async fn revoke(self: &Arc<Self>, id: &str) -> Result<api::Agreement, Failure> {
+        let agreement = self.agreements.find(id)?;
+        self.agreements.revoke(&agreement).await?;
+        let node = Arc::clone(self);
+        let peer = agreement.peer();
+        self.tasks.spawn(async move {
+            tokio::select! {
+                () = node.tell_revocations(&peer) => {}
+                () = node.stop.cancelled() => {}
+            }
+        });
+        let side = match agreement.side() {
+            Side::Provider => "provider",
+            Side::Consumer => "consumer",
+        };
+        tracing::info!(agreement = %agreement.id(), side, "revoked");
+        let now = clock::now();
+        let revoked = self.agreements.get(&agreement.id()).unwrap_or(agreement);
+        Ok(self.agreements.view(&revoked, now))
+    }
+}
+
+fn bad_invitation(error: &InvitationError) -> Failure {
+    Failure::caller("bad-invitation", error.to_string())
+        .next("ask the other organization for a new text from 'comity invite'")
+}
+
+fn unanswered(alias: &str, error: &RequestError) -> Failure {
+    let failure = Failure::partner("no-answer", alias, error);
+    match error {
+        RequestError::Refused { code: comity_protocol::wire::RefusalCode::InvitationInvalid, .. } => {
+            Failure::partner("invitation-refused", alias, "the invitation was used by somebody else or has expired")
+                .next("ask the other organization for a new text from 'comity invite'")
+        }
+        _ => failure.next("check that the other node is up and reachable at the addresses in its invitation, then join again"),
+    }
+}

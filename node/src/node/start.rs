@@ -1,0 +1,310 @@
+//! How a node starts.
+
+use std::collections::BTreeSet;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use comity_identity::keyring::Keyring;
+use comity_identity::tls::{peer_server_config, workbench_server_config};
+use rustls::time_provider::DefaultTimeProvider;
+use tokio::sync::mpsc;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+use super::Node;
+use super::exchange::NetworkPost;
+use super::listeners::{Listeners, address};
+use crate::access::{self, Agreements, Members, Negotiations, Partners, PeerGate, WorkbenchGate};
+use crate::admin::{self, Metrics, api};
+use crate::catalog::Catalog;
+use crate::certificate::Certificate;
+use crate::clock;
+use crate::config::Config;
+use crate::failure::Failure;
+use crate::flight;
+use crate::home::Home;
+use crate::index;
+use crate::journal;
+use crate::keys::Keys;
+use crate::ledger::{Ledger, Marks};
+use crate::network::{self, Settings};
+use crate::own::{Own, Reach};
+use crate::query::{Engine, EngineSettings};
+
+/// Federations whose catalogs wait to be fetched.
+const FEDERATED_QUEUE: usize = 64;
+
+impl Node {
+    /// Opens `home` and starts every listener.
+    pub async fn start(home: &Home, config: Config) -> Result<Arc<Self>, Failure> {
+        let now = clock::now();
+        let keys = Keys::open(home.path()).map_err(|e| Failure::own("keys", e))?;
+        let ledger = open_ledger(home, &config).await?;
+        let listeners = Listeners::bind(home, &config).await?;
+        let own = Arc::new(Own::load(
+            Arc::clone(&ledger),
+            keys,
+            &config.organization.alias,
+        )?);
+        let keyring = open_keyring(&ledger).await?;
+
+        let settings = Settings {
+            listen: config.network.listen.clone(),
+            external: config.network.external.clone(),
+            lan: config.network.lan,
+            max_connections: config.network.max_connections,
+            memory_bytes: usize::try_from(config.network.memory_budget_bytes).unwrap_or(usize::MAX),
+        };
+        let (network, events) = network::start(&own.keys().node, &settings)
+            .await
+            .map_err(|e| {
+                Failure::own("network", e)
+                    .next("choose another 'listen' under [network] in comity.toml")
+            })?;
+
+        let peers_at = address(&listeners.peers)?;
+        let flight_host = config
+            .peers
+            .advertised
+            .clone()
+            .unwrap_or_else(|| peers_at.to_string());
+        let mut hosts = vec![
+            flight_host.clone(),
+            address(&listeners.workbench)?.to_string(),
+        ];
+        hosts.dedup();
+        let reach = Reach {
+            addresses: reachable(&network, &config),
+            flight: vec![flight_host],
+        };
+        own.refresh(&reach, now).await?;
+        let certificate = Arc::new(Certificate::issue(&own, &hosts, now)?);
+
+        let partners = Arc::new(Partners::load(
+            Arc::clone(&own),
+            Arc::clone(&ledger),
+            Arc::clone(&keyring),
+        )?);
+        let catalog = Arc::new(
+            Catalog::load(
+                Arc::clone(&ledger),
+                Arc::clone(&own),
+                Arc::clone(&keyring),
+                now,
+            )
+            .await?,
+        );
+        let agreements = Arc::new(Agreements::load(
+            Arc::clone(&own),
+            Arc::clone(&ledger),
+            Arc::clone(&partners),
+        )?);
+        let members = Arc::new(Members::load(Arc::clone(&ledger))?);
+        let metrics = Metrics::default();
+        let (federated, to_fetch) = mpsc::channel(FEDERATED_QUEUE);
+        let negotiations = Arc::new(Negotiations::load(access::Parts {
+            own: Arc::clone(&own),
+            ledger: Arc::clone(&ledger),
+            partners: Arc::clone(&partners),
+            catalog: Arc::clone(&catalog),
+            agreements: Arc::clone(&agreements),
+            rules: config.approve.clone(),
+            post: Arc::new(NetworkPost::new(network.clone(), Arc::clone(&partners))),
+            metrics: metrics.clone(),
+            federated,
+        })?);
+        let listening = api::Listening {
+            network: network
+                .listening()
+                .iter()
+                .map(ToString::to_string)
+                .collect(),
+            peers: peers_at.to_string(),
+            workbench: format!(
+                "{}://{}",
+                if config.workbench.tls {
+                    "grpc+tls"
+                } else {
+                    "grpc"
+                },
+                address(&listeners.workbench)?
+            ),
+            admin: format!("http://{}", address(&listeners.admin)?),
+        };
+        let node = Arc::new(Self {
+            home: home.clone(),
+            name: config.organization.name.clone(),
+            own,
+            ledger,
+            partners,
+            catalog,
+            agreements,
+            negotiations,
+            members,
+            certificate,
+            network,
+            metrics,
+            reach,
+            listening,
+            connected: Mutex::new(BTreeSet::new()),
+            stop: CancellationToken::new(),
+            tasks: TaskTracker::new(),
+        });
+        node.serve(listeners, &config)?;
+        node.meet_partners().await;
+        node.tasks.spawn(Arc::clone(&node).listen(events));
+        node.tasks
+            .spawn(Arc::clone(&node).fetch_federated(to_fetch));
+        node.tasks.spawn(Arc::clone(&node).tend());
+        node.say_where()?;
+        Ok(node)
+    }
+
+    /// Starts the Flight listeners and the admin API.
+    fn serve(self: &Arc<Self>, listeners: Listeners, config: &Config) -> Result<(), Failure> {
+        let tls = |e: rustls::Error| Failure::own("tls", e);
+        let clock = || Arc::new(DefaultTimeProvider);
+        let engine = Arc::new(Engine::start(engine_settings(config)).map_err(|e| {
+            Failure::own(
+                "engine",
+                e.owner_detail()
+                    .unwrap_or("the query engine does not start"),
+            )
+        })?);
+        let keyring = Arc::clone(self.partners.keyring());
+        let peer_tls =
+            peer_server_config(keyring, self.certificate.current(), clock()).map_err(tls)?;
+        let peer_gate = Arc::new(PeerGate {
+            own: Arc::clone(&self.own),
+            partners: Arc::clone(&self.partners),
+            agreements: Arc::clone(&self.agreements),
+            catalog: Arc::clone(&self.catalog),
+            ledger: Arc::clone(&self.ledger),
+            metrics: self.metrics.clone(),
+        });
+        let workbench_tls = config
+            .workbench
+            .tls
+            .then(|| workbench_server_config(self.certificate.current(), clock()).map(Arc::new))
+            .transpose()
+            .map_err(tls)?;
+        let workbench_gate = Arc::new(WorkbenchGate {
+            own: Arc::clone(&self.own),
+            members: Arc::clone(&self.members),
+            partners: Arc::clone(&self.partners),
+            catalog: Arc::clone(&self.catalog),
+            agreements: Arc::clone(&self.agreements),
+            ledger: Arc::clone(&self.ledger),
+            metrics: self.metrics.clone(),
+            reach: Arc::new(access::Reach::new(
+                Arc::clone(&self.own),
+                Arc::clone(self.partners.keyring()),
+                self.certificate.current(),
+            )),
+        });
+        let token = std::fs::read_to_string(self.home.admin_token()).map_err(|e| {
+            Failure::own(
+                "admin-token",
+                format!("{}: {e}", self.home.admin_token().display()),
+            )
+        })?;
+        let (engine_too, stop) = (Arc::clone(&engine), self.stop.clone());
+        let peers = flight::peers::serve(
+            listeners.peers,
+            Arc::new(peer_tls),
+            peer_gate,
+            engine,
+            stop.clone(),
+        );
+        let workbench = flight::workbench::serve(
+            listeners.workbench,
+            workbench_tls,
+            workbench_gate,
+            engine_too,
+            stop.clone(),
+        );
+        self.tasks.spawn(ended("peer listener", peers));
+        self.tasks.spawn(ended("workbench listener", workbench));
+        self.tasks.spawn(admin::serve_socket(
+            listeners.socket,
+            Arc::clone(self),
+            stop.clone(),
+        ));
+        let token = token.trim().to_owned();
+        self.tasks.spawn(admin::serve_tcp(
+            listeners.admin,
+            Arc::clone(self),
+            token,
+            stop,
+        ));
+        Ok(())
+    }
+
+    /// Writes down where this run listens, for the command line.
+    fn say_where(&self) -> Result<(), Failure> {
+        let path = self.home.running();
+        let failed = |e: std::io::Error| Failure::own("home", format!("{}: {e}", path.display()));
+        let text =
+            serde_json::to_vec_pretty(&self.listening).map_err(|e| Failure::own("home", e))?;
+        let new = path.with_extension("new");
+        std::fs::write(&new, text).map_err(failed)?;
+        std::fs::rename(&new, &path).map_err(failed)
+    }
+}
+
+async fn ended(what: &str, serving: impl Future<Output = Result<(), tonic::transport::Error>>) {
+    if let Err(error) = serving.await {
+        tracing::error!(%error, "the {what} ended");
+    }
+}
+
+/// Opening reads every record: off the async runtime.
+async fn open_ledger(home: &Home, config: &Config) -> Result<Arc<Ledger>, Failure> {
+    let home = home.clone();
+    let journal = journal::Settings {
+        segment_bytes: config.journal.segment_bytes,
+    };
+    let index = index::Settings {
+        cache_bytes: config.index.cache_bytes,
+    };
+    let opened = tokio::task::spawn_blocking(move || Ledger::open(&home, journal, index)).await;
+    Ok(Arc::new(opened.map_err(|_| {
+        Failure::own("stopping", "the node is stopping")
+    })??))
+}
+
+async fn open_keyring(ledger: &Arc<Ledger>) -> Result<Arc<Keyring>, Failure> {
+    let marks = Arc::new(Marks::new(Arc::clone(ledger)));
+    let opened = tokio::task::spawn_blocking(move || Keyring::open(marks)).await;
+    let keyring = opened.map_err(|_| Failure::own("stopping", "the node is stopping"))?;
+    Ok(Arc::new(keyring.map_err(|e| Failure::own("keyring", e))?))
+}
+
+/// The addresses to tell partners: those that the owner configured, or else
+/// where the host listens, which on loopback reaches this machine only.
+fn reachable(network: &network::Handle, config: &Config) -> Vec<String> {
+    let configured = &config.network.external;
+    let listening = network.listening();
+    let addresses = if configured.is_empty() {
+        listening
+    } else {
+        configured
+    };
+    addresses.iter().take(8).map(ToString::to_string).collect()
+}
+
+fn engine_settings(config: &Config) -> EngineSettings {
+    let query = &config.query;
+    let partitions = match query.partitions {
+        0 => std::thread::available_parallelism().map_or(2, usize::from),
+        n => n as usize,
+    };
+    EngineSettings {
+        partitions,
+        memory_bytes: usize::try_from(query.memory_bytes).unwrap_or(usize::MAX),
+        deadline: Duration::from_secs(query.deadline_seconds),
+        max_rows: query.max_rows,
+        max_queries: query.concurrent as usize,
+        ..EngineSettings::default()
+    }
+}

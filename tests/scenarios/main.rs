@@ -1,0 +1,7 @@
+//! Scenarios across real nodes, named by behaviour.
+
+mod agreement_is_what_both_signed;
+mod bad_input_gets_a_clear_answer;
+mod crash_loses_nothing_acknowledged;
+mod first_exchange;
+mod revocation_ends_access;
