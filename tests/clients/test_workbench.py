@@ -1,0 +1,194 @@
+"""What ordinary Flight SQL clients expect of a workbench listener."""
+
+import adbc_driver_flightsql.dbapi as flightsql
+import duckdb
+import pyarrow
+import pyarrow.compute
+import pyarrow.flight
+import pytest
+from adbc_driver_flightsql import DatabaseOptions
+
+from conftest import DATA
+
+FLIGHTS = '"port-authority"."flights"."flights"'
+PLANES = '"aircraft-registry"."planes"."planes"'
+
+
+def adbc(node, token=None):
+    return flightsql.connect(node.uri, autocommit=True, db_kwargs={
+        DatabaseOptions.AUTHORIZATION_HEADER.value: f"Bearer {token or node.token}",
+        DatabaseOptions.TLS_ROOT_CERTS.value: node.ca,
+    })
+
+
+@pytest.fixture
+def connection(exchange):
+    with adbc(exchange.port) as connection:
+        yield connection
+
+
+def fetch(connection, statement):
+    with connection.cursor() as cursor:
+        cursor.execute(statement)
+        return cursor.fetch_arrow_table()
+
+
+class Flight:
+    """A plain Flight client with a token per call, as pyarrow users write it."""
+
+    def __init__(self, node, token):
+        self.client = pyarrow.flight.connect(node.uri, tls_root_certs=node.ca)
+        headers = [(b"authorization", f"Bearer {token}".encode())] if token else []
+        self.options = pyarrow.flight.FlightCallOptions(headers=headers)
+
+    def info(self, command):
+        descriptor = pyarrow.flight.FlightDescriptor.for_command(command)
+        return self.client.get_flight_info(descriptor, self.options)
+
+    def rows(self, ticket):
+        return self.client.do_get(ticket, self.options).read_all()
+
+
+def any_message(name, body=b""):
+    """google.protobuf.Any around a Flight SQL command, written by hand."""
+    url = f"type.googleapis.com/arrow.flight.protocol.sql.{name}".encode()
+    field = lambda number, value: bytes([number << 3 | 2]) + varint(len(value)) + value
+    return field(1, url) + (field(2, body) if body else b"")
+
+
+def varint(number):
+    out = b""
+    while number > 0x7F:
+        out += bytes([number & 0x7F | 0x80])
+        number >>= 7
+    return out + bytes([number])
+
+
+def statement(sql):
+    text = sql.encode()
+    return any_message("CommandStatementQuery", b"\x0a" + varint(len(text)) + text)
+
+
+@pytest.mark.parametrize("depth", ["catalogs", "db_schemas", "tables", "all"])
+def test_objects_are_listed_at_every_depth(connection, depth):
+    objects = connection.adbc_get_objects(depth=depth).read_all().to_pylist()
+    catalogs = {entry["catalog_name"] for entry in objects}
+    assert {"port-authority", "aircraft-registry", "weather-service"} <= catalogs
+    if depth in ("tables", "all"):
+        own = next(e for e in objects if e["catalog_name"] == "port-authority")
+        schema = next(s for s in own["catalog_db_schemas"] if s["db_schema_name"] == "flights")
+        table = next(t for t in schema["db_schema_tables"] if t["table_name"] == "flights")
+        if depth == "all":
+            names = [c["column_name"] for c in table["table_columns"]]
+            assert "dep_delay" in names and "tailnum" in names
+
+
+def test_a_tables_schema_is_what_its_rows_have(connection):
+    schema = connection.adbc_get_table_schema(
+        "flights", catalog_filter="port-authority", db_schema_filter="flights")
+    assert schema == fetch(connection, f"SELECT * FROM {FLIGHTS} LIMIT 1").schema
+
+
+def test_table_types_and_info_answer(connection):
+    assert connection.adbc_get_table_types() == ["TABLE"]
+    assert connection.adbc_get_info()["vendor_name"] == "Comity"
+
+
+def test_only_agreed_columns_exist(connection):
+    schema = connection.adbc_get_table_schema(
+        "planes", catalog_filter="aircraft-registry", db_schema_filter="planes")
+    assert set(schema.names) == {"tailnum", "year", "manufacturer", "model", "seats"}
+
+
+def test_a_statement_can_be_prepared_and_run_twice(connection):
+    with connection.cursor() as cursor:
+        cursor.adbc_prepare(f"SELECT count(*) AS n FROM {FLIGHTS}")
+        for _ in range(2):
+            cursor.execute(f"SELECT count(*) AS n FROM {FLIGHTS}")
+            assert cursor.fetchall() == [(336776,)]
+
+
+def test_an_empty_result_keeps_its_schema(connection):
+    table = fetch(connection, f"SELECT carrier, dep_delay FROM {FLIGHTS} WHERE month = 13")
+    assert table.num_rows == 0
+    assert table.schema.names == ["carrier", "dep_delay"]
+
+
+def test_aggregates_keep_the_advertised_schema(connection):
+    # ADBC refuses a stream whose schema differs from FlightInfo's in nullability.
+    table = fetch(connection, f"SELECT max(month) AS m, count(*) AS n, min(origin) AS o FROM {FLIGHTS}")
+    assert table.to_pylist() == [{"m": 12, "n": 336776, "o": "EWR"}]
+
+
+def test_a_whole_table_arrives_whole(connection):
+    table = fetch(connection, f"SELECT * FROM {FLIGHTS}")
+    file = DATA / "flights.parquet"
+    truth = duckdb.connect().execute(f"SELECT count(*), sum(distance) FROM '{file}'").fetchone()
+    distance = table.column("distance")
+    assert (table.num_rows, pyarrow.compute.sum(distance).as_py()) == truth
+
+
+@pytest.mark.parametrize("sql", [
+    "COPY (SELECT 1) TO '/tmp/x.csv'", "CREATE TABLE t AS SELECT 1", "DROP TABLE flights",
+    f"INSERT INTO {FLIGHTS} VALUES (1)", f"DELETE FROM {FLIGHTS}", "SET a = 1", "SHOW TABLES",
+    "SELECT * FROM generate_series(1, 3)", "SELECT * FROM '/etc/passwd'", f"EXPLAIN SELECT * FROM {FLIGHTS}",
+    "SELECT * FROM information_schema.tables", "SELECT 1; SELECT 2", "nonsense",
+])
+def test_what_is_not_a_query_over_the_view_is_refused(connection, sql):
+    with pytest.raises(Exception) as refused:
+        fetch(connection, sql)
+    said = str(refused.value)
+    assert any(code in said for code in ["not-permitted", "bad-sql"]), said
+    assert len(said) < 1500
+
+
+@pytest.mark.parametrize("command", [
+    statement(f"SELECT count(*) FROM {FLIGHTS}"), any_message("CommandGetCatalogs"),
+    any_message("CommandGetTables"), any_message("CommandGetSqlInfo"),
+    any_message("CommandGetTableTypes"),
+], ids=["statement", "catalogs", "tables", "sql-info", "table-types"])
+@pytest.mark.parametrize("token", [None, "comity_wrong"], ids=["no-token", "wrong-token"])
+def test_metadata_needs_the_same_token_as_data(exchange, command, token):
+    flight = Flight(exchange.port, token)
+    with pytest.raises(pyarrow.flight.FlightUnauthenticatedError):
+        flight.info(command)
+    with pytest.raises(pyarrow.flight.FlightUnauthenticatedError):
+        flight.rows(pyarrow.flight.Ticket(command))
+    with pytest.raises(pyarrow.flight.FlightUnauthenticatedError):
+        list(flight.client.list_actions(flight.options))
+
+
+def test_a_ticket_is_its_holders_and_can_be_used_again(exchange):
+    owner = Flight(exchange.port, exchange.port.token)
+    ticket = owner.info(statement(f"SELECT count(*) AS n FROM {FLIGHTS}")).endpoints[0].ticket
+    assert owner.rows(ticket) == owner.rows(ticket)
+    other = exchange.port.comity("member", "add", "other")["token"]
+    with pytest.raises(pyarrow.ArrowException, match="expired-ticket"):
+        Flight(exchange.port, other).rows(ticket)
+    forged = bytearray(ticket.ticket)
+    forged[-1] ^= 1
+    with pytest.raises(pyarrow.ArrowException, match="expired-ticket"):
+        owner.rows(pyarrow.flight.Ticket(bytes(forged)))
+
+
+def test_a_removed_member_is_out_at_once(exchange):
+    token = exchange.port.comity("member", "add", "leaver")["token"]
+    flight = Flight(exchange.port, token)
+    assert flight.info(any_message("CommandGetCatalogs")).total_records == -1
+    exchange.port.comity("member", "remove", "leaver")
+    with pytest.raises(pyarrow.flight.FlightUnauthenticatedError):
+        flight.info(any_message("CommandGetCatalogs"))
+
+
+def test_counts_of_hidden_rows_are_not_told(exchange):
+    info = Flight(exchange.port, exchange.port.token).info(statement(f"SELECT * FROM {PLANES}"))
+    assert (info.total_records, info.total_bytes) == (-1, -1)
+
+
+def test_the_peer_listener_wants_a_nodes_certificate(exchange):
+    peers = exchange.port.comity("status")["listening"]["peers"]
+    client = pyarrow.flight.connect(f"grpc+tls://{peers}", tls_root_certs=exchange.port.ca)
+    options = pyarrow.flight.FlightCallOptions(
+        headers=[(b"authorization", f"Bearer {exchange.port.token}".encode())], timeout=20)
+    with pytest.raises(pyarrow.ArrowException):
+        list(client.list_actions(options))
