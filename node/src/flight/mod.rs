@@ -20,9 +20,6 @@ mod stream;
 mod tickets;
 pub mod workbench;
 
-#[cfg(test)]
-mod tests;
-
 pub use accept::{Connection, PeerConnection};
 pub(crate) use client::leaf_of;
 pub use client::{Asked, ClientError, PeerClient};

@@ -16,7 +16,9 @@ use sha2::{Digest as _, Sha256};
 
 use super::admission::Admission;
 use super::codec::{Codec, Kind};
-use super::limits::{IDENTIFY_TIME, MAX_CONCURRENT, MAX_PENDING, MAX_PER_PEER, Patience};
+use super::limits::{
+    IDENTIFY_TIME, MAX_CONCURRENT, MAX_PENDING, MAX_PER_PEER, PING_INTERVAL, PING_TIMEOUT, Patience,
+};
 use super::{NetworkError, Settings};
 
 /// What identify says; peers of another protocol family are told apart by it.
@@ -90,7 +92,11 @@ impl Behaviour {
             memory: memory_connection_limits::Behaviour::with_max_bytes(settings.memory_bytes),
             admission: Admission::default(),
             identify: identify::Behaviour::new(identify),
-            ping: ping::Behaviour::default(),
+            ping: ping::Behaviour::new(
+                ping::Config::new()
+                    .with_interval(PING_INTERVAL)
+                    .with_timeout(PING_TIMEOUT),
+            ),
             gossip: gossip()?,
             hello: requests(Kind::Hello),
             fetch: requests(Kind::Fetch),

@@ -46,7 +46,8 @@ pub(super) enum Command {
 /// What happens on the network.
 #[derive(Debug)]
 pub enum Event {
-    /// A peer's first connection is up.
+    /// A peer's first connection is up, or one in place of those that the peer
+    /// lost: what was on its way to it may not have arrived.
     Connected(PeerId),
     /// A peer's last connection has ended.
     Disconnected(PeerId),

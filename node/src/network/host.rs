@@ -13,8 +13,8 @@ use futures::future::BoxFuture;
 use futures::stream::FuturesUnordered;
 use libp2p::gossipsub::{MessageAcceptance, MessageId};
 use libp2p::request_response::{OutboundRequestId, ResponseChannel};
-use libp2p::swarm::{Swarm, SwarmEvent};
-use libp2p::{PeerId, mdns};
+use libp2p::swarm::{ConnectionId, Swarm, SwarmEvent};
+use libp2p::{PeerId, mdns, ping};
 use tokio::sync::{mpsc, oneshot};
 
 use super::RequestError;
@@ -22,7 +22,9 @@ use super::behaviour::{Behaviour, BehaviourEvent, heads};
 use super::codec::Kind;
 use super::dial::{Redial, explain};
 use super::handle::{Command, Event};
-use super::limits::{BARRED_TIME, CLOSE_TIME, FREE_PAUSE, MAX_DIALS, Patience, TICK};
+use super::limits::{
+    BARRED_TIME, CLOSE_TIME, CROSSING_TIME, FREE_PAUSE, MAX_DIALS, Patience, TICK,
+};
 use super::quota::Quotas;
 use super::start::probe;
 use super::stats::Counters;
@@ -37,6 +39,8 @@ pub(super) struct Host {
     news: VecDeque<(PeerId, bool)>,
     asked: HashMap<(Kind, OutboundRequestId), Asked>,
     dial_errors: HashMap<PeerId, String>,
+    /// Each peer's connections, oldest first. Bounded by the connection limits.
+    connections: HashMap<PeerId, Vec<(ConnectionId, Instant)>>,
     replies: FuturesUnordered<BoxFuture<'static, Reply>>,
     verdicts: FuturesUnordered<BoxFuture<'static, (MessageId, PeerId, MessageAcceptance)>>,
     quotas: Quotas,
@@ -68,6 +72,7 @@ impl Host {
             news: VecDeque::new(),
             asked: HashMap::new(),
             dial_errors: HashMap::new(),
+            connections: HashMap::new(),
             replies: FuturesUnordered::new(),
             verdicts: FuturesUnordered::new(),
             quotas: Quotas::default(),
@@ -182,21 +187,36 @@ impl Host {
         match event {
             SwarmEvent::ConnectionEstablished {
                 peer_id,
+                connection_id,
+                endpoint,
                 num_established,
                 ..
             } => {
                 self.counters.connections.count();
                 self.dial_errors.remove(&peer_id);
+                self.opened(
+                    peer_id,
+                    connection_id,
+                    endpoint.is_listener(),
+                    Instant::now(),
+                );
                 if num_established.get() == 1 {
                     self.tell(peer_id, true);
                 }
             }
             SwarmEvent::ConnectionClosed {
                 peer_id,
-                num_established: 0,
+                connection_id,
+                num_established,
                 ..
             } => {
-                self.tell(peer_id, false);
+                if let Some(open) = self.connections.get_mut(&peer_id) {
+                    open.retain(|(id, _)| *id != connection_id);
+                }
+                if num_established == 0 {
+                    self.connections.remove(&peer_id);
+                    self.tell(peer_id, false);
+                }
             }
             SwarmEvent::IncomingConnectionError { error, .. } => {
                 self.counters.connections_refused.count();
@@ -232,6 +252,15 @@ impl Host {
             BehaviourEvent::Negotiate(event) => self.exchange(Kind::Negotiate, event),
             BehaviourEvent::Revoke(event) => self.exchange(Kind::Revoke, event),
             BehaviourEvent::Gossip(event) => self.gossip(event),
+            BehaviourEvent::Ping(ping::Event {
+                peer,
+                connection,
+                result: Err(error),
+                // One that does not speak ping may well be alive.
+            }) if !matches!(error, ping::Failure::Unsupported) => {
+                tracing::debug!(%peer, %error, "a connection is dead");
+                self.swarm.close_connection(connection);
+            }
             BehaviourEvent::Mdns(mdns::Event::Discovered(found)) => {
                 // A name on the local network is only a hint where a known partner is.
                 for (peer, address) in found {
@@ -242,6 +271,28 @@ impl Host {
             }
             _ => {}
         }
+    }
+
+    /// Closes what a new connection of a peer shows to be dead.
+    ///
+    /// A node dials only while it knows of no connection, so one that dials
+    /// again has lost the older ones: it was killed, or moved. Here they would
+    /// look alive until QUIC's idle time is over, and half of the requests would
+    /// be sent into the void. Two nodes that dial one another at once are told
+    /// apart by the age. Returns whether there was such a one.
+    fn opened(&mut self, peer: PeerId, id: ConnectionId, is_theirs: bool, now: Instant) -> bool {
+        let mut replaces = false;
+        let open = self.connections.entry(peer).or_default();
+        if is_theirs {
+            for (older, since) in open.iter() {
+                if now.saturating_duration_since(*since) > CROSSING_TIME {
+                    self.swarm.close_connection(*older);
+                    replaces = true;
+                }
+            }
+        }
+        open.push((id, now));
+        replaces
     }
 
     /// Disconnects a peer that harms this node, and keeps it away for a while.
@@ -290,9 +341,10 @@ impl Host {
         }
         match self.news.iter().position(|(p, _)| *p == peer) {
             // It came and went, or went and came, and the node noticed neither.
-            Some(untold) => {
+            Some(untold) if self.news.get(untold).is_some_and(|(_, was)| *was != up) => {
                 self.news.remove(untold);
             }
+            Some(_) => {}
             None => self.news.push_back((peer, up)),
         }
     }

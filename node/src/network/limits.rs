@@ -79,6 +79,17 @@ pub(super) const TICK: Duration = Duration::from_millis(500);
 /// by QUIC's idle time and by ping.
 pub(super) const IDLE_TIME: Duration = Duration::from_secs(24 * 60 * 60);
 
+/// Connections that two nodes open to one another within this time are two halves
+/// of one meeting. A later one means that the peer has lost the earlier.
+pub(super) const CROSSING_TIME: Duration = Duration::from_secs(2);
+
+/// How often each connection is pinged.
+pub(super) const PING_INTERVAL: Duration = Duration::from_secs(5);
+
+/// How long a ping may take before its connection is closed as dead: generous
+/// for a busy machine, and still sooner than a request gives up.
+pub(super) const PING_TIMEOUT: Duration = Duration::from_secs(8);
+
 /// QUIC: a connection from which nothing came for so long is dead, in milliseconds.
 pub(super) const QUIC_IDLE_MS: u32 = 30_000;
 

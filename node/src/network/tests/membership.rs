@@ -159,3 +159,38 @@ async fn partners_find_one_another_again_after_a_restart() {
     b.handle.allow(a.id(), Vec::new()).await;
     a.connected(peer).await;
 }
+
+#[tokio::test]
+async fn a_peer_that_was_killed_is_reached_again_without_waiting_for_the_dead_connection() {
+    // QUIC: nothing tells this side that the other is gone.
+    let mut b = Site::new(2).await;
+    let first = Site::with(1, &[QUIC], Patience::default()).await;
+    let id = first.id();
+    b.handle.allow(id, Vec::new()).await;
+    // It does not dial by itself: killed nodes do not come back to their connections.
+    first.handle.allow(b.id(), Vec::new()).await;
+    let ask = first.handle.request(b.id(), b.over(false), fetch());
+    let (answer, ()) = tokio::join!(within(ask), async {
+        b.inbound().await.answer(Response::Fetch(Vec::new()));
+    });
+    assert!(answer.is_ok(), "{answer:?}");
+    let connected = std::time::Instant::now();
+    while connected.elapsed() <= crate::network::limits::CROSSING_TIME {
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+    // The same node starts again while the old one, which b knows, says nothing more.
+    let mut second = Site::with(1, &[QUIC], Patience::default()).await;
+    second.handle.allow(b.id(), b.over(false)).await;
+    let b_id = b.id();
+    second.connected(b_id).await;
+    b.connected(id).await;
+    // b has closed the old connection, and every request reaches the new node.
+    for _ in 0..4 {
+        let ask = b.handle.request(id, Vec::new(), fetch());
+        let (answer, ()) = tokio::join!(within(ask), async {
+            second.inbound().await.answer(Response::Fetch(Vec::new()));
+        });
+        assert_eq!(answer, Ok(Response::Fetch(Vec::new())));
+    }
+    drop(first);
+}
