@@ -194,13 +194,9 @@ impl Host {
             } => {
                 self.counters.connections.count();
                 self.dial_errors.remove(&peer_id);
-                self.opened(
-                    peer_id,
-                    connection_id,
-                    endpoint.is_listener(),
-                    Instant::now(),
-                );
-                if num_established.get() == 1 {
+                let theirs = endpoint.is_listener();
+                let replaces = self.opened(peer_id, connection_id, theirs, Instant::now());
+                if replaces || num_established.get() == 1 {
                     self.tell(peer_id, true);
                 }
             }
