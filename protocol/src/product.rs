@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::keys::{IssuerKeys, StatementError, open};
 use crate::names::{Name, is_column};
-use crate::terms::{MAX_COLUMNS, MAX_INT, MAX_TABLES, Terms};
+use crate::terms::{MAX_COLUMNS, MAX_INT, MAX_TABLES, Predicate, TableTerms, Terms};
 
 #[cfg(test)]
 mod tests;
@@ -229,6 +229,27 @@ impl Terms {
                     .all(|c| table.columns.iter().any(|known| known.name == *c))
             })
         })
+    }
+}
+
+impl Descriptor {
+    /// Whether a consumer may ask for `terms`: what they name is announced,
+    /// and beyond the filters of the offer they filter by announced columns
+    /// only. Only the provider filters by what it hides
+    /// (`spec/4-negotiation.md#N-28`).
+    pub fn may_be_asked(&self, terms: &Terms) -> bool {
+        let offered = self.offer.as_ref();
+        let announced = |name: &str, column: &str| {
+            let mut tables = self.tables.iter().filter(|t| t.name.as_str() == name);
+            tables.any(|t| t.columns.iter().any(|c| c.name == column))
+        };
+        let asks = |(name, table): (&String, &TableTerms)| {
+            let offer = offered.and_then(|o| o.tables.get(name));
+            let own = |p: &&Predicate| !offer.is_some_and(|o| o.filter.0.contains(*p));
+            let mut asked = table.filter.0.iter().filter(own);
+            asked.all(|p| p.columns().into_iter().all(|c| announced(name, c)))
+        };
+        terms.is_within(&self.tables) && terms.tables.iter().all(asks)
     }
 }
 

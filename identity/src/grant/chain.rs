@@ -211,15 +211,56 @@ fn sign(grant: &Grant, signer: &dyn Signer, link: usize) -> Result<String, Grant
 #[derive(Clone, Debug)]
 pub struct VerifiedGrant {
     last: Grant,
-    filters: Vec<Value>,
+    filters: Vec<LinkFilter>,
     ids: Vec<String>,
     digest: Digest,
 }
 
+/// A row filter that one link added, and what its author could read.
+#[derive(Clone, Debug)]
+pub struct LinkFilter {
+    value: Value,
+    author: Option<Visible>,
+}
+
+/// The tables and columns of a grant; `None`: all of the agreement.
+#[derive(Clone, Debug)]
+struct Visible {
+    tables: Option<BTreeSet<String>>,
+    cols: Option<BTreeMap<String, BTreeSet<String>>>,
+}
+
+impl LinkFilter {
+    /// The filter, in the words of whoever enforces it. One that its reader
+    /// does not understand must deny.
+    pub fn value(&self) -> &Value {
+        &self.value
+    }
+
+    /// Whether the links before left `column` of `table` to the filter's
+    /// author. A filter over anything else asks about rows that its author
+    /// may not read, and the row count answers (`spec/2-identity.md#I-35`).
+    pub fn author_reads(&self, table: &str, column: &str) -> bool {
+        let Some(author) = &self.author else {
+            return true;
+        };
+        let names = |set: Option<&BTreeSet<String>>, name| set.is_none_or(|s| s.contains(name));
+        let columns = author.cols.as_ref().and_then(|cols| cols.get(table));
+        names(author.tables.as_ref(), table) && names(columns, column)
+    }
+}
+
 impl VerifiedGrant {
     fn after(parent: Option<Self>, last: Grant, digest: Digest) -> Self {
+        let author = parent.as_ref().map(|p| Visible {
+            tables: p.last.tables.clone(),
+            cols: p.last.cols.clone(),
+        });
         let (mut filters, mut ids) = parent.map_or_else(Default::default, |p| (p.filters, p.ids));
-        filters.extend(last.filter.iter().cloned());
+        filters.extend(last.filter.iter().map(|value| LinkFilter {
+            value: value.clone(),
+            author: author.clone(),
+        }));
         ids.push(last.jti.clone());
         Self {
             last,
@@ -284,9 +325,8 @@ impl VerifiedGrant {
         self.last.cols.as_ref()
     }
 
-    /// Row filters of all links; all of them must hold. One that its reader
-    /// does not understand must deny.
-    pub fn filters(&self) -> &[Value] {
+    /// Row filters of all links; all of them must hold.
+    pub fn filters(&self) -> &[LinkFilter] {
         &self.filters
     }
 

@@ -53,7 +53,7 @@ impl Grant {
             cnf: _, // each link has its own holder, id and parent
             tables,
             cols,
-            filter: _, // filters accumulate: a link can only add one
+            filter: _, // filters accumulate; `LinkFilter::author_reads` bounds what they may ask
             purpose,
             max_rows,
             nbf,

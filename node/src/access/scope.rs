@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use comity_identity::Timestamp;
 use comity_identity::grant::VerifiedGrant;
 use comity_protocol::negotiation::Side;
-use comity_protocol::terms::{RowFilter, TableTerms};
+use comity_protocol::terms::{Predicate, RowFilter, TableTerms};
 
 use super::agreements::{Agreement, Standing};
 use crate::catalog::OwnProduct;
@@ -53,11 +53,8 @@ impl Scope {
         product: &OwnProduct,
         now: Timestamp,
     ) -> Result<Self, OutOfScope> {
-        let mut scope = match basis {
-            Basis::Member => Self {
-                tables: whole(product),
-                max_rows: None,
-            },
+        let (mut tables, max_rows) = match basis {
+            Basis::Member => (whole(product), None),
             Basis::Partner {
                 agreement,
                 grant,
@@ -65,25 +62,33 @@ impl Scope {
             } => {
                 in_force(agreement, product, now)?;
                 stated(agreement, grant, purpose)?;
-                Self::granted(agreement, grant)?
+                let limits = [
+                    agreement.terms().limits.max_rows_per_query,
+                    grant.max_rows(),
+                ];
+                let most = limits.into_iter().flatten().min();
+                (agreement.terms().tables.clone(), most)
             }
         };
         // What the owner serves today: a column that is no longer part of the
         // product is gone, whatever was once agreed.
-        for (name, terms) in &mut scope.tables {
+        for (name, terms) in &mut tables {
             let table = product.table(name);
             let served = |c: &str| table.is_some_and(|t| t.columns.iter().any(|k| k.name == c));
             terms.columns.retain(|c| served(c));
             terms.masks.retain(|c, _| served(c));
         }
-        scope.tables.retain(|_, terms| !terms.columns.is_empty());
-        if scope.tables.is_empty() {
+        if let Basis::Partner { grant, .. } = basis {
+            narrow(&mut tables, grant)?;
+        }
+        tables.retain(|_, terms| !terms.columns.is_empty());
+        if tables.is_empty() {
             return Err(out(
                 "nothing-left",
                 "no column of the scope is served today",
             ));
         }
-        Ok(scope)
+        Ok(Self { tables, max_rows })
     }
 
     /// The tables of the scope, by name.
@@ -95,44 +100,50 @@ impl Scope {
     pub fn max_rows(&self) -> Option<u64> {
         self.max_rows
     }
+}
 
-    /// The agreement's terms, narrowed by the grant (`spec/5-data-plane.md#D-109`).
-    fn granted(agreement: &Agreement, grant: &VerifiedGrant) -> Result<Self, OutOfScope> {
-        let mut filters: BTreeMap<String, RowFilter> = BTreeMap::new();
-        for value in grant.filters() {
-            // {"TABLE": [PREDICATE, …]}; what cannot be read hides everything (A4).
-            let more: BTreeMap<String, RowFilter> = serde_json::from_value(value.clone())
-                .map_err(|e| out("grant-invalid", format!("a filter of the grant: {e}")))?;
-            for (table, filter) in more {
-                filter
-                    .check()
-                    .map_err(|e| out("grant-invalid", e.to_string()))?;
-                let both = filters.entry(table).or_default();
-                *both = both.and(&filter);
-            }
-        }
-        let mut tables = agreement.terms().tables.clone();
-        if let Some(only) = grant.tables() {
-            tables.retain(|name, _| only.contains(name));
-        }
-        for (name, terms) in &mut tables {
-            if let Some(only) = grant.columns(name) {
-                terms.columns.retain(|c| only.contains(c));
-                terms.masks.retain(|c, _| only.contains(c));
-            }
-            if let Some(more) = filters.get(name) {
-                terms.filter = terms.filter.and(more);
-            }
-        }
-        let limits = [
-            agreement.terms().limits.max_rows_per_query,
-            grant.max_rows(),
-        ];
-        Ok(Self {
-            tables,
-            max_rows: limits.into_iter().flatten().min(),
-        })
+/// Narrows what the agreement opens today by the grant (`spec/5-data-plane.md#D-109`).
+fn narrow(
+    tables: &mut BTreeMap<String, TableTerms>,
+    grant: &VerifiedGrant,
+) -> Result<(), OutOfScope> {
+    let open = tables.clone();
+    if let Some(only) = grant.tables() {
+        tables.retain(|name, _| only.contains(name));
     }
+    for (name, terms) in tables.iter_mut() {
+        if let Some(only) = grant.columns(name) {
+            terms.columns.retain(|c| only.contains(c));
+            terms.masks.retain(|c, _| only.contains(c));
+        }
+    }
+    for link in grant.filters() {
+        // {"TABLE": [PREDICATE, …]}; what cannot be read hides everything (A4).
+        let more: BTreeMap<String, RowFilter> = serde_json::from_value(link.value().clone())
+            .map_err(|e| out("grant-invalid", format!("a filter of the grant: {e}")))?;
+        for (name, filter) in more {
+            filter
+                .check()
+                .map_err(|e| out("grant-invalid", e.to_string()))?;
+            // The consumer issues its grants itself: a filter over a column
+            // that is hidden or masked would ask about its values, row by row.
+            let visible = |column: &str| {
+                open.get(&name).is_some_and(|terms| terms.shows(column))
+                    && link.author_reads(&name, column)
+            };
+            let mut columns = filter.0.iter().flat_map(Predicate::columns);
+            if let Some(hidden) = columns.find(|c| !visible(c)) {
+                return Err(out(
+                    "grant-invalid",
+                    format!("a filter of the grant names {name}.{hidden}, which is not open"),
+                ));
+            }
+            if let Some(terms) = tables.get_mut(&name) {
+                terms.filter = terms.filter.and(&filter);
+            }
+        }
+    }
+    Ok(())
 }
 
 /// The agreement counts now, was given by this organization, and is for this product.

@@ -210,3 +210,29 @@ fn types_have_their_names_on_the_wire() {
     serde_json::from_str::<ColumnType>(r#"{"decimal128":{"precision":1,"scale":0,"x":1}}"#)
         .unwrap_err();
 }
+
+/// Regression: a request could filter by a column that is not announced, and
+/// an approving rule agreed to it.
+#[test]
+fn a_request_filters_by_announced_columns_or_as_the_offer_does() {
+    let asks = |column: &str| {
+        let mut asked = terms(&["temp"]);
+        let table = asked.tables.get_mut("weather").unwrap();
+        table.filter.0 = [Predicate::Not(Box::new(Predicate::IsNull {
+            column: column.to_owned(),
+        }))]
+        .into();
+        asked
+    };
+    let mut product = descriptor(Party::new(1).org);
+    assert!(product.may_be_asked(&terms(&["temp"])));
+    assert!(product.may_be_asked(&asks("temp")));
+    assert!(!product.may_be_asked(&asks("hidden")));
+    assert!(!product.may_be_asked(&terms(&["hidden"])));
+    product.offer = Some(asks("hidden"));
+    assert!(
+        product.may_be_asked(&asks("hidden")),
+        "the owner's own filter"
+    );
+    assert!(!product.may_be_asked(&asks("hidden_too")));
+}

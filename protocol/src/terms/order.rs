@@ -4,11 +4,16 @@
 //! predicates narrows one with fewer. That a predicate *implies* another is
 //! never guessed: `x > 5` does not narrow `x > 3` here, so a wrong guess
 //! cannot widen anything; it only asks a person once more.
+//!
+//! A predicate is not harmless because it removes rows: one over a column
+//! that the reader may not see asks a yes-or-no question about it, and the
+//! rows that remain are the answer. So terms narrow others only if whoever has
+//! the wider ones could have filtered so by itself.
 
 use std::cmp::{max, min};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
-use super::{Limits, Mask, RowFilter, TableTerms, Terms};
+use super::{Limits, Mask, Predicate, RowFilter, TableTerms, Terms};
 
 impl Terms {
     /// Whether these terms permit no more than `other` does. A partial order:
@@ -60,12 +65,36 @@ impl TableTerms {
             .columns
             .iter()
             .all(|column| narrower_mask(self.masks.get(column), other.masks.get(column)));
-        self.columns.is_subset(&other.columns) && self.filter.narrows(&other.filter) && masked
+        self.columns.is_subset(&other.columns) && masked && self.filters_within(other)
     }
 
-    /// What both permit of the table; nothing when they share no column.
+    /// Whether the filter has every predicate of `wider` and asks, beyond
+    /// them, only about what `wider` shows.
+    fn filters_within(&self, wider: &Self) -> bool {
+        let more = self.filter.0.difference(&wider.filter.0);
+        self.filter.0.is_superset(&wider.filter.0) && wider.could_ask(more)
+    }
+
+    /// Whether a reader under these terms can evaluate `predicates` by itself.
+    fn could_ask<'a>(&self, predicates: impl IntoIterator<Item = &'a Predicate>) -> bool {
+        let mut predicates = predicates.into_iter();
+        predicates.all(|p| p.columns().into_iter().all(|c| self.shows(c)))
+    }
+
+    /// Whether `column` may be read as it is: permitted, and not masked.
+    pub fn shows(&self, column: &str) -> bool {
+        self.columns.contains(column) && !self.masks.contains_key(column)
+    }
+
+    /// What both permit of the table; nothing when they share no column, or
+    /// when one filters by what the other hides.
     pub fn intersect(&self, other: &Self) -> Option<Self> {
-        let columns: std::collections::BTreeSet<String> =
+        let comparable = self.could_ask(other.filter.0.difference(&self.filter.0))
+            && other.could_ask(self.filter.0.difference(&other.filter.0));
+        if !comparable {
+            return None;
+        }
+        let columns: BTreeSet<String> =
             self.columns.intersection(&other.columns).cloned().collect();
         if columns.is_empty() {
             return None;
@@ -86,15 +115,23 @@ impl TableTerms {
 }
 
 impl RowFilter {
-    /// Whether every predicate of `other` is one of these too.
-    pub fn narrows(&self, other: &Self) -> bool {
-        self.0.is_superset(&other.0)
-    }
-
     /// Both filters at once.
     #[must_use]
     pub fn and(&self, other: &Self) -> Self {
         Self(self.0.union(&other.0).cloned().collect())
+    }
+}
+
+impl Predicate {
+    /// The columns that the predicate is about.
+    pub fn columns(&self) -> BTreeSet<&str> {
+        match self {
+            Self::Compare { column, .. } | Self::In { column, .. } | Self::IsNull { column } => {
+                BTreeSet::from([column.as_str()])
+            }
+            Self::Not(inner) => inner.columns(),
+            Self::Any(inner) | Self::All(inner) => inner.iter().flat_map(Self::columns).collect(),
+        }
     }
 }
 

@@ -1,7 +1,7 @@
 //! What a person decides.
 
 use comity_identity::Timestamp;
-use comity_protocol::negotiation::{Negotiation, NegotiationError, Side};
+use comity_protocol::negotiation::{Negotiation, NegotiationError, Proposal, Side};
 
 use super::terms::countered;
 use super::{Negotiations, no_negotiation};
@@ -13,7 +13,10 @@ impl Negotiations {
     /// A person agrees to what the other side proposes.
     pub async fn approve(&self, beginning: &str) -> Result<api::Negotiation, Failure> {
         self.decide(beginning, |service, n, now| match n.side() {
-            Side::Provider => service.agree(n, now),
+            Side::Provider => {
+                service.may_be_asked(n)?;
+                service.agree(n, now)
+            }
             Side::Consumer => n.accept(now, &*service.own.keys().issuer).map(drop),
         })
         .await
@@ -42,6 +45,7 @@ impl Negotiations {
         };
         let note = counter.note;
         self.decide(beginning, move |service, n, now| {
+            service.may_be_asked(n)?;
             n.offer(
                 proposal.clone(),
                 note.clone(),
@@ -60,6 +64,23 @@ impl Negotiations {
                 .map(drop)
         })
         .await
+    }
+
+    /// No person need notice that a request filters by a column that it cannot
+    /// know: such a request is only declined (`spec/4-negotiation.md#N-28`).
+    fn may_be_asked(&self, n: &Negotiation) -> Result<(), NegotiationError> {
+        let Proposal::Access { product, terms, .. } = n.requested() else {
+            return Ok(());
+        };
+        match self.catalog.own_product(product.as_str()) {
+            Some(own) if own.descriptor.may_be_asked(terms) => Ok(()),
+            Some(_) => Err(NegotiationError::Rule(
+                "the request names or filters by columns that the product does not announce; decline it",
+            )),
+            None => Err(NegotiationError::Rule(
+                "the product is no longer announced; decline the request",
+            )),
+        }
     }
 
     async fn decide(

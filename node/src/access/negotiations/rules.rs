@@ -44,7 +44,7 @@ impl Negotiations {
                             || rule.partner == partner.org.to_string());
                     same && terms.narrows(&ceiling(rule, &own.descriptor, now))
                 };
-                current && terms.is_within(&own.descriptor.tables) && self.rules.iter().any(covers)
+                current && own.descriptor.may_be_asked(terms) && self.rules.iter().any(covers)
             }
         }
     }

@@ -185,6 +185,51 @@ fn no_mask_but_null_narrows_another() {
     assert_eq!(hash.intersect(&first), Some(null));
 }
 
+/// Regression: a filter counted as narrowing whatever it asked about, so that
+/// a request for a count could ask, row by row, for what was hidden.
+#[test]
+fn a_filter_over_what_the_wider_terms_hide_narrows_nothing() {
+    let asks = |column: &str| {
+        Predicate::Not(Box::new(Predicate::IsNull {
+            column: column.into(),
+        }))
+    };
+    let wide = terms(&["temp", "wind"]);
+    for (column, mask, narrows) in [
+        ("temp", None, true),
+        ("wind", Some(Mask::ReplaceWithNull), false),
+        ("wind", Some(Mask::Sha256Global), false),
+        ("dep_Time", None, false),
+    ] {
+        let mut wide = wide.clone();
+        table(&mut wide).masks = mask.map(|m| (column.to_owned(), m)).into_iter().collect();
+        let mut asking = wide.clone();
+        for deep in [false, true] {
+            let inner = asks(column);
+            let ask = if deep {
+                Predicate::Any([inner].into())
+            } else {
+                inner
+            };
+            table(&mut asking).filter.0 = [ask].into();
+            assert_eq!(asking.narrows(&wide), narrows, "{column} {mask:?}");
+            assert_eq!(
+                asking.intersect(&wide).is_some(),
+                narrows,
+                "{column} {mask:?}"
+            );
+            assert_eq!(
+                wide.intersect(&asking).is_some(),
+                narrows,
+                "{column} {mask:?}"
+            );
+        }
+        // What the wider terms filter by already is no new question.
+        table(&mut wide).filter = table(&mut asking).filter.clone();
+        assert!(asking.narrows(&wide), "{column} {mask:?}");
+    }
+}
+
 #[test]
 fn disjoint_terms_permit_nothing() {
     let a = terms(&["temp"]);
