@@ -3,6 +3,8 @@
 //! Every node is a process of the real `comity` binary (`COMITY_BIN`, or the
 //! one beside the test program). Waits are bounded and end on an event.
 
+pub mod rogue;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 

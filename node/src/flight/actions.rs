@@ -88,7 +88,7 @@ pub(super) fn perform(
     Ok(FlightResult { body: body.into() })
 }
 
-/// Ends the tickets of a query.
+/// Ends the tickets of a query, and whatever still streams under them.
 pub(super) fn cancel(info: Option<&FlightInfo>, session: &Session, tickets: &Tickets) -> bool {
     let endpoints = info.map(|i| i.endpoint.as_slice()).unwrap_or_default();
     let mut ended = false;
@@ -97,7 +97,7 @@ pub(super) fn cancel(info: Option<&FlightInfo>, session: &Session, tickets: &Tic
             continue;
         };
         if let Ok(Some(statement)) = any.unpack::<arrow_flight::sql::TicketStatementQuery>() {
-            ended |= tickets.end(&statement.statement_handle, &session.key);
+            ended |= tickets.end(&statement.statement_handle, &session.key, true);
         }
     }
     ended

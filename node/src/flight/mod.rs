@@ -9,6 +9,7 @@
 
 mod accept;
 mod actions;
+mod channel;
 mod client;
 mod face;
 mod metadata;
@@ -21,8 +22,9 @@ mod tickets;
 pub mod workbench;
 
 pub use accept::{Connection, PeerConnection};
+pub use channel::{Asked, PeerChannel};
 pub(crate) use client::leaf_of;
-pub use client::{Asked, ClientError, PeerClient};
+pub use client::{ClientError, PeerClient};
 pub use session::{Denied, Gate, Recorder, Session};
 pub use sql_client::{SqlClient, SqlError};
 

@@ -21,7 +21,6 @@ use arrow_flight::{
     Action, FlightDescriptor, FlightEndpoint, FlightInfo, HandshakeRequest, HandshakeResponse,
     IpcMessage, SchemaAsIpc, Ticket,
 };
-use comity_identity::Digest;
 use futures::{Stream, StreamExt as _, TryStreamExt as _};
 use prost::Message as _;
 use prost::bytes::Bytes;
@@ -31,7 +30,7 @@ use super::actions;
 use super::metadata::Answer;
 use super::session::{Session, query_status, session, status};
 use super::stream::encode;
-use super::tickets::Tickets;
+use super::tickets::{Ticket as Ticketed, Tickets};
 use crate::clock;
 use crate::query::{Engine, Prepared};
 
@@ -63,18 +62,17 @@ impl SqlService {
             .map_err(|e| query_status(&e, &session.trace))
     }
 
-    /// The info of a planned query. Its ticket is a random handle: no SQL, no names.
+    /// The info of a planned statement. Its ticket is a random handle: no SQL, no names.
     fn info(
         &self,
         session: &Session,
-        prepared: Prepared,
-        query: Digest,
+        sql: &str,
+        schema: &SchemaRef,
         descriptor: FlightDescriptor,
     ) -> Result<FlightInfo, Status> {
-        let schema = prepared.schema();
-        let (handle, expires) = self
-            .tickets
-            .issue(&session.key, prepared, query, clock::now())?;
+        let (handle, expires) =
+            self.tickets
+                .issue(&session.key, sql, Arc::clone(schema), clock::now())?;
         let mut endpoint = FlightEndpoint::new()
             .with_ticket(actions::ticket(handle))
             .with_location(REUSE);
@@ -82,15 +80,30 @@ impl SqlService {
             seconds: i64::try_from(expires.as_secs()).unwrap_or(i64::MAX),
             nanos: 0,
         });
-        describe(&schema, descriptor, endpoint)
+        describe(schema, descriptor, endpoint)
     }
 
-    async fn rows(
+    /// Redeems a handle: its statement, planned with what the caller may see
+    /// now. An answer of another shape than announced would be misread.
+    async fn redeem(
         &self,
         session: &Session,
-        prepared: &Prepared,
-        query: Digest,
-    ) -> Result<Response<Messages>, Status> {
+        handle: &[u8],
+    ) -> Result<(Ticketed, Prepared), Status> {
+        let ticket = self.tickets.redeem(handle, &session.key, clock::now())?;
+        let prepared = self.prepare(session, &ticket.sql).await?;
+        if prepared.schema() != ticket.schema {
+            return Err(status(
+                Code::FailedPrecondition,
+                "terms-mismatch",
+                "what may be read has changed since the question; ask again",
+                &session.trace,
+            ));
+        }
+        Ok((ticket, prepared))
+    }
+
+    async fn rows(&self, session: &Session, handle: &[u8]) -> Result<Response<Messages>, Status> {
         if session.stop.is_cancelled() {
             return Err(status(
                 Code::PermissionDenied,
@@ -99,18 +112,19 @@ impl SqlService {
                 &session.trace,
             ));
         }
-        // Written down before the first byte leaves.
+        let (ticket, prepared) = self.redeem(session, handle).await?;
+        let query = ticket.query();
+        // Written down before the first byte leaves (spec/5-data-plane.md#D-110).
         session.recorder.started(query).await?;
-        let rows = prepared
-            .run()
-            .await
-            .map_err(|e| query_status(&e, &session.trace))?;
-        Ok(Response::new(encode(
-            session,
-            query,
-            prepared.schema(),
-            rows,
-        )))
+        let rows = match prepared.run().await {
+            Ok(rows) => rows,
+            Err(error) => {
+                session.recorder.ended(query, 0, 0, Some(error.code()));
+                return Err(query_status(&error, &session.trace));
+            }
+        };
+        let schema = prepared.schema();
+        Ok(Response::new(encode(session, &ticket, schema, rows)))
     }
 
     /// The info of a metadata command: the command itself is the ticket, and
@@ -245,13 +259,13 @@ impl FlightSqlService for SqlService {
     ) -> Result<Response<FlightInfo>, Status> {
         let session = session(&request)?;
         let prepared = self.prepare(&session, &command.query).await?;
-        let query = Digest::of(command.query.as_bytes());
-        Ok(Response::new(self.info(
+        let info = self.info(
             &session,
-            prepared,
-            query,
+            &command.query,
+            &prepared.schema(),
             request.into_inner(),
-        )?))
+        )?;
+        Ok(Response::new(info))
     }
 
     async fn do_get_statement(
@@ -260,10 +274,7 @@ impl FlightSqlService for SqlService {
         request: Request<Ticket>,
     ) -> Result<Response<Messages>, Status> {
         let session = session(&request)?;
-        let found = self
-            .tickets
-            .redeem(&ticket.statement_handle, &session.key, clock::now())?;
-        self.rows(&session, &found.prepared, found.query).await
+        self.rows(&session, &ticket.statement_handle).await
     }
 
     async fn do_action_create_prepared_statement(
@@ -273,14 +284,14 @@ impl FlightSqlService for SqlService {
     ) -> Result<ActionCreatePreparedStatementResult, Status> {
         let session = session(&request)?;
         let prepared = self.prepare(&session, &command.query).await?;
-        let schema = schema_bytes(&prepared.schema())?;
-        let query = Digest::of(command.query.as_bytes());
+        let schema = prepared.schema();
+        let dataset_schema = schema_bytes(&schema)?;
         let (handle, _) = self
             .tickets
-            .issue(&session.key, prepared, query, clock::now())?;
+            .issue(&session.key, &command.query, schema, clock::now())?;
         Ok(ActionCreatePreparedStatementResult {
             prepared_statement_handle: handle.into(),
-            dataset_schema: schema,
+            dataset_schema,
             parameter_schema: Bytes::new(),
         })
     }
@@ -292,7 +303,7 @@ impl FlightSqlService for SqlService {
     ) -> Result<(), Status> {
         let session = session(&request)?;
         self.tickets
-            .end(&command.prepared_statement_handle, &session.key);
+            .end(&command.prepared_statement_handle, &session.key, false);
         Ok(())
     }
 
@@ -303,14 +314,14 @@ impl FlightSqlService for SqlService {
     ) -> Result<Response<FlightInfo>, Status> {
         let session = session(&request)?;
         let handle = &command.prepared_statement_handle;
-        let found = self.tickets.redeem(handle, &session.key, clock::now())?;
-        // The view may have changed since: what counts is what the caller may see now.
-        Ok(Response::new(self.info(
+        let (ticket, prepared) = self.redeem(&session, handle).await?;
+        let info = self.info(
             &session,
-            found.prepared,
-            found.query,
+            &ticket.sql,
+            &prepared.schema(),
             request.into_inner(),
-        )?))
+        )?;
+        Ok(Response::new(info))
     }
 
     async fn do_get_prepared_statement(
@@ -319,9 +330,8 @@ impl FlightSqlService for SqlService {
         request: Request<Ticket>,
     ) -> Result<Response<Messages>, Status> {
         let session = session(&request)?;
-        let handle = &command.prepared_statement_handle;
-        let found = self.tickets.redeem(handle, &session.key, clock::now())?;
-        self.rows(&session, &found.prepared, found.query).await
+        self.rows(&session, &command.prepared_statement_handle)
+            .await
     }
 
     async fn do_put_statement_update(

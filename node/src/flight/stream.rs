@@ -18,6 +18,7 @@ use tonic::{Code, Status};
 
 use super::MAX_MESSAGE_BYTES;
 use super::session::{Recorder, Session, query_status, status};
+use super::tickets::Ticket;
 use crate::query::QueryError;
 
 /// The size that messages are cut to. Larger ones are a little faster and
@@ -27,15 +28,16 @@ const TARGET_BYTES: usize = 2 * 1024 * 1024;
 /// The Flight messages of `rows`, whose schema is `schema`.
 pub(super) fn encode(
     session: &Session,
-    query: Digest,
+    ticket: &Ticket,
     schema: SchemaRef,
     rows: SendableRecordBatchStream,
 ) -> BoxStream<'static, Result<FlightData, Status>> {
     let metered = Metered {
         rows,
-        stop: Box::pin(session.stop.clone().cancelled_owned()),
+        revoked: Box::pin(session.stop.clone().cancelled_owned()),
+        cancelled: Box::pin(ticket.ended.clone().cancelled_owned()),
         trace: session.trace.clone(),
-        query,
+        query: ticket.query(),
         recorder: Arc::clone(&session.recorder),
         delivered: (0, 0),
         max_rows: session.max_rows.unwrap_or(u64::MAX),
@@ -71,7 +73,8 @@ pub(super) fn encode(
 /// writes the end down however the stream ends, dropped by the client included.
 struct Metered {
     rows: SendableRecordBatchStream,
-    stop: Pin<Box<WaitForCancellationFutureOwned>>,
+    revoked: Pin<Box<WaitForCancellationFutureOwned>>,
+    cancelled: Pin<Box<WaitForCancellationFutureOwned>>,
     trace: String,
     query: Digest,
     recorder: Arc<dyn Recorder>,
@@ -88,8 +91,12 @@ impl Stream for Metered {
         if self.done {
             return Poll::Ready(None);
         }
-        if self.stop.as_mut().poll(cx).is_ready() {
-            return self.cut("revoked", "the right to read this has ended");
+        if self.revoked.as_mut().poll(cx).is_ready() {
+            let denied = Code::PermissionDenied;
+            return self.cut(denied, "revoked", "the right to read this has ended");
+        }
+        if self.cancelled.as_mut().poll(cx).is_ready() {
+            return self.cut(Code::Cancelled, "cancelled", "the caller ended the query");
         }
         match self.rows.poll_next_unpin(cx) {
             Poll::Pending => Poll::Pending,
@@ -101,6 +108,7 @@ impl Stream for Metered {
                 let rows = self.delivered.0 + batch.num_rows() as u64;
                 if rows > self.max_rows {
                     return self.cut(
+                        Code::PermissionDenied,
                         "too-many-rows",
                         "the agreement permits fewer rows in one query",
                     );
@@ -122,12 +130,13 @@ impl Stream for Metered {
 impl Metered {
     fn cut(
         &mut self,
+        grpc: Code,
         code: &'static str,
         message: &str,
     ) -> Poll<Option<Result<RecordBatch, Status>>> {
         self.done = true;
         self.ended = Some(code);
-        let status = status(Code::PermissionDenied, code, message, &self.trace);
+        let status = status(grpc, code, message, &self.trace);
         Poll::Ready(Some(Err(status)))
     }
 }

@@ -1,19 +1,25 @@
-//! Tickets: opaque handles of prepared queries (A16, `spec/5-data-plane.md#D-112` to D-114).
+//! Tickets: opaque handles of statements (A16, `spec/5-data-plane.md#D-112` to D-114).
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use arrow::datatypes::SchemaRef;
 use comity_identity::{Digest, Timestamp};
+use tokio_util::sync::CancellationToken;
 
 use super::Denied;
-use crate::query::Prepared;
 
 /// How long a ticket may be redeemed, as often as its holder likes.
 pub(super) const TICKET_TIME: Duration = Duration::from_secs(15 * 60);
 
-/// The most live tickets; the oldest go first. A busy dashboard has a few hundred.
-pub(super) const MAX_TICKETS: usize = 4096;
+/// The most live tickets of one caller; its oldest go first, and nobody
+/// else's. A busy dashboard has a few dozen.
+pub(super) const MAX_TICKETS_OF_ONE: usize = 256;
+
+/// The most live tickets; then the caller with the most loses its oldest. With
+/// the longest statements (64 KiB) that is 128 MiB.
+pub(super) const MAX_TICKETS: usize = 2048;
 
 /// Bytes of a handle.
 const HANDLE_BYTES: usize = 16;
@@ -25,29 +31,40 @@ pub(super) struct Tickets(Mutex<Live>);
 #[derive(Debug, Default)]
 struct Live {
     by_handle: HashMap<Vec<u8>, Ticket>,
-    oldest: VecDeque<Vec<u8>>,
+    by_caller: BTreeMap<String, VecDeque<Vec<u8>>>,
 }
 
-/// What a ticket stands for.
+/// What a ticket stands for: a statement, not a plan. A plan would keep the
+/// rights of the moment it was made; the statement is planned again with the
+/// rights of whoever redeems it.
 #[derive(Clone, Debug)]
 pub(super) struct Ticket {
     /// Who may redeem it.
     pub(super) key: String,
-    /// The planned query.
-    pub(super) prepared: Prepared,
-    /// The digest of its text.
-    pub(super) query: Digest,
+    /// The statement.
+    pub(super) sql: String,
+    /// The schema that was announced for it.
+    pub(super) schema: SchemaRef,
     /// Until when.
     pub(super) expires: Timestamp,
+    /// Fires when the ticket is ended by its holder: its streams end.
+    pub(super) ended: CancellationToken,
+}
+
+impl Ticket {
+    /// The digest of the statement, as deliveries name it.
+    pub(super) fn query(&self) -> Digest {
+        Digest::of(self.sql.as_bytes())
+    }
 }
 
 impl Tickets {
-    /// Keeps a query and gives its handle.
+    /// Keeps a statement and gives its handle.
     pub(super) fn issue(
         &self,
         key: &str,
-        prepared: Prepared,
-        query: Digest,
+        sql: &str,
+        schema: SchemaRef,
         now: Timestamp,
     ) -> Result<(Vec<u8>, Timestamp), Denied> {
         let mut handle = vec![0; HANDLE_BYTES];
@@ -56,18 +73,16 @@ impl Tickets {
         let expires = now.saturating_add(TICKET_TIME);
         let ticket = Ticket {
             key: key.to_owned(),
-            prepared,
-            query,
+            sql: sql.to_owned(),
+            schema,
             expires,
+            ended: CancellationToken::new(),
         };
         let mut live = self.live();
-        while live.oldest.len() >= MAX_TICKETS {
-            if let Some(oldest) = live.oldest.pop_front() {
-                live.by_handle.remove(&oldest);
-            }
-        }
+        live.make_room(key, now);
         live.by_handle.insert(handle.clone(), ticket);
-        live.oldest.push_back(handle.clone());
+        let own = live.by_caller.entry(key.to_owned()).or_default();
+        own.push_back(handle.clone());
         Ok((handle, expires))
     }
 
@@ -93,18 +108,147 @@ impl Tickets {
         })
     }
 
-    /// Ends a ticket of `key`. Gives whether there was one.
-    pub(super) fn end(&self, handle: &[u8], key: &str) -> bool {
+    /// Ends a ticket of `key`, and its running streams when `streams` says so.
+    /// Gives whether there was one.
+    pub(super) fn end(&self, handle: &[u8], key: &str, streams: bool) -> bool {
         let mut live = self.live();
-        let ours = live.by_handle.get(handle).is_some_and(|t| t.key == key);
-        if ours {
-            live.by_handle.remove(handle);
-            live.oldest.retain(|h| h != handle);
+        if live.by_handle.get(handle).is_none_or(|t| t.key != key) {
+            return false;
         }
-        ours
+        let ended = live.remove(handle);
+        if let Some(ticket) = ended.filter(|_| streams) {
+            ticket.ended.cancel();
+        }
+        true
     }
 
     fn live(&self) -> MutexGuard<'_, Live> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Live {
+    /// Room for one more ticket of `key`.
+    fn make_room(&mut self, key: &str, now: Timestamp) {
+        while self.by_caller.get(key).map_or(0, VecDeque::len) >= MAX_TICKETS_OF_ONE {
+            self.forget_oldest_of(key);
+        }
+        if self.by_handle.len() < MAX_TICKETS {
+            return;
+        }
+        let expired = |t: &Ticket| t.expires <= now;
+        let old = self.by_handle.iter().filter(|(_, t)| expired(t));
+        for handle in old.map(|(h, _)| h.clone()).collect::<Vec<_>>() {
+            self.remove(&handle);
+        }
+        while self.by_handle.len() >= MAX_TICKETS {
+            let most = self.by_caller.iter().max_by_key(|(_, own)| own.len());
+            let Some(most) = most.map(|(key, _)| key.clone()) else {
+                return;
+            };
+            self.forget_oldest_of(&most);
+        }
+    }
+
+    fn forget_oldest_of(&mut self, key: &str) {
+        let oldest = self.by_caller.get(key).and_then(VecDeque::front).cloned();
+        if let Some(handle) = oldest {
+            self.remove(&handle);
+        }
+    }
+
+    fn remove(&mut self, handle: &[u8]) -> Option<Ticket> {
+        let ticket = self.by_handle.remove(handle)?;
+        if let Some(own) = self.by_caller.get_mut(&ticket.key) {
+            own.retain(|h| h != handle);
+            if own.is_empty() {
+                self.by_caller.remove(&ticket.key);
+            }
+        }
+        Some(ticket)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use arrow::datatypes::Schema;
+
+    use super::*;
+
+    const NOW: Timestamp = Timestamp::from_secs(1_795_000_000);
+
+    fn issue(tickets: &Tickets, key: &str) -> Vec<u8> {
+        let schema = Arc::new(Schema::empty());
+        tickets.issue(key, "SELECT 1", schema, NOW).unwrap().0
+    }
+
+    #[test]
+    fn a_ticket_is_its_holders_alone_and_the_answer_does_not_tell() {
+        let tickets = Tickets::default();
+        let handle = issue(&tickets, "a");
+        assert_eq!(tickets.redeem(&handle, "a", NOW).unwrap().sql, "SELECT 1");
+        let others = tickets.redeem(&handle, "b", NOW).unwrap_err();
+        let unknown = tickets.redeem(b"0123456789abcdef", "b", NOW).unwrap_err();
+        assert_eq!(others, unknown);
+        assert!(!tickets.end(&handle, "b", true));
+        assert!(tickets.redeem(&handle, "a", NOW).is_ok());
+    }
+
+    #[test]
+    fn a_ticket_lives_for_its_time_and_not_longer() {
+        let tickets = Tickets::default();
+        let handle = issue(&tickets, "a");
+        let end = NOW.saturating_add(TICKET_TIME);
+        let before = Timestamp::from_secs(end.as_secs() - 1);
+        assert!(tickets.redeem(&handle, "a", before).is_ok());
+        assert!(tickets.redeem(&handle, "a", end).is_err());
+    }
+
+    #[test]
+    fn ending_a_ticket_ends_its_streams_only_when_asked() {
+        let tickets = Tickets::default();
+        for streams in [false, true] {
+            let handle = issue(&tickets, "a");
+            let ended = tickets.redeem(&handle, "a", NOW).unwrap().ended;
+            assert!(tickets.end(&handle, "a", streams));
+            assert_eq!(ended.is_cancelled(), streams);
+            assert!(tickets.redeem(&handle, "a", NOW).is_err());
+            assert!(!tickets.end(&handle, "a", streams), "it is gone");
+        }
+    }
+
+    #[test]
+    fn one_caller_fills_its_own_share_and_nobody_elses() {
+        let tickets = Tickets::default();
+        let others = issue(&tickets, "b");
+        let own: Vec<_> = (0..=MAX_TICKETS_OF_ONE)
+            .map(|_| issue(&tickets, "a"))
+            .collect();
+        assert!(
+            tickets.redeem(&own[0], "a", NOW).is_err(),
+            "the oldest goes"
+        );
+        assert!(tickets.redeem(&own[1], "a", NOW).is_ok());
+        assert!(tickets.redeem(&others, "b", NOW).is_ok());
+    }
+
+    #[test]
+    fn when_all_is_full_the_largest_caller_makes_room() {
+        let tickets = Tickets::default();
+        let small = issue(&tickets, "small");
+        for caller in 0..MAX_TICKETS / MAX_TICKETS_OF_ONE {
+            for _ in 0..MAX_TICKETS_OF_ONE {
+                issue(&tickets, &format!("caller {caller}"));
+            }
+        }
+        assert_eq!(tickets.live().by_handle.len(), MAX_TICKETS);
+        assert!(tickets.redeem(&small, "small", NOW).is_ok());
+        let later = NOW.saturating_add(TICKET_TIME);
+        let schema = Arc::new(Schema::empty());
+        tickets.issue("late", "SELECT 1", schema, later).unwrap();
+        let live = tickets.live();
+        assert_eq!((live.by_handle.len(), live.by_caller.len()), (1, 1));
     }
 }

@@ -1,0 +1,156 @@
+//! One connection to a partner's peer listener, and calls that are bound to it.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use arrow_flight::flight_service_client::FlightServiceClient;
+use comity_identity::binding::{Channel as Bound, EXPORTER_BYTES, EXPORTER_LABEL};
+use comity_identity::{Digest, Signer};
+use hyper_util::rt::TokioIo;
+use rustls::ClientConfig;
+use rustls_pki_types::ServerName;
+use tokio::net::TcpStream;
+use tokio_rustls::TlsConnector;
+use tonic::metadata::MetadataValue;
+use tonic::transport::{Channel, Endpoint};
+use tonic::{Request, Status};
+
+use super::{AGREEMENT, BINDING, GRANT, MAX_MESSAGE_BYTES, PURPOSE, TRACE};
+
+/// How long a connection may take, TLS included.
+const CONNECT_TIME: Duration = Duration::from_secs(5);
+
+/// Receive windows: the download window belongs to the client, and the
+/// defaults hold a stream across a continent to 20 MB/s.
+const STREAM_WINDOW: u32 = 16 << 20;
+const CONNECTION_WINDOW: u32 = 64 << 20;
+
+/// A connection, with what a proof of possession on it is bound to.
+#[derive(Clone, Debug)]
+pub struct PeerChannel {
+    service: FlightServiceClient<Channel>,
+    exporter: [u8; EXPORTER_BYTES],
+    leaf: Vec<u8>,
+    address: String,
+}
+
+/// One question to a partner.
+#[derive(Clone, Debug)]
+pub struct Asked {
+    /// The agreement that permits it.
+    pub agreement: Digest,
+    /// The grant chain of whoever asks.
+    pub grant: Vec<String>,
+    /// The purpose.
+    pub purpose: Option<String>,
+    /// The trace id.
+    pub trace: String,
+    /// The statement.
+    pub sql: String,
+}
+
+impl PeerChannel {
+    /// Connects to `address` (`host:port`), presenting `leaf` (DER), which is
+    /// the certificate that `tls` holds.
+    ///
+    /// TLS is made here and handed to tonic whole, because the proof needs the
+    /// exporter of exactly this connection.
+    pub async fn dial(
+        tls: &Arc<ClientConfig>,
+        leaf: Vec<u8>,
+        address: &str,
+    ) -> Result<Self, String> {
+        let connect = async {
+            let tcp = TcpStream::connect(address)
+                .await
+                .map_err(|e| e.to_string())?;
+            tcp.set_nodelay(true).map_err(|e| e.to_string())?;
+            // The name is not checked: the verifier looks at the organization instead.
+            let name = ServerName::try_from("comity.invalid").map_err(|e| e.to_string())?;
+            let connector = TlsConnector::from(Arc::clone(tls));
+            connector
+                .connect(name, tcp)
+                .await
+                .map_err(|e| e.to_string())
+        };
+        let tls = tokio::time::timeout(CONNECT_TIME, connect)
+            .await
+            .map_err(|_| "no connection in time".to_owned())??;
+        let (_, session) = tls.get_ref();
+        let exporter = session
+            .export_keying_material([0; EXPORTER_BYTES], EXPORTER_LABEL, None)
+            .map_err(|e| e.to_string())?;
+        let once = Arc::new(std::sync::Mutex::new(Some(tls)));
+        let connector = tower::service_fn(move |_| {
+            let taken = once.lock().ok().and_then(|mut slot| slot.take());
+            async move {
+                taken.map(TokioIo::new).ok_or_else(|| {
+                    // A second connection would have another exporter.
+                    std::io::Error::other("the connection has ended")
+                })
+            }
+        });
+        let channel = Endpoint::from_static("http://comity.invalid")
+            .initial_stream_window_size(STREAM_WINDOW)
+            .initial_connection_window_size(CONNECTION_WINDOW)
+            .http2_keep_alive_interval(Duration::from_secs(30))
+            .keep_alive_while_idle(true)
+            .connect_with_connector(connector)
+            .await
+            .map_err(|e| e.to_string())?;
+        let service = FlightServiceClient::new(channel)
+            .max_decoding_message_size(MAX_MESSAGE_BYTES + 1024 * 1024);
+        Ok(Self {
+            service,
+            exporter,
+            leaf,
+            address: address.to_owned(),
+        })
+    }
+
+    /// Where it leads, as it was dialled.
+    pub fn address(&self) -> &str {
+        &self.address
+    }
+
+    /// The Flight service at the other end.
+    pub fn service(&self) -> FlightServiceClient<Channel> {
+        self.service.clone()
+    }
+
+    /// A call with the claims of `asked` and the proof by `holder`, good on
+    /// this connection only (`spec/5-data-plane.md`, section 2).
+    pub fn request<T>(
+        &self,
+        message: T,
+        asked: &Asked,
+        holder: &dyn Signer,
+    ) -> Result<Request<T>, Status> {
+        let last = asked
+            .grant
+            .last()
+            .ok_or_else(|| Status::internal("no grant"))?;
+        let bound = Bound {
+            exporter: &self.exporter,
+            leaf: &self.leaf,
+            grant: Digest::of(last.as_bytes()),
+        };
+        let proof = bound.prove(holder);
+        let mut request = Request::new(message);
+        let headers = request.metadata_mut();
+        for (name, value) in [
+            (AGREEMENT, Some(asked.agreement.to_string())),
+            (GRANT, Some(asked.grant.join(" "))),
+            (PURPOSE, asked.purpose.clone()),
+            (TRACE, Some(asked.trace.clone())),
+        ] {
+            let Some(value) = value else { continue };
+            let value = value
+                .parse()
+                .map_err(|_| Status::internal("a claim is not a header"))?;
+            headers.insert(name, value);
+        }
+        headers.insert_bin(BINDING, MetadataValue::from_bytes(&proof));
+        Ok(request)
+    }
+}

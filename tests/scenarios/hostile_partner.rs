@@ -1,0 +1,461 @@
+//! A partner's node that sends what ours would never send, with real keys and a real agreement.
+
+use arrow_flight::sql::{Any, ProstMessageExt as _};
+use arrow_flight::{
+    Action, CancelFlightInfoRequest, CancelFlightInfoResult, CancelStatus, Criteria, Empty,
+    FlightData, FlightInfo, HandshakeRequest, Ticket,
+};
+use comity::flight::{AGREEMENT, Asked, BINDING, GRANT, PURPOSE, PeerChannel};
+use comity_identity::grant::{Chain, Grant};
+use comity_identity::{Digest, OrgId, SecretKey, Signer as _};
+use comity_tests::rogue::{Rogue, code, count, statement, ticket};
+use comity_tests::{Outcome, Three, ask, reaches};
+use futures::TryStreamExt as _;
+use prost::Message as _;
+use serde_json::json;
+use tonic::metadata::{MetadataMap, MetadataValue};
+use tonic::{Request, Status};
+
+const PURPOSE_AGREED: &str = "delay-analysis";
+const ALL: &str = "SELECT origin, temp FROM weather.weather";
+const ROWS: usize = 26_115;
+
+/// Port Authority with an agreement over Weather Service's `weather`, without
+/// the column `visib`, in the hands of an attacker.
+struct Attack {
+    three: Three,
+    rogue: Rogue,
+    weather: OrgId,
+    agreement: Digest,
+    channel: PeerChannel,
+}
+
+impl Attack {
+    async fn begin() -> Result<Self, Box<dyn std::error::Error>> {
+        let mut three = Three::meet().await?;
+        let n = ask(&three.port, "weather-service", "weather").await?;
+        let agreement = reaches(&three.port, &n.id, "FINALIZED").await?.agreement;
+        let rogue = Rogue::of(&mut three.port).await?;
+        let weather = three.weather.status().await?.org;
+        let channel = rogue.dial(&weather).await?;
+        Ok(Self {
+            three,
+            rogue,
+            weather,
+            agreement: agreement.ok_or("not signed")?,
+            channel,
+        })
+    }
+
+    fn grant(&self) -> Grant {
+        self.rogue
+            .grant(self.weather, self.agreement, PURPOSE_AGREED)
+    }
+
+    async fn query(&self, grant: &Grant, sql: &str) -> Result<usize, Status> {
+        let asked = self.rogue.asked(grant, sql).expect("a chain");
+        let rows = self.rogue.query(&self.channel, &asked).await?;
+        Ok(count(&rows))
+    }
+
+    async fn revoke(&self) -> Outcome {
+        let id = self.agreement.to_string().replace("sha256:", "");
+        let path = format!("/v1/agreements/{id}/revoke");
+        let _: serde_json::Value = self.three.weather.post(&path, &json!({})).await?;
+        Ok(())
+    }
+}
+
+fn only(column: &str, value: &str) -> serde_json::Value {
+    json!({"weather": [{"compare": {"column": column, "op": "eq", "value": {"text": value}}}]})
+}
+
+/// Regression: the consumer issues its grants itself, and a filter of a grant
+/// over a hidden column asked about its values through the row count.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_grants_filter_asks_nothing_about_hidden_columns() -> Outcome {
+    let attack = Attack::begin().await?;
+    let mut grant = attack.grant();
+    assert_eq!(attack.query(&grant, ALL).await?, ROWS);
+    grant.filter = vec![only("origin", "JFK")];
+    let kennedy = attack.query(&grant, ALL).await?;
+    assert!(kennedy > 0 && kennedy < ROWS, "{kennedy}");
+
+    let hidden = json!({"weather": [{"compare": {"column": "visib", "op": "lt", "value": {"decimal": "1.0"}}}]});
+    let nested = json!({"weather": [{"any": [{"is-null": {"column": "origin"}}, {"not": {"is-null": {"column": "visib"}}}]}]});
+    let unknown = only("no_such_column", "JFK");
+    let unread = json!({"weather": [{"sql": "visib < 1"}]});
+    for filter in [hidden, nested, unknown, unread] {
+        grant.filter = vec![filter.clone()];
+        let refused = attack.query(&grant, ALL).await.unwrap_err();
+        assert_eq!(code(&refused), "grant-invalid", "{filter}");
+        assert!(!refused.message().contains("visib"), "{refused}");
+    }
+
+    // A delegate asks about no more than its own link could read, either.
+    let mut first = attack.grant();
+    let delegate = SecretKey::from_seed(&[7; 32]);
+    first.cnf = delegate.public();
+    first.cols = Some([("weather".to_owned(), ["temp".to_owned()].into())].into());
+    let mut second = first.clone();
+    second.cnf = attack.rogue.own().keys().node.public();
+    second.filter = vec![only("origin", "JFK")];
+    let chain = Chain::issue(&first, &*attack.rogue.own().keys().issuer)?;
+    let chain = chain.narrow(second, &delegate)?.links().to_vec();
+    let sql = "SELECT temp FROM weather.weather";
+    let asked = attack.rogue.asked_with(attack.agreement, chain, sql)?;
+    let refused = attack.rogue.query(&attack.channel, &asked).await;
+    assert_eq!(code(&refused.unwrap_err()), "grant-invalid");
+    Ok(())
+}
+
+/// Every call of Flight, by name.
+const CALLS: [&str; 10] = [
+    "Handshake",
+    "ListFlights",
+    "GetFlightInfo",
+    "PollFlightInfo",
+    "GetSchema",
+    "DoGet",
+    "DoPut",
+    "DoExchange",
+    "DoAction",
+    "ListActions",
+];
+
+/// Makes the call with `claims` and reads the first answer.
+async fn call(name: &str, channel: &PeerChannel, claims: &MetadataMap) -> Result<(), Status> {
+    fn with<T>(message: T, claims: &MetadataMap) -> Request<T> {
+        let mut request = Request::new(message);
+        *request.metadata_mut() = claims.clone();
+        request
+    }
+    fn one<T>(message: T) -> impl futures::Stream<Item = T> {
+        futures::stream::iter([message])
+    }
+    let mut service = channel.service();
+    match name {
+        "Handshake" => {
+            let request = with(one(HandshakeRequest::default()), claims);
+            let mut answers = service.handshake(request).await?.into_inner();
+            answers.try_next().await.map(drop)
+        }
+        "ListFlights" => {
+            let request = with(Criteria::default(), claims);
+            let mut answers = service.list_flights(request).await?.into_inner();
+            answers.try_next().await.map(drop)
+        }
+        "GetFlightInfo" => {
+            let request = with(statement(ALL), claims);
+            service.get_flight_info(request).await.map(drop)
+        }
+        "PollFlightInfo" => {
+            let request = with(statement(ALL), claims);
+            service.poll_flight_info(request).await.map(drop)
+        }
+        "GetSchema" => {
+            let request = with(statement(ALL), claims);
+            service.get_schema(request).await.map(drop)
+        }
+        "DoGet" => {
+            // Metadata rows are judged like data.
+            let tables = arrow_flight::sql::CommandGetCatalogs {};
+            let request = with(Ticket::new(tables.as_any().encode_to_vec()), claims);
+            let mut answers = service.do_get(request).await?.into_inner();
+            answers.try_next().await.map(drop)
+        }
+        "DoPut" => {
+            let data = FlightData::new().with_descriptor(statement("DELETE FROM weather.weather"));
+            let mut answers = service.do_put(with(one(data), claims)).await?.into_inner();
+            answers.try_next().await.map(drop)
+        }
+        "DoExchange" => {
+            let data = FlightData::new().with_descriptor(statement(ALL));
+            let request = with(one(data), claims);
+            let mut answers = service.do_exchange(request).await?.into_inner();
+            answers.try_next().await.map(drop)
+        }
+        "DoAction" => {
+            let request = with(Action::new("CloseSession", ""), claims);
+            let mut answers = service.do_action(request).await?.into_inner();
+            answers.try_next().await.map(drop)
+        }
+        "ListActions" => {
+            let request = with(Empty {}, claims);
+            let mut answers = service.list_actions(request).await?.into_inner();
+            answers.try_next().await.map(drop)
+        }
+        other => panic!("no such call: {other}"),
+    }
+}
+
+/// The claims of `asked` with a true proof for the attack's channel.
+fn claims(attack: &Attack, asked: &Asked) -> MetadataMap {
+    let request = attack.rogue.request(&attack.channel, (), asked);
+    request.expect("claims").metadata().clone()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn every_call_is_judged_whatever_is_claimed() -> Outcome {
+    let attack = Attack::begin().await?;
+    let asked = attack.rogue.asked(&attack.grant(), ALL)?;
+    let truth = claims(&attack, &asked);
+
+    let without = |header: &str| {
+        let mut claims = truth.clone();
+        claims.remove(header);
+        claims.remove_bin(header);
+        claims
+    };
+    let another = |header: &'static str, value: &str| {
+        let mut claims = truth.clone();
+        claims.insert(header, value.parse().expect("a header"));
+        claims
+    };
+    let granted = |change: &dyn Fn(&mut Grant)| {
+        let mut grant = attack.grant();
+        change(&mut grant);
+        let asked = attack.rogue.asked(&grant, ALL).expect("a chain");
+        let mut claims = claims(&attack, &asked);
+        claims.insert(
+            AGREEMENT,
+            attack.agreement.to_string().parse().expect("a header"),
+        );
+        claims
+    };
+    let second = attack.rogue.dial(&attack.weather).await?;
+    let elsewhere = attack
+        .rogue
+        .request(&second, (), &asked)?
+        .metadata()
+        .clone();
+    let stranger = SecretKey::from_seed(&[9; 32]);
+    let by_stranger = attack.channel.request((), &asked, &stranger)?;
+    let mut short = truth.clone();
+    short.insert_bin(BINDING, MetadataValue::from_bytes(&[0; 3]));
+    let link = asked.grant.join(" ");
+    let lies = [
+        ("no-claims", MetadataMap::new()),
+        ("no-claims", without(AGREEMENT)),
+        ("no-claims", without(GRANT)),
+        ("no-claims", without(BINDING)),
+        ("no-claims", another(AGREEMENT, "sha256:beef")),
+        ("not-bound", elsewhere),
+        ("not-bound", by_stranger.metadata().clone()),
+        ("not-bound", short),
+        (
+            "no-agreement",
+            another(AGREEMENT, &Digest::of(b"another").to_string()),
+        ),
+        ("grant-invalid", another(GRANT, "e30.e30.AAAA")),
+        ("grant-invalid", another(GRANT, &[&*link; 5].join(" "))),
+        ("grant-invalid", granted(&|g| g.aud = g.iss)),
+        ("grant-invalid", granted(&|g| g.iss = attack.weather)),
+        (
+            "grant-invalid",
+            granted(&|g| g.agr = Digest::of(b"another")),
+        ),
+        (
+            "grant-invalid",
+            granted(&|g| {
+                g.nbf = comity_identity::Timestamp::from_secs(g.nbf.as_secs() - 1000);
+                g.exp = comity_identity::Timestamp::from_secs(g.nbf.as_secs() + 800);
+            }),
+        ),
+        ("purpose", another(PURPOSE, "marketing")),
+        (
+            "purpose",
+            granted(&|g| g.purpose = ["marketing".to_owned()].into()),
+        ),
+    ];
+    for name in CALLS {
+        let honest = call(name, &attack.channel, &truth).await;
+        let honest = honest.as_ref().map_err(code).map_err(str::to_owned);
+        for (expected, lie) in &lies {
+            let refused = call(name, &attack.channel, lie).await.unwrap_err();
+            assert_eq!(code(&refused), *expected, "{name}: {refused}");
+            assert_ne!(honest, Err((*expected).to_owned()), "{name} is never open");
+        }
+    }
+    attack.revoke().await?;
+    for name in CALLS {
+        let refused = call(name, &attack.channel, &truth).await.unwrap_err();
+        assert_eq!(code(&refused), "revoked", "{name}: {refused}");
+    }
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a16_a_ticket_is_good_for_its_holder_and_for_the_rights_of_the_moment() -> Outcome {
+    let attack = Attack::begin().await?;
+    let wide = attack
+        .rogue
+        .asked(&attack.grant(), "SELECT * FROM weather.weather")?;
+    let info = attack.rogue.plan(&attack.channel, &wide).await?;
+    let schema = info.clone().try_decode_schema()?;
+    for _ in 0..2 {
+        let rows = attack
+            .rogue
+            .fetch(&attack.channel, ticket(&info), &wide)
+            .await?;
+        assert_eq!(count(&rows), ROWS);
+        assert_eq!(*rows[0].schema(), schema, "announced and streamed");
+    }
+    // The handle says nothing.
+    let text = String::from_utf8_lossy(&ticket(&info).ticket).into_owned();
+    assert!(!text.contains("weather") && !text.contains("SELECT"));
+
+    // Another key of the same organization.
+    let other = SecretKey::from_seed(&[7; 32]);
+    let mut grant = attack.grant();
+    grant.cnf = other.public();
+    let asked = attack.rogue.asked(&grant, ALL)?;
+    let request = attack.channel.request(ticket(&info), &asked, &other)?;
+    let refused = attack.channel.service().do_get(request).await.unwrap_err();
+    assert_eq!(code(&refused), "expired-ticket");
+
+    // Regression: a ticket kept the plan, and with it the columns of a grant
+    // that its holder could no longer show.
+    let mut narrow = attack.grant();
+    narrow.cols = Some([("weather".to_owned(), ["temp".to_owned()].into())].into());
+    let asked = attack.rogue.asked(&narrow, "")?;
+    let refused = attack
+        .rogue
+        .fetch(&attack.channel, ticket(&info), &asked)
+        .await;
+    assert_eq!(code(&refused.unwrap_err()), "terms-mismatch");
+    narrow.cols = None;
+    narrow.filter = vec![only("origin", "JFK")];
+    let asked = attack.rogue.asked(&narrow, "")?;
+    let rows = attack
+        .rogue
+        .fetch(&attack.channel, ticket(&info), &asked)
+        .await?;
+    assert!(count(&rows) < ROWS, "the filter of the present grant holds");
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_row_limit_of_a_grant_is_kept_to_the_row() -> Outcome {
+    let attack = Attack::begin().await?;
+    let mut grant = attack.grant();
+    grant.max_rows = Some(10);
+    let ten = "SELECT temp FROM weather.weather LIMIT 10";
+    let eleven = "SELECT temp FROM weather.weather LIMIT 11";
+    assert_eq!(attack.query(&grant, ten).await?, 10);
+    let refused = attack.query(&grant, eleven).await.unwrap_err();
+    assert_eq!(code(&refused), "too-many-rows");
+    Ok(())
+}
+
+/// More rows than any window or queue holds: the stream cannot have ended by itself.
+const ENDLESS: &str = "SELECT a.* FROM weather.weather a CROSS JOIN weather.weather b";
+
+/// A running stream of [`ENDLESS`], and its info.
+async fn running(
+    attack: &Attack,
+) -> Result<(tonic::Streaming<FlightData>, FlightInfo), Box<dyn std::error::Error>> {
+    let asked = attack.rogue.asked(&attack.grant(), ENDLESS)?;
+    let info = attack.rogue.plan(&attack.channel, &asked).await?;
+    let request = attack
+        .rogue
+        .request(&attack.channel, ticket(&info), &asked)?;
+    let mut messages = attack.channel.service().do_get(request).await?.into_inner();
+    for _ in 0..3 {
+        messages.try_next().await?.ok_or("the stream ended")?;
+    }
+    Ok((messages, info))
+}
+
+/// Why a stream ended: a window's worth of messages may come before it.
+async fn end_of(mut messages: tonic::Streaming<FlightData>) -> Status {
+    for _ in 0..200 {
+        match messages.try_next().await {
+            Ok(Some(_)) => {}
+            Ok(None) => panic!("a cut stream looks whole"),
+            Err(status) => return status,
+        }
+    }
+    panic!("the stream goes on");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a30_revocation_cuts_a_running_stream() -> Outcome {
+    let attack = Attack::begin().await?;
+    let (messages, _) = running(&attack).await?;
+    attack.revoke().await?;
+    assert_eq!(code(&end_of(messages).await), "revoked");
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn cancelling_a_query_ends_its_stream_and_its_ticket() -> Outcome {
+    let attack = Attack::begin().await?;
+    let (messages, info) = running(&attack).await?;
+    let asked = attack.rogue.asked(&attack.grant(), ENDLESS)?;
+    let cancel = CancelFlightInfoRequest::new(info.clone());
+    let action = Action::new("CancelFlightInfo", cancel.encode_to_vec());
+    let request = attack.rogue.request(&attack.channel, action, &asked)?;
+    let mut answers = attack
+        .channel
+        .service()
+        .do_action(request)
+        .await?
+        .into_inner();
+    let answer = answers.try_next().await?.ok_or("no answer")?;
+    let result = CancelFlightInfoResult::decode(answer.body)?;
+    assert_eq!(result.status, CancelStatus::Cancelled as i32);
+    assert_eq!(code(&end_of(messages).await), "cancelled");
+    let again = attack
+        .rogue
+        .fetch(&attack.channel, ticket(&info), &asked)
+        .await;
+    assert_eq!(code(&again.unwrap_err()), "expired-ticket");
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_a_partner_puts_is_refused_or_unknown_and_never_a_panic() -> Outcome {
+    let attack = Attack::begin().await?;
+    let asked = attack.rogue.asked(&attack.grant(), ALL)?;
+    let garbage = [
+        Ticket::new(Vec::new()),
+        Ticket::new(vec![0xff; 64]),
+        Ticket::new(
+            Any {
+                type_url: "x".repeat(9000),
+                value: vec![1].into(),
+            }
+            .encode_to_vec(),
+        ),
+    ];
+    for ticket in garbage {
+        let refused = attack.rogue.fetch(&attack.channel, ticket, &asked).await;
+        assert!(refused.is_err());
+    }
+    for sql in [
+        "SELECT visib FROM weather.weather",
+        "SELECT * FROM weather.weather WHERE visib < 1",
+        "SELECT * FROM '/etc/passwd'",
+        "SELECT * FROM information_schema.tables",
+        "COPY weather.weather TO '/tmp/out.csv'",
+        "SET datafusion.execution.batch_size = 1",
+    ] {
+        let asked = attack.rogue.asked(&attack.grant(), sql)?;
+        let refused = attack
+            .rogue
+            .query(&attack.channel, &asked)
+            .await
+            .unwrap_err();
+        assert!(
+            ["bad-sql", "not-permitted"].contains(&code(&refused)),
+            "{sql}: {refused}"
+        );
+    }
+    assert_eq!(
+        attack.query(&attack.grant(), ALL).await?,
+        ROWS,
+        "it still serves"
+    );
+    Ok(())
+}
