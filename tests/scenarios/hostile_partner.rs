@@ -1,70 +1,22 @@
 //! A partner's node that sends what ours would never send, with real keys and a real agreement.
 
-use arrow_flight::sql::{Any, ProstMessageExt as _};
+use arrow_flight::sql::Any;
 use arrow_flight::{
-    Action, CancelFlightInfoRequest, CancelFlightInfoResult, CancelStatus, Criteria, Empty,
-    FlightData, FlightInfo, HandshakeRequest, Ticket,
+    Action, CancelFlightInfoRequest, CancelFlightInfoResult, CancelStatus, FlightData, FlightInfo,
+    Ticket,
 };
-use comity::flight::{AGREEMENT, Asked, BINDING, GRANT, PURPOSE, PeerChannel};
-use comity_identity::grant::{Chain, Grant};
-use comity_identity::{Digest, OrgId, SecretKey, Signer as _};
-use comity_tests::rogue::{Rogue, code, count, statement, ticket};
-use comity_tests::{Outcome, Three, ask, reaches};
+use comity_identity::grant::Chain;
+use comity_identity::{SecretKey, Signer as _};
+use comity_tests::Outcome;
+use comity_tests::attack::Attack;
+use comity_tests::rogue::{code, count, ticket};
 use futures::TryStreamExt as _;
 use prost::Message as _;
 use serde_json::json;
-use tonic::metadata::{MetadataMap, MetadataValue};
-use tonic::{Request, Status};
+use tonic::Status;
 
-const PURPOSE_AGREED: &str = "delay-analysis";
 const ALL: &str = "SELECT origin, temp FROM weather.weather";
 const ROWS: usize = 26_115;
-
-/// Port Authority with an agreement over Weather Service's `weather`, without
-/// the column `visib`, in the hands of an attacker.
-struct Attack {
-    three: Three,
-    rogue: Rogue,
-    weather: OrgId,
-    agreement: Digest,
-    channel: PeerChannel,
-}
-
-impl Attack {
-    async fn begin() -> Result<Self, Box<dyn std::error::Error>> {
-        let mut three = Three::meet().await?;
-        let n = ask(&three.port, "weather-service", "weather").await?;
-        let agreement = reaches(&three.port, &n.id, "FINALIZED").await?.agreement;
-        let rogue = Rogue::of(&mut three.port).await?;
-        let weather = three.weather.status().await?.org;
-        let channel = rogue.dial(&weather).await?;
-        Ok(Self {
-            three,
-            rogue,
-            weather,
-            agreement: agreement.ok_or("not signed")?,
-            channel,
-        })
-    }
-
-    fn grant(&self) -> Grant {
-        self.rogue
-            .grant(self.weather, self.agreement, PURPOSE_AGREED)
-    }
-
-    async fn query(&self, grant: &Grant, sql: &str) -> Result<usize, Status> {
-        let asked = self.rogue.asked(grant, sql).expect("a chain");
-        let rows = self.rogue.query(&self.channel, &asked).await?;
-        Ok(count(&rows))
-    }
-
-    async fn revoke(&self) -> Outcome {
-        let id = self.agreement.to_string().replace("sha256:", "");
-        let path = format!("/v1/agreements/{id}/revoke");
-        let _: serde_json::Value = self.three.weather.post(&path, &json!({})).await?;
-        Ok(())
-    }
-}
 
 fn only(column: &str, value: &str) -> serde_json::Value {
     json!({"weather": [{"compare": {"column": column, "op": "eq", "value": {"text": value}}}]})
@@ -106,182 +58,6 @@ async fn a_grants_filter_asks_nothing_about_hidden_columns() -> Outcome {
     let asked = attack.rogue.asked_with(attack.agreement, chain, sql)?;
     let refused = attack.rogue.query(&attack.channel, &asked).await;
     assert_eq!(code(&refused.unwrap_err()), "grant-invalid");
-    Ok(())
-}
-
-/// Every call of Flight, by name.
-const CALLS: [&str; 10] = [
-    "Handshake",
-    "ListFlights",
-    "GetFlightInfo",
-    "PollFlightInfo",
-    "GetSchema",
-    "DoGet",
-    "DoPut",
-    "DoExchange",
-    "DoAction",
-    "ListActions",
-];
-
-/// Makes the call with `claims` and reads the first answer.
-async fn call(name: &str, channel: &PeerChannel, claims: &MetadataMap) -> Result<(), Status> {
-    fn with<T>(message: T, claims: &MetadataMap) -> Request<T> {
-        let mut request = Request::new(message);
-        *request.metadata_mut() = claims.clone();
-        request
-    }
-    fn one<T>(message: T) -> impl futures::Stream<Item = T> {
-        futures::stream::iter([message])
-    }
-    let mut service = channel.service();
-    match name {
-        "Handshake" => {
-            let request = with(one(HandshakeRequest::default()), claims);
-            let mut answers = service.handshake(request).await?.into_inner();
-            answers.try_next().await.map(drop)
-        }
-        "ListFlights" => {
-            let request = with(Criteria::default(), claims);
-            let mut answers = service.list_flights(request).await?.into_inner();
-            answers.try_next().await.map(drop)
-        }
-        "GetFlightInfo" => {
-            let request = with(statement(ALL), claims);
-            service.get_flight_info(request).await.map(drop)
-        }
-        "PollFlightInfo" => {
-            let request = with(statement(ALL), claims);
-            service.poll_flight_info(request).await.map(drop)
-        }
-        "GetSchema" => {
-            let request = with(statement(ALL), claims);
-            service.get_schema(request).await.map(drop)
-        }
-        "DoGet" => {
-            // Metadata rows are judged like data.
-            let tables = arrow_flight::sql::CommandGetCatalogs {};
-            let request = with(Ticket::new(tables.as_any().encode_to_vec()), claims);
-            let mut answers = service.do_get(request).await?.into_inner();
-            answers.try_next().await.map(drop)
-        }
-        "DoPut" => {
-            let data = FlightData::new().with_descriptor(statement("DELETE FROM weather.weather"));
-            let mut answers = service.do_put(with(one(data), claims)).await?.into_inner();
-            answers.try_next().await.map(drop)
-        }
-        "DoExchange" => {
-            let data = FlightData::new().with_descriptor(statement(ALL));
-            let request = with(one(data), claims);
-            let mut answers = service.do_exchange(request).await?.into_inner();
-            answers.try_next().await.map(drop)
-        }
-        "DoAction" => {
-            let request = with(Action::new("CloseSession", ""), claims);
-            let mut answers = service.do_action(request).await?.into_inner();
-            answers.try_next().await.map(drop)
-        }
-        "ListActions" => {
-            let request = with(Empty {}, claims);
-            let mut answers = service.list_actions(request).await?.into_inner();
-            answers.try_next().await.map(drop)
-        }
-        other => panic!("no such call: {other}"),
-    }
-}
-
-/// The claims of `asked` with a true proof for the attack's channel.
-fn claims(attack: &Attack, asked: &Asked) -> MetadataMap {
-    let request = attack.rogue.request(&attack.channel, (), asked);
-    request.expect("claims").metadata().clone()
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn every_call_is_judged_whatever_is_claimed() -> Outcome {
-    let attack = Attack::begin().await?;
-    let asked = attack.rogue.asked(&attack.grant(), ALL)?;
-    let truth = claims(&attack, &asked);
-
-    let without = |header: &str| {
-        let mut claims = truth.clone();
-        claims.remove(header);
-        claims.remove_bin(header);
-        claims
-    };
-    let another = |header: &'static str, value: &str| {
-        let mut claims = truth.clone();
-        claims.insert(header, value.parse().expect("a header"));
-        claims
-    };
-    let granted = |change: &dyn Fn(&mut Grant)| {
-        let mut grant = attack.grant();
-        change(&mut grant);
-        let asked = attack.rogue.asked(&grant, ALL).expect("a chain");
-        let mut claims = claims(&attack, &asked);
-        claims.insert(
-            AGREEMENT,
-            attack.agreement.to_string().parse().expect("a header"),
-        );
-        claims
-    };
-    let second = attack.rogue.dial(&attack.weather).await?;
-    let elsewhere = attack
-        .rogue
-        .request(&second, (), &asked)?
-        .metadata()
-        .clone();
-    let stranger = SecretKey::from_seed(&[9; 32]);
-    let by_stranger = attack.channel.request((), &asked, &stranger)?;
-    let mut short = truth.clone();
-    short.insert_bin(BINDING, MetadataValue::from_bytes(&[0; 3]));
-    let link = asked.grant.join(" ");
-    let lies = [
-        ("no-claims", MetadataMap::new()),
-        ("no-claims", without(AGREEMENT)),
-        ("no-claims", without(GRANT)),
-        ("no-claims", without(BINDING)),
-        ("no-claims", another(AGREEMENT, "sha256:beef")),
-        ("not-bound", elsewhere),
-        ("not-bound", by_stranger.metadata().clone()),
-        ("not-bound", short),
-        (
-            "no-agreement",
-            another(AGREEMENT, &Digest::of(b"another").to_string()),
-        ),
-        ("grant-invalid", another(GRANT, "e30.e30.AAAA")),
-        ("grant-invalid", another(GRANT, &[&*link; 5].join(" "))),
-        ("grant-invalid", granted(&|g| g.aud = g.iss)),
-        ("grant-invalid", granted(&|g| g.iss = attack.weather)),
-        (
-            "grant-invalid",
-            granted(&|g| g.agr = Digest::of(b"another")),
-        ),
-        (
-            "grant-invalid",
-            granted(&|g| {
-                g.nbf = comity_identity::Timestamp::from_secs(g.nbf.as_secs() - 1000);
-                g.exp = comity_identity::Timestamp::from_secs(g.nbf.as_secs() + 800);
-            }),
-        ),
-        ("purpose", another(PURPOSE, "marketing")),
-        (
-            "purpose",
-            granted(&|g| g.purpose = ["marketing".to_owned()].into()),
-        ),
-    ];
-    for name in CALLS {
-        let honest = call(name, &attack.channel, &truth).await;
-        let honest = honest.as_ref().map_err(code).map_err(str::to_owned);
-        for (expected, lie) in &lies {
-            let refused = call(name, &attack.channel, lie).await.unwrap_err();
-            assert_eq!(code(&refused), *expected, "{name}: {refused}");
-            assert_ne!(honest, Err((*expected).to_owned()), "{name} is never open");
-        }
-    }
-    attack.revoke().await?;
-    for name in CALLS {
-        let refused = call(name, &attack.channel, &truth).await.unwrap_err();
-        assert_eq!(code(&refused), "revoked", "{name}: {refused}");
-    }
     Ok(())
 }
 

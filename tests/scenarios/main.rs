@@ -3,6 +3,7 @@
 mod agreement_is_what_both_signed;
 mod bad_input_gets_a_clear_answer;
 mod crash_loses_nothing_acknowledged;
+mod every_call_is_judged;
 mod first_exchange;
 mod hostile_partner;
 mod revocation_ends_access;

@@ -3,6 +3,8 @@
 //! Every node is a process of the real `comity` binary (`COMITY_BIN`, or the
 //! one beside the test program). Waits are bounded and end on an event.
 
+pub mod attack;
+pub mod calls;
 pub mod rogue;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -50,6 +52,7 @@ pub fn contracts() -> PathBuf {
 }
 
 /// Three organizations, federated, with their products announced and discovered.
+#[derive(Debug)]
 pub struct Three {
     /// Owns flights; asks the others.
     pub port: Org,

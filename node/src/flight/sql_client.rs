@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use arrow::datatypes::SchemaRef;
+use arrow_flight::flight_service_client::FlightServiceClient;
 use arrow_flight::sql::client::FlightSqlServiceClient;
 use datafusion::error::DataFusionError;
 use datafusion::execution::SendableRecordBatchStream;
@@ -55,12 +56,16 @@ impl SqlClient {
             "grpc+tls" => secure(address, ca.unwrap_or_default()).await,
             _ => plain(address).await,
         };
-        let inner =
-            arrow_flight::flight_service_client::FlightServiceClient::new(channel.map_err(failed)?)
-                .max_decoding_message_size(MAX_MESSAGE_BYTES + 1024 * 1024);
+        let inner = FlightServiceClient::new(channel.map_err(failed)?)
+            .max_decoding_message_size(MAX_MESSAGE_BYTES + 1024 * 1024);
         let mut service = FlightSqlServiceClient::new_from_inner(inner);
         service.set_token(token.to_owned());
         Ok(Self { service })
+    }
+
+    /// The Flight service at the other end, without the token.
+    pub fn service(&self) -> FlightServiceClient<Channel> {
+        self.service.inner().clone()
     }
 
     /// Runs `statement` and gives the schema and the rows.
