@@ -1,6 +1,10 @@
 //! kill -9 in the middle of a negotiation and of a stream.
 
-use comity_tests::{Outcome, Three, agreements, ask, decide, reaches, sql, waits_for, workbench};
+use std::path::PathBuf;
+
+use comity_tests::{
+    Outcome, Three, agreements, ask, contracts, decide, reaches, sql, waits_for, workbench,
+};
 use futures::TryStreamExt as _;
 
 #[tokio::test(flavor = "multi_thread")]
@@ -48,42 +52,117 @@ async fn a_provider_killed_while_it_negotiates_keeps_every_agreement() -> Outcom
     Ok(())
 }
 
+/// The partner's rows are more than all windows and queues on their way hold,
+/// so the stream cannot be over when its source dies.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_provider_killed_in_a_stream_gives_an_error_and_never_a_short_result() -> Outcome {
+    const FLIGHTS: &str = r#"SELECT * FROM "port-authority"."flights-whole".flights"#;
+    const COUNT: &str = r#"SELECT count(*) AS n FROM "port-authority"."flights-whole".flights"#;
     let mut three = Three::meet().await?;
-    let n = ask(&three.port, "weather-service", "weather").await?;
-    reaches(&three.port, &n.id, "FINALIZED").await?;
-    let client = workbench(&three.port).await?;
-    // The partner's rows are read twice; the cross join keeps the stream open.
-    let long = r#"SELECT a.origin FROM "weather-service".weather.weather a
-        CROSS JOIN "weather-service".weather.weather b"#;
-    let (_, mut rows) = client.query(long, None).await?;
-    assert!(rows.try_next().await?.is_some());
-    three.weather.kill().await;
-    drop(rows);
-    let said = sql(
-        &three.port,
-        r#"SELECT count(*) AS n FROM "weather-service".weather.weather"#,
-    )
-    .await
-    .unwrap_err()
-    .to_string();
-    assert!(
-        said.contains("weather-service"),
-        "the message names the partner: {said}"
-    );
-    three.weather.start().await?;
+    let (_dir, contract) = flights_without_a_row_limit()?;
+    three.port.publish(&contract).await?;
+    three
+        .registry
+        .discovers("port-authority", "flights-whole")
+        .await?;
+    let n = ask(&three.registry, "port-authority", "flights-whole").await?;
+    waits_for(&three.port, &n.id).await?;
+    decide(&three.port, &n.id, "approve").await?;
+    reaches(&three.registry, &n.id, "FINALIZED").await?;
+    let client = workbench(&three.registry).await?;
+    let (_, mut rows) = client.query(FLIGHTS, None).await?;
+    let first = rows.try_next().await?.ok_or("no rows")?;
+    three.port.kill().await;
+    let rest: Result<Vec<_>, _> = rows.try_collect().await;
+    let said = rest.expect_err("a cut stream looks whole").to_string();
+    assert!(first.num_rows() < 336_776);
+    assert!(said.contains("port-authority"), "names the partner: {said}");
+    assert!(!said.contains("too-many-rows"), "{said}");
+    let said = sql(&three.registry, COUNT).await.unwrap_err().to_string();
+    assert!(said.contains("port-authority"), "names the partner: {said}");
+    three.port.start().await?;
     let rows = three
-        .port
+        .registry
         .until("an answer of the restarted partner", || async {
-            Ok(sql(
-                &three.port,
-                r#"SELECT count(*) AS n FROM "weather-service".weather.weather"#,
-            )
-            .await
-            .ok())
+            Ok(sql(&three.registry, COUNT).await.ok())
         })
         .await?;
-    assert_eq!(rows[0]["n"], 26_115);
+    assert_eq!(rows[0]["n"], 336_776);
+    Ok(())
+}
+
+/// The example's flights as a product of its own, with all rows at once.
+fn flights_without_a_row_limit() -> std::io::Result<(tempfile::TempDir, PathBuf)> {
+    let example = contracts().join("port-authority");
+    let text = std::fs::read_to_string(example.join("flights.odcs.yaml"))?;
+    let data = example.join("../../data/flights.parquet").canonicalize()?;
+    let text = text
+        .replacen("name: flights\n", "name: flights-whole\n", 1)
+        .replace("maxRowsPerQuery: 100000", "maxRowsPerQuery: 1000000")
+        .replace("../../data/flights.parquet", &data.display().to_string());
+    let dir = tempfile::tempdir()?;
+    let path = dir.path().join("flights-whole.odcs.yaml");
+    std::fs::write(&path, text)?;
+    Ok((dir, path))
+}
+
+/// How often [`what_was_acknowledged_survives_kills_at_any_moment`] kills.
+const KILLS: u32 = 8;
+
+/// Steps of `xorshift32`, so that a failure can be run again.
+fn next(state: &mut u32) -> u32 {
+    *state ^= *state << 13;
+    *state ^= *state >> 17;
+    *state ^= *state << 5;
+    *state
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_was_acknowledged_survives_kills_at_any_moment() -> Outcome {
+    let mut three = Three::meet().await?;
+    let mut seed = match std::env::var("COMITY_TEST_SEED") {
+        Ok(seed) => seed.parse()?,
+        Err(_) => std::process::id(),
+    };
+    eprintln!("COMITY_TEST_SEED={seed}");
+    let (mut begun, mut signed) = (Vec::new(), Vec::new());
+    for _ in 0..KILLS {
+        let (delay, who) = (next(&mut seed) % 60, next(&mut seed) % 2);
+        let asking = async {
+            let asked = ask(&three.port, "weather-service", "weather").await;
+            let Ok(asked) = asked else {
+                return (None, None);
+            };
+            let done = reaches(&three.port, &asked.id, "FINALIZED");
+            let within = std::time::Duration::from_millis(u64::from(delay));
+            let done = tokio::time::timeout(within, done).await;
+            let agreement = done.ok().and_then(Result::ok).and_then(|n| n.agreement);
+            (Some(asked.id), agreement)
+        };
+        let (id, agreement) = asking.await;
+        begun.extend(id);
+        signed.extend(agreement.map(|a| a.to_string()));
+        let victim = if who == 0 {
+            &mut three.port
+        } else {
+            &mut three.weather
+        };
+        victim.kill().await;
+        victim.start().await?;
+    }
+    // Every acknowledged request comes to its end, and every agreement that
+    // one side showed is held by both.
+    for id in &begun {
+        reaches(&three.port, id, "FINALIZED").await?;
+        reaches(&three.weather, id, "FINALIZED").await?;
+    }
+    let ours = agreements(&three.port).await?;
+    let theirs = agreements(&three.weather).await?;
+    assert_eq!(
+        ours.keys().collect::<Vec<_>>(),
+        theirs.keys().collect::<Vec<_>>()
+    );
+    assert!(signed.iter().all(|id| ours.contains_key(id)), "{signed:?}");
+    assert_eq!(ours.len(), begun.len());
     Ok(())
 }

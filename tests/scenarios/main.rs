@@ -5,5 +5,6 @@ mod bad_input_gets_a_clear_answer;
 mod crash_loses_nothing_acknowledged;
 mod every_call_is_judged;
 mod first_exchange;
+mod full_disk;
 mod hostile_partner;
 mod revocation_ends_access;

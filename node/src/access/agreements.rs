@@ -1,7 +1,7 @@
 //! The agreements that both sides signed: in force, expired, revoked.
 
-use std::collections::BTreeMap;
-use std::sync::{Arc, PoisonError, RwLock};
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 
 use comity_identity::{Digest, OrgId, Timestamp};
 use comity_protocol::negotiation::{AGREEMENT, Proposal, Side, SignedDocument};
@@ -24,6 +24,7 @@ pub struct Agreements {
     ledger: Arc<Ledger>,
     partners: Arc<Partners>,
     all: RwLock<BTreeMap<Digest, Arc<Agreement>>>,
+    told: Mutex<BTreeSet<Digest>>,
 }
 
 /// One agreement, and whether it was taken back.
@@ -159,6 +160,7 @@ impl Agreements {
             ledger,
             partners,
             all: RwLock::new(all),
+            told: Mutex::default(),
         })
     }
 
@@ -279,18 +281,26 @@ impl Agreements {
         Ok(true)
     }
 
-    /// Revocations of this organization that `peer` may not have heard of.
-    pub fn notices_for(&self, peer: &OrgId) -> Vec<String> {
+    /// Revocations of this organization that `peer` may not have heard of, by agreement.
+    pub fn notices_for(&self, peer: &OrgId) -> Vec<(Digest, String)> {
         let own = self.own.org();
-        let all = self.read();
-        let revoked = all
-            .values()
-            .filter(|a| a.peer == *peer)
-            .filter_map(|a| a.revoked.as_ref());
-        revoked
-            .filter(|r| r.by == own)
-            .map(|r| r.text.clone())
+        let (all, told) = (self.read(), self.told());
+        let of_peer = all.iter().filter(|(_, a)| a.peer == *peer);
+        of_peer
+            .filter_map(|(id, a)| Some((id, a.revoked.as_ref()?)))
+            .filter(|(id, r)| r.by == own && !told.contains(*id))
+            .map(|(id, r)| (*id, r.text.clone()))
             .collect()
+    }
+
+    /// The partner recorded the revocation of `agreement`. Remembered until the
+    /// node stops: telling it once more after a restart costs one message.
+    pub fn notice_heard(&self, agreement: Digest) {
+        self.told().insert(agreement);
+    }
+
+    fn told(&self) -> MutexGuard<'_, BTreeSet<Digest>> {
+        self.told.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// As the admin API shows one.

@@ -244,11 +244,18 @@ impl Node {
 
     /// Tells `org` of revocations until it has recorded them.
     pub(super) async fn tell_revocations(&self, org: &OrgId) {
-        for text in self.agreements.notices_for(org) {
-            let told = ask(&self.network, &self.partners, org, Request::Revoke(text)).await;
-            if let Err(error) = told {
-                tracing::info!(partner = self.partners.alias(org), %error, "a revocation was not delivered; it is told again when the partner is back");
-                return;
+        for (agreement, text) in self.agreements.notices_for(org) {
+            let partner = || self.partners.alias(org);
+            match ask(&self.network, &self.partners, org, Request::Revoke(text)).await {
+                Ok(_) => self.agreements.notice_heard(agreement),
+                // One that it refuses must not keep the next from it.
+                Err(error @ RequestError::Refused { .. }) => {
+                    tracing::warn!(partner = partner(), %agreement, %error, "a revocation was refused");
+                }
+                Err(error) => {
+                    tracing::info!(partner = partner(), %error, "a revocation was not delivered; it is told again");
+                    return;
+                }
             }
         }
     }

@@ -29,6 +29,13 @@ impl Node {
                 () = self.stop.cancelled() => return,
             };
             let Some(event) = event else { return };
+            // Here and not in the tasks below, which may overtake one another:
+            // a late "connected" would outlive the connection.
+            match &event {
+                Event::Connected(peer) => drop(self.connected().insert(*peer)),
+                Event::Disconnected(peer) => drop(self.connected().remove(peer)),
+                _ => {}
+            }
             let Ok(place) = Arc::clone(&places).acquire_owned().await else {
                 return;
             };
@@ -46,7 +53,6 @@ impl Node {
     async fn work(&self, event: Event) {
         match event {
             Event::Connected(peer) => {
-                self.connected().insert(peer);
                 if let Some(org) = self.org_of(&peer) {
                     // A partner is back: at once, and not at the next tick.
                     self.sync(&org).await;
@@ -54,9 +60,7 @@ impl Node {
                     self.tell_revocations(&org).await;
                 }
             }
-            Event::Disconnected(peer) => {
-                self.connected().remove(&peer);
-            }
+            Event::Disconnected(_) => {}
             Event::Gossip { bytes, judged } => {
                 let text = String::from_utf8(bytes).ok();
                 let checked = text.as_deref().map(|t| self.catalog.admit(t, clock::now()));

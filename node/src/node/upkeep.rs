@@ -13,6 +13,9 @@ use crate::journal::Health;
 /// How often the node looks whether something must be renewed or repaired.
 const TICK: Duration = Duration::from_secs(30);
 
+/// How often a node with a full disk looks whether space returned.
+const SPACE_TICK: Duration = Duration::from_secs(2);
+
 /// Partners that are told of a new head directly; gossip and their own timers
 /// reach the others.
 const MAX_TOLD: usize = 64;
@@ -27,13 +30,13 @@ impl Node {
         loop {
             tokio::select! {
                 _ = tick.tick() => {}
+                () = tokio::time::sleep(SPACE_TICK) => {
+                    self.look_for_space().await;
+                    continue;
+                }
                 () = self.stop.cancelled() => return,
             }
             if self.ledger.health() == Health::NoSpace {
-                // Without a try the node would never notice that space returned.
-                if self.ledger.probe().await.is_ok() {
-                    tracing::info!("the disk has space again");
-                }
                 continue;
             }
             self.renew().await;
@@ -42,8 +45,16 @@ impl Node {
                 if self.is_connected(&org) {
                     self.sync(&org).await;
                     self.negotiations.resume(&org).await;
+                    self.tell_revocations(&org).await;
                 }
             }
+        }
+    }
+
+    /// Without a try the node would never notice that space returned.
+    async fn look_for_space(&self) {
+        if self.ledger.health() == Health::NoSpace && self.ledger.probe().await.is_ok() {
+            tracing::info!("the disk has space again");
         }
     }
 
