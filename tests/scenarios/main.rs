@@ -7,4 +7,5 @@ mod every_call_is_judged;
 mod first_exchange;
 mod full_disk;
 mod hostile_partner;
+mod hostile_request;
 mod revocation_ends_access;

@@ -16,13 +16,18 @@ use comity::certificate::Certificate;
 use comity::flight::{Asked, CODE, PeerChannel};
 use comity::keys::Keys;
 use comity::lab::Org;
-use comity::ledger::{Ledger, Marks};
+use comity::ledger::{Ledger, Marks, Record};
+use comity::network::{self, RequestError};
 use comity::own::Own;
 use comity::{clock, index, journal};
 use comity_identity::grant::{Chain, Grant};
 use comity_identity::keyring::Keyring;
 use comity_identity::tls::peer_client_config;
 use comity_identity::{Digest, OrgId, Signer as _};
+use comity_protocol::negotiation::{
+    AGREEMENT, Negotiation, NegotiationId, Proposal, SignedDocument,
+};
+use comity_protocol::wire;
 use futures::TryStreamExt as _;
 use prost::Message as _;
 use tonic::{Request, Status};
@@ -34,6 +39,7 @@ type Done<T> = Result<T, Box<dyn std::error::Error>>;
 #[derive(Debug)]
 pub struct Rogue {
     own: Own,
+    ledger: Arc<Ledger>,
     keyring: Arc<Keyring>,
     certificate: Certificate,
 }
@@ -50,10 +56,11 @@ impl Rogue {
         let ledger = Arc::new(ledger);
         let keys = Keys::open(org.home().path())?;
         let own = Own::load(Arc::clone(&ledger), keys, org.alias())?;
-        let keyring = Arc::new(Keyring::open(Arc::new(Marks::new(ledger)))?);
+        let keyring = Arc::new(Keyring::open(Arc::new(Marks::new(Arc::clone(&ledger))))?);
         let certificate = Certificate::issue(&own, &[], clock::now())?;
         Ok(Self {
             own,
+            ledger,
             keyring,
             certificate,
         })
@@ -128,6 +135,69 @@ impl Rogue {
         channel.request(message, asked, &*self.own.keys().node)
     }
 
+    /// A libp2p host of the organization, for messages that its node would not send.
+    pub async fn host(&self, org: &OrgId) -> Done<Host> {
+        let settings = network::Settings {
+            listen: vec!["/ip4/127.0.0.1/tcp/0".parse()?],
+            external: Vec::new(),
+            lan: false,
+            max_connections: 8,
+            memory_bytes: usize::MAX,
+        };
+        let (handle, events) = network::start(&self.own.keys().node, &settings).await?;
+        let known = self.keyring.get(org).ok_or("not a partner")?;
+        let node = known.document().nodes(clock::now()).next().cloned();
+        let node = node.ok_or("no node")?;
+        let peer = network::peer_id(&node.peer_id).ok_or("no peer id")?;
+        let addresses = network::addresses(&node.addresses);
+        handle.allow(peer, addresses.clone()).await;
+        Ok(Host {
+            handle,
+            _events: events,
+            peer,
+            addresses,
+        })
+    }
+
+    /// What `agreement` was signed on.
+    pub fn signed(&self, agreement: &Digest) -> Done<Proposal> {
+        for (_, record) in self.ledger.scan(index::Table::Agreements, &[])? {
+            if let Record::Signed(signed) = record
+                && signed.id == *agreement
+            {
+                let document = SignedDocument::recall(AGREEMENT, &signed.text)?;
+                return Ok(document.document().proposal.clone());
+            }
+        }
+        Err("no such agreement".into())
+    }
+
+    /// The first message of a negotiation with `org`.
+    pub fn opening(&self, org: OrgId, id: [u8; 16], proposal: Proposal) -> Done<Opening> {
+        let id = NegotiationId::from_bytes(id);
+        let own = self.own.org();
+        let issuer = &*self.own.keys().issuer;
+        let (negotiation, text) = Negotiation::request(
+            id,
+            own,
+            org,
+            proposal,
+            "standard terms".to_owned(),
+            clock::now(),
+            issuer,
+        )?;
+        Ok(Opening { negotiation, text })
+    }
+
+    /// Ends a negotiation that [`Rogue::opening`] began.
+    pub fn ending(&self, mut opening: Opening) -> Done<String> {
+        let issuer = &*self.own.keys().issuer;
+        let text = opening
+            .negotiation
+            .terminate(String::new(), clock::now(), issuer)?;
+        Ok(text)
+    }
+
     /// Asks for the plan of a statement.
     pub async fn plan(&self, channel: &PeerChannel, asked: &Asked) -> Result<FlightInfo, Status> {
         let request = self.request(channel, statement(&asked.sql), asked)?;
@@ -165,6 +235,31 @@ impl Rogue {
     /// This organization's keys, history and document.
     pub fn own(&self) -> &Own {
         &self.own
+    }
+}
+
+/// A negotiation that an attacker began.
+#[derive(Debug)]
+pub struct Opening {
+    negotiation: Negotiation,
+    /// The request, signed.
+    pub text: String,
+}
+
+/// A libp2p host that says whatever it likes to one partner.
+#[derive(Debug)]
+pub struct Host {
+    handle: network::Handle,
+    _events: tokio::sync::mpsc::Receiver<network::Event>,
+    peer: libp2p::PeerId,
+    addresses: Vec<libp2p::Multiaddr>,
+}
+
+impl Host {
+    /// Sends a request and waits for the answer.
+    pub async fn send(&self, request: wire::Request) -> Result<wire::Response, RequestError> {
+        let addresses = self.addresses.clone();
+        self.handle.request(self.peer, addresses, request).await
     }
 }
 

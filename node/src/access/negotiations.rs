@@ -6,6 +6,7 @@
 
 mod decide;
 mod rules;
+mod talk;
 mod terms;
 mod view;
 
@@ -14,18 +15,13 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
-use comity_identity::{Digest, OrgId, Timestamp};
-use comity_protocol::negotiation::{
-    Due, FederationTerms, Message, Negotiation, NegotiationError, NegotiationId, Proposal,
-    Received, State,
-};
-use comity_protocol::wire::RefusalCode;
+use comity_identity::{Digest, OrgId};
+use comity_protocol::negotiation::{FederationTerms, Negotiation, NegotiationId, Proposal};
 use tokio::sync::Mutex;
 
 use terms::wanted;
 
 use super::agreements::Agreements;
-use super::issuers::Issuers;
 use super::partners::Partners;
 use crate::admin::{Metrics, api};
 use crate::catalog::Catalog;
@@ -33,17 +29,11 @@ use crate::clock;
 use crate::config::ApproveRule;
 use crate::failure::{Failure, Fault};
 use crate::index::Table;
-use crate::ledger::{self, Ledger, Record, Signed, SignedKind};
+use crate::ledger::{self, Ledger, Record};
 use crate::own::Own;
-
-/// The most negotiations of one partner that are open at one time (A31).
-const MAX_OPEN_PER_PARTNER: usize = 100;
 
 /// How long a federation holds.
 const FEDERATION_LIFETIME: Duration = Duration::from_secs(2 * 365 * 24 * 60 * 60);
-
-/// For how long an ended negotiation is still told to a partner that comes back.
-const TELL_ENDED_FOR: Duration = Duration::from_secs(7 * 24 * 60 * 60);
 
 /// How messages reach a partner: the network, or a test.
 #[async_trait]
@@ -214,191 +204,6 @@ impl Negotiations {
             .count()
     }
 
-    /// A partner says `text`. Gives this side's messages that follow.
-    pub async fn hear(&self, from: &OrgId, text: &str) -> Result<Vec<String>, RefusalCode> {
-        let now = clock::now();
-        let (claimed, id) = Message::claimed(text).map_err(|_| RefusalCode::Malformed)?;
-        if claimed != *from {
-            return Err(RefusalCode::Malformed);
-        }
-        let mut all = self.all.lock().await;
-        let keys = Issuers {
-            own: &self.own,
-            keyring: self.partners.keyring(),
-        };
-        let known = all.get(&id);
-        let mut negotiation = match known {
-            Some(known) => {
-                let mut copy = known.clone();
-                match copy.receive(text, &keys, now) {
-                    Ok(Received::Again(texts)) => return Ok(texts),
-                    Ok(Received::New) => copy,
-                    Err(error) => return Err(self.refuse(from, &error)),
-                }
-            }
-            None => {
-                let open = |n: &&Negotiation| n.peer() == *from && !n.state().is_final();
-                if all.values().filter(open).count() >= MAX_OPEN_PER_PARTNER {
-                    return Err(RefusalCode::Busy);
-                }
-                let answered = Negotiation::answer(self.own.org(), from, text, &keys, now)
-                    .map_err(|error| self.refuse(from, &error))?;
-                let federated = self
-                    .partners
-                    .get(from)
-                    .is_some_and(|p| p.federation.is_some());
-                if !federated && matches!(answered.proposal(), Proposal::Access { .. }) {
-                    return Err(RefusalCode::NotFederated);
-                }
-                answered
-            }
-        };
-        let heard = negotiation.entries().len();
-        self.proceed(&mut negotiation, now)
-            .map_err(|error| self.refuse(from, &error))?;
-        let answers: Vec<String> = negotiation
-            .entries()
-            .iter()
-            .skip(heard)
-            .map(|e| e.text.clone())
-            .collect();
-        let before = all.get(&id).cloned();
-        self.keep(&mut all, before.as_ref(), negotiation)
-            .await
-            .map_err(|_| RefusalCode::Unavailable)?;
-        Ok(answers)
-    }
-
-    /// Sends again what `org` has not answered. Duplicates change nothing there.
-    pub async fn resume(&self, org: &OrgId) {
-        let now = clock::now();
-        let ids: Vec<NegotiationId> = {
-            let all = self.all.lock().await;
-            let recent = |n: &&Negotiation| {
-                n.peer() == *org
-                    && !n.unanswered().is_empty()
-                    && (!n.state().is_final() || now.since(n.at()) < TELL_ENDED_FOR)
-            };
-            all.values().filter(recent).map(Negotiation::id).collect()
-        };
-        for id in ids {
-            self.drive(id).await;
-        }
-    }
-
-    /// Exchanges messages until neither side has more to say. What could not
-    /// be delivered is sent again when the partner is back.
-    async fn drive(&self, id: NegotiationId) {
-        let (peer, mut texts) = {
-            let all = self.all.lock().await;
-            let Some(n) = all.get(&id) else { return };
-            (n.peer(), n.unanswered())
-        };
-        // Each round hears something new or ends; a hostile peer cannot prolong it.
-        for _ in 0..comity_protocol::negotiation::MAX_MESSAGES {
-            if texts.is_empty() {
-                return;
-            }
-            let answers = match self.post.deliver(&peer, &texts).await {
-                Ok(answers) => answers,
-                Err(error) => {
-                    tracing::info!(negotiation = %id, partner = self.partners.alias(&peer), error, "not delivered; it is sent again when the partner is back");
-                    return;
-                }
-            };
-            texts.clear();
-            for answer in answers {
-                match self.hear(&peer, &answer).await {
-                    Ok(follow) => texts.extend(follow),
-                    Err(code) => {
-                        tracing::warn!(negotiation = %id, %code, "an answer was refused");
-                        return;
-                    }
-                }
-            }
-        }
-    }
-
-    /// Takes every step that needs no person.
-    fn proceed(&self, n: &mut Negotiation, now: Timestamp) -> Result<(), NegotiationError> {
-        let signer = &*self.own.keys().issuer;
-        loop {
-            match n.due() {
-                Some(Due::Agree) => self.agree(n, now)?,
-                Some(Due::Verify) => drop(n.verify(now, signer)?),
-                Some(Due::Finalize) => drop(n.finalize(now, signer)?),
-                None if self.agrees_by_rule(n, now) => self.agree(n, now)?,
-                None => return Ok(()),
-            }
-        }
-    }
-
-    fn agree(&self, n: &mut Negotiation, now: Timestamp) -> Result<(), NegotiationError> {
-        let peer = self.partners.keyring().get(&n.peer());
-        let peer = peer.ok_or(NegotiationError::Stranger)?;
-        let heads = (self.own.current().history.head(), peer.history().head());
-        let mut nonce = [0; 16];
-        getrandom::fill(&mut nonce).map_err(|_| NegotiationError::Rule("no randomness"))?;
-        n.agree(heads, nonce, now, &*self.own.keys().issuer)
-            .map(drop)
-    }
-
-    /// Journals what is new in `after` as one unit, then makes it the state.
-    async fn keep(
-        &self,
-        all: &mut BTreeMap<NegotiationId, Negotiation>,
-        before: Option<&Negotiation>,
-        after: Negotiation,
-    ) -> Result<(), ledger::Error> {
-        let known = before.map_or(0, |n| n.entries().len());
-        let at = clock::now();
-        let mut records: Vec<Record> = after
-            .entries()
-            .iter()
-            .skip(known)
-            .map(|entry| {
-                Record::Message(ledger::Message {
-                    negotiation: after.id().to_string(),
-                    peer: after.peer(),
-                    sent: entry.sent,
-                    text: entry.text.clone(),
-                    at,
-                })
-            })
-            .collect();
-        let finalized = after.state() == State::Finalized
-            && before.is_none_or(|n| n.state() != State::Finalized);
-        let signed = after.document().filter(|_| finalized).cloned();
-        if let Some(signed) = &signed {
-            records.push(Record::Signed(Signed {
-                kind: match after.proposal() {
-                    Proposal::Access { .. } => SignedKind::Agreement,
-                    Proposal::Federation { .. } => SignedKind::Federation,
-                },
-                id: signed.digest(),
-                peer: after.peer(),
-                negotiation: after.id().to_string(),
-                text: signed.text().to_owned(),
-            }));
-        }
-        self.ledger.commit_all(&records).await?;
-        if let Some(signed) = signed {
-            match after.proposal() {
-                Proposal::Access { .. } => self.agreements.add(signed),
-                Proposal::Federation { .. } => {
-                    self.partners.federated(&after.peer(), signed.digest());
-                    // A full queue means that a fetch is under way; the timer catches up.
-                    let _ = self.federated.try_send(after.peer());
-                }
-            }
-        }
-        if before.map(Negotiation::state) != Some(after.state()) {
-            self.metrics.negotiation(after.state().name());
-        }
-        all.insert(after.id(), after);
-        Ok(())
-    }
-
     async fn find(&self, beginning: &str) -> Result<NegotiationId, Failure> {
         let all = self.all.lock().await;
         let mut found = all
@@ -420,17 +225,6 @@ impl Negotiations {
         all.get(id)
             .map(|n| self.view(n))
             .ok_or_else(|| no_negotiation(&id.to_string()))
-    }
-
-    /// Logs why a partner's message is refused; the partner gets the code alone.
-    fn refuse(&self, from: &OrgId, error: &NegotiationError) -> RefusalCode {
-        tracing::warn!(partner = self.partners.alias(from), %error, "refused a negotiation message");
-        match error {
-            NegotiationError::Broken { .. } | NegotiationError::OutOfOrder { .. } => {
-                RefusalCode::OutOfOrder
-            }
-            _ => RefusalCode::Malformed,
-        }
     }
 }
 

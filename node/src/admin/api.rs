@@ -212,12 +212,23 @@ pub struct Negotiation {
     pub terms: Option<Terms>,
     /// How the last offer differs from what was asked, in words.
     pub changes: Vec<String>,
+    /// In what the request asks for more than the product offers, in words.
+    pub beyond_offer: Vec<String>,
     /// The other side's sentence. Hostile text.
     pub note: String,
     /// The agreement it led to.
     pub agreement: Option<Digest>,
     /// When the last message was sent or received.
     pub at: Timestamp,
+}
+
+/// `POST /v1/requests/{id}/approve`.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Approve {
+    /// Agree also to what the product does not offer.
+    #[serde(default)]
+    pub beyond_offer: bool,
 }
 
 /// `POST /v1/requests/{id}/counter`: offer other terms.

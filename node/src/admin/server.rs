@@ -84,7 +84,22 @@ fn routes(node: Arc<Node>) -> Router {
         .route("/v1/members/remove", post(remove_member))
         .fallback(nothing_here)
         .layer(DefaultBodyLimit::max(MAX_BODY_BYTES))
+        .layer(middleware::from_fn(to_the_end))
         .with_state(node)
+}
+
+/// A step that was begun is finished though its caller hangs up (Ctrl-C, a time
+/// limit): one that stopped between the journal and the memory that follows it
+/// would leave the node saying something else than it wrote down.
+async fn to_the_end(request: Request, next: Next) -> Response {
+    match tokio::spawn(next.run(request)).await {
+        Ok(response) => response,
+        Err(error) => {
+            tracing::error!(%error, "a call of the admin API panicked");
+            let message = "the call failed; the node's log says why";
+            refuse(StatusCode::INTERNAL_SERVER_ERROR, "internal", message)
+        }
+    }
 }
 
 struct Guard {
@@ -124,7 +139,10 @@ fn host_is_loopback(headers: &HeaderMap) -> bool {
     let Some(host) = headers.get(header::HOST).and_then(|h| h.to_str().ok()) else {
         return false;
     };
-    let name = host.rsplit_once(':').map_or(host, |(name, _)| name);
+    let name = match host.strip_suffix(']') {
+        Some(_) => host, // an IPv6 address without a port
+        None => host.rsplit_once(':').map_or(host, |(name, _)| name),
+    };
     matches!(name, "localhost" | "127.0.0.1" | "[::1]")
 }
 
@@ -223,8 +241,9 @@ async fn request(
 async fn approve(
     State(node): State<Arc<Node>>,
     UrlPath(id): UrlPath<String>,
+    Json(approve): Json<api::Approve>,
 ) -> Answer<api::Negotiation> {
-    Ok(Json(node.negotiations().approve(&id).await?))
+    Ok(Json(node.negotiations().approve(&id, &approve).await?))
 }
 
 async fn counter(

@@ -1,21 +1,42 @@
 //! `comity agreements` and `comity revoke`.
 
 use super::output::{Output, Problem, table};
+use super::request::permits;
 use crate::admin::Client;
 use crate::admin::api;
 use crate::home::Home;
 
-/// List agreements, given and received.
+/// List agreements, given and received, or show what one permits.
 #[derive(Debug, clap::Args)]
-#[command(after_help = "Example:\n  comity agreements\n  comity agreements --json")]
-pub(super) struct Agreements {}
+#[command(
+    after_help = "Example:\n  comity agreements\n  comity agreements 1c9d04ab\n  comity agreements --json"
+)]
+pub(super) struct Agreements {
+    /// Show what this one permits: its id, or any beginning of its hex digits.
+    id: Option<String>,
+}
 
 impl Agreements {
     pub(super) async fn run(self, home: &Home, output: &Output) -> Result<(), Problem> {
-        let list: Vec<api::Agreement> = Client::new(home.admin_socket())
+        let mut list: Vec<api::Agreement> = Client::new(home.admin_socket())
             .get("/v1/agreements")
             .await?;
+        if let Some(id) = &self.id {
+            let id = beginning(id)?;
+            list.retain(|a| a.id.to_string().replace("sha256:", "").starts_with(&id));
+            if list.is_empty() {
+                return Err(Problem::usage(format!("no agreement begins with {id}"))
+                    .next("copy the id from 'comity agreements'"));
+            }
+        }
         output.answer(&list, |list| {
+            if self.id.is_some() {
+                let told = list.iter().map(|a| {
+                    let head = [a.id.short(), format!("{}/{}", a.partner, a.product)];
+                    format!("{}  {}\n{}", head.join("  "), a.state, permits(&a.terms))
+                });
+                return told.collect();
+            }
             if list.is_empty() {
                 return "no agreements yet; ask a partner with 'comity request'\n".to_owned();
             }
@@ -54,17 +75,7 @@ pub(super) struct Revoke {
 
 impl Revoke {
     pub(super) async fn run(self, home: &Home, output: &Output) -> Result<(), Problem> {
-        let id = self
-            .id
-            .strip_prefix("sha256:")
-            .unwrap_or(&self.id)
-            .to_ascii_lowercase();
-        if id.is_empty() || !id.bytes().all(|b| b.is_ascii_hexdigit()) {
-            return Err(
-                Problem::usage(format!("'{}' is not an agreement's id", self.id))
-                    .next("copy the id from 'comity agreements'"),
-            );
-        }
+        let id = beginning(&self.id)?;
         let path = format!("/v1/agreements/{id}/revoke");
         let agreement: api::Agreement = Client::new(home.admin_socket())
             .post(&path, &serde_json::json!({}))
@@ -74,4 +85,17 @@ impl Revoke {
         });
         Ok(())
     }
+}
+
+/// The hex digits that an agreement's id begins with.
+fn beginning(text: &str) -> Result<String, Problem> {
+    let id = text
+        .strip_prefix("sha256:")
+        .unwrap_or(text)
+        .to_ascii_lowercase();
+    if id.is_empty() || !id.bytes().all(|b| b.is_ascii_hexdigit()) {
+        return Err(Problem::usage(format!("'{text}' is not an agreement's id"))
+            .next("copy the id from 'comity agreements'"));
+    }
+    Ok(id)
 }

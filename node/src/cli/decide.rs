@@ -11,18 +11,25 @@ use std::collections::BTreeSet;
 
 /// Agree to what the other side proposes.
 ///
-/// As provider this signs an agreement on exactly the terms requested; as
-/// consumer it accepts the provider's counter-offer.
+/// As provider this signs an agreement on exactly the terms requested, which
+/// `comity requests` shows; what goes beyond the product's offer is agreed to
+/// only with `--beyond-offer`. As consumer it accepts the provider's counter-offer.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Example:\n  comity requests\n  comity approve 3f9a21c0")]
 pub(super) struct Approve {
     /// The negotiation, or any unique beginning of its id.
     id: String,
+    /// Agree also to what the product does not offer.
+    #[arg(long)]
+    beyond_offer: bool,
 }
 
 impl Approve {
     pub(super) async fn run(self, home: &Home, output: &Output) -> Result<(), Problem> {
-        decide(home, output, &self.id, "approve", &serde_json::json!({})).await
+        let body = api::Approve {
+            beyond_offer: self.beyond_offer,
+        };
+        decide(home, output, &self.id, "approve", &body).await
     }
 }
 

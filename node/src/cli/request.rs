@@ -2,6 +2,8 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use comity_protocol::terms::Terms;
+
 use super::output::{Output, Problem, printable, table};
 use super::search::split;
 use crate::admin::Client;
@@ -126,6 +128,36 @@ impl Requests {
     }
 }
 
+/// What terms permit, line by line: nobody signs what they were not shown.
+pub(super) fn permits(terms: &Terms) -> String {
+    let mut lines = Vec::new();
+    for (name, table) in &terms.tables {
+        let columns = table.columns.iter().map(|c| match table.masks.get(c) {
+            Some(mask) => format!("{c} (masked: {mask:?})"),
+            None => c.clone(),
+        });
+        let columns: Vec<String> = columns.collect();
+        lines.push(format!("{name}: columns {}", columns.join(", ")));
+        for predicate in &table.filter.0 {
+            lines.push(format!("{name}: only rows where {predicate}"));
+        }
+        if table.filter.0.is_empty() {
+            lines.push(format!("{name}: every row"));
+        }
+    }
+    let purposes: Vec<&str> = terms.purposes.iter().map(String::as_str).collect();
+    lines.push(format!("for {}", purposes.join(", ")));
+    lines.push(match terms.limits.max_rows_per_query {
+        Some(rows) => format!("at most {rows} rows per query"),
+        None => "any number of rows per query".to_owned(),
+    });
+    lines.push(format!("from {} until {}", terms.not_before, terms.expires));
+    lines
+        .iter()
+        .map(|line| format!("  {}\n", printable(line)))
+        .collect()
+}
+
 /// How a negotiation stands, and what can be done.
 pub(super) fn stands(n: &api::Negotiation) -> String {
     let id: String = n.id.chars().take(8).collect();
@@ -134,8 +166,14 @@ pub(super) fn stands(n: &api::Negotiation) -> String {
     if !n.note.is_empty() {
         text.push_str(&format!("  note: {}\n", printable(&n.note)));
     }
+    if let Some(terms) = n.terms.as_ref().filter(|_| n.waits_for_us) {
+        text.push_str(&permits(terms));
+    }
     for change in &n.changes {
         text.push_str(&format!("  {}\n", printable(change)));
+    }
+    for more in &n.beyond_offer {
+        text.push_str(&format!("  beyond your offer: {}\n", printable(more)));
     }
     if let Some(agreement) = &n.agreement {
         text.push_str(&format!("  agreement {agreement}\n"));

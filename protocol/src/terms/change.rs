@@ -5,6 +5,7 @@ use std::collections::BTreeSet;
 
 use comity_identity::Timestamp;
 
+use super::order::narrower_mask;
 use super::{Mask, Predicate, Terms};
 
 /// One difference between two terms, as seen from the earlier ones.
@@ -90,6 +91,36 @@ impl Terms {
         if self.expires != earlier.expires {
             changes.push(Change::Expires(self.expires));
         }
+        changes
+    }
+}
+
+impl Terms {
+    /// In what these terms permit more than `limit`; empty exactly when they
+    /// narrow it ([`Terms::narrows`]).
+    pub fn exceed(&self, limit: &Self) -> Vec<Change> {
+        let mut changes = self.changes_from(limit);
+        changes.retain(|change| match change {
+            Change::TableAdded(_)
+            | Change::ColumnsAdded(..)
+            | Change::FilterRemoved(..)
+            | Change::PurposesAdded(_) => true,
+            Change::TableRemoved(_) | Change::ColumnsRemoved(..) | Change::PurposesRemoved(_) => {
+                false
+            }
+            Change::FilterAdded(table, asked) => {
+                let wider = limit.tables.get(table);
+                wider.is_none_or(|wider| !wider.could_ask([asked]))
+            }
+            Change::MaskChanged(table, column, mask) => {
+                let wider = limit.tables.get(table);
+                let than = wider.and_then(|wider| wider.masks.get(column));
+                !narrower_mask(mask.as_ref(), than)
+            }
+            Change::RowLimit(_) => !self.limits.narrows(&limit.limits),
+            Change::NotBefore(_) => self.not_before < limit.not_before,
+            Change::Expires(_) => self.expires > limit.expires,
+        });
         changes
     }
 }

@@ -76,7 +76,10 @@ impl TableTerms {
     }
 
     /// Whether a reader under these terms can evaluate `predicates` by itself.
-    fn could_ask<'a>(&self, predicates: impl IntoIterator<Item = &'a Predicate>) -> bool {
+    pub(super) fn could_ask<'a>(
+        &self,
+        predicates: impl IntoIterator<Item = &'a Predicate>,
+    ) -> bool {
         let mut predicates = predicates.into_iter();
         predicates.all(|p| p.columns().into_iter().all(|c| self.shows(c)))
     }
@@ -136,7 +139,7 @@ impl Predicate {
 }
 
 impl Limits {
-    fn narrows(&self, other: &Self) -> bool {
+    pub(super) fn narrows(&self, other: &Self) -> bool {
         match (self.max_rows_per_query, other.max_rows_per_query) {
             (_, None) => true,
             (None, Some(_)) => false,
@@ -154,7 +157,7 @@ impl Limits {
 
 /// A mask narrows its absence, null narrows every mask, and no other two
 /// masks are comparable: each keeps something that the other hides.
-fn narrower_mask(mask: Option<&Mask>, than: Option<&Mask>) -> bool {
+pub(super) fn narrower_mask(mask: Option<&Mask>, than: Option<&Mask>) -> bool {
     match (mask, than) {
         (_, None) | (Some(Mask::ReplaceWithNull), _) => true,
         (mask, than) => mask == than,

@@ -10,8 +10,25 @@ use crate::clock;
 use crate::failure::{Failure, Fault};
 
 impl Negotiations {
-    /// A person agrees to what the other side proposes.
-    pub async fn approve(&self, beginning: &str) -> Result<api::Negotiation, Failure> {
+    /// A person agrees to what the other side proposes; as provider to no more
+    /// than the product offers, unless they say so.
+    pub async fn approve(
+        &self,
+        beginning: &str,
+        approve: &api::Approve,
+    ) -> Result<api::Negotiation, Failure> {
+        let id = self.find(beginning).await?;
+        let beyond = {
+            let all = self.all.lock().await;
+            let n = all.get(&id).ok_or_else(|| no_negotiation(beginning))?;
+            self.beyond_offer(n)
+        };
+        if !approve.beyond_offer && !beyond.is_empty() {
+            let message = format!("the request goes beyond the offer: {}", beyond.join("; "));
+            return Err(Failure::new(Fault::Conflict, "beyond-offer", message).next(
+                "agree all the same with 'comity approve ID --beyond-offer', or offer less with 'comity counter'",
+            ));
+        }
         self.decide(beginning, |service, n, now| match n.side() {
             Side::Provider => {
                 service.may_be_asked(n)?;
@@ -66,21 +83,35 @@ impl Negotiations {
         .await
     }
 
-    /// No person need notice that a request filters by a column that it cannot
-    /// know: such a request is only declined (`spec/4-negotiation.md#N-28`).
-    fn may_be_asked(&self, n: &Negotiation) -> Result<(), NegotiationError> {
-        let Proposal::Access { product, terms, .. } = n.requested() else {
+    /// What no person need notice: columns that the consumer cannot know, and a
+    /// contract or descriptor that we never published. Such a request is only
+    /// declined (`spec/4-negotiation.md#N-28` and N-29).
+    pub(super) fn may_be_asked(&self, n: &Negotiation) -> Result<(), NegotiationError> {
+        let Proposal::Access {
+            product,
+            descriptor,
+            contract,
+            terms,
+        } = n.requested()
+        else {
             return Ok(());
         };
-        match self.catalog.own_product(product.as_str()) {
-            Some(own) if own.descriptor.may_be_asked(terms) => Ok(()),
-            Some(_) => Err(NegotiationError::Rule(
-                "the request names or filters by columns that the product does not announce; decline it",
-            )),
-            None => Err(NegotiationError::Rule(
-                "the product is no longer announced; decline the request",
-            )),
+        let rule = |text| Err(NegotiationError::Rule(text));
+        let Some(own) = self.catalog.own_product(product.as_str()) else {
+            return rule("the product is no longer announced; decline the request");
+        };
+        if *contract != own.descriptor.contract_digest {
+            return rule("the request is for another contract than the one announced; decline it");
         }
+        if *descriptor != own.digest && own.descriptor.prev != Some(*descriptor) {
+            return rule("the request is for a descriptor that is not announced; decline it");
+        }
+        if !own.descriptor.may_be_asked(terms) {
+            return rule(
+                "the request names or filters by columns that the product does not announce; decline it",
+            );
+        }
+        Ok(())
     }
 
     async fn decide(

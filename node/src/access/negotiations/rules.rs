@@ -21,7 +21,10 @@ impl Negotiations {
                 let standard = terms.roles.is_empty()
                     && terms.assurance == ["local-token"]
                     && terms.expires <= now.saturating_add(FEDERATION_LIFETIME + DAY);
-                standard && self.partners.came_with(&n.peer(), invitation)
+                // One invitation promises one federation (N-4).
+                let partner = self.partners.get(&n.peer());
+                let first = partner.is_some_and(|p| p.federation.is_none());
+                standard && first && self.partners.came_with(&n.peer(), invitation)
             }
             Proposal::Access {
                 product,
@@ -32,19 +35,19 @@ impl Negotiations {
                 let Some(own) = self.catalog.own_product(product.as_str()) else {
                     return false;
                 };
-                // Of an older descriptor a person decides: its columns may mean something else now.
-                let current = own.digest == *descriptor;
                 let partner = self.partners.get(&n.peer());
                 let Some(partner) = partner.filter(|p| p.federation.is_some()) else {
                     return false;
                 };
+                // Of an older descriptor a person decides: its columns may mean something else now.
+                let current = own.digest == *descriptor && self.may_be_asked(n).is_ok();
                 let covers = |rule: &ApproveRule| {
                     let same = rule.product == product.as_str()
                         && (rule.partner == partner.alias
                             || rule.partner == partner.org.to_string());
                     same && terms.narrows(&ceiling(rule, &own.descriptor, now))
                 };
-                current && own.descriptor.may_be_asked(terms) && self.rules.iter().any(covers)
+                current && self.rules.iter().any(covers)
             }
         }
     }

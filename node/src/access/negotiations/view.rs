@@ -1,6 +1,6 @@
 //! A negotiation as the admin API shows it.
 
-use comity_protocol::negotiation::{Negotiation, Proposal, Side};
+use comity_protocol::negotiation::{Negotiation, Proposal, Side, State};
 
 use super::Negotiations;
 use crate::admin::api;
@@ -34,9 +34,29 @@ impl Negotiations {
             waits_for_us: n.waits_for_us(),
             terms,
             changes,
+            beyond_offer: self.beyond_offer(n),
             note: n.note().to_owned(),
             agreement: n.document().map(|d| d.digest()),
             at: n.at(),
         }
+    }
+
+    /// In what a request asks for more than the product offers, for the person
+    /// who decides: a note may say what it likes.
+    pub(super) fn beyond_offer(&self, n: &Negotiation) -> Vec<String> {
+        let Proposal::Access { product, terms, .. } = n.proposal() else {
+            return Vec::new();
+        };
+        if n.side() != Side::Provider || n.state() != State::Requested {
+            return Vec::new();
+        }
+        let own = self.catalog.own_product(product.as_str());
+        let Some(mut offer) = own.and_then(|own| own.descriptor.offer.clone()) else {
+            return Vec::new();
+        };
+        // An offer says what, not when: the time is the request's.
+        (offer.not_before, offer.expires) = (terms.not_before, terms.expires);
+        let exceeds = terms.exceed(&offer);
+        exceeds.iter().map(ToString::to_string).collect()
     }
 }

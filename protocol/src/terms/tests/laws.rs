@@ -160,6 +160,15 @@ proptest! {
     }
 
     #[test]
+    fn terms_exceed_exactly_what_they_do_not_narrow(a in any_terms(), b in any_terms()) {
+        prop_assert_eq!(a.exceed(&b).is_empty(), a.narrows(&b));
+        prop_assert!(a.exceed(&a).is_empty());
+        if let Some(both) = a.intersect(&b) {
+            prop_assert!(both.exceed(&a).is_empty() && both.exceed(&b).is_empty());
+        }
+    }
+
+    #[test]
     fn changes_are_empty_exactly_for_equal_terms(a in any_terms(), b in any_terms()) {
         prop_assert_eq!(a.changes_from(&b).is_empty(), a == b);
         prop_assert!(a.changes_from(&a).is_empty());
