@@ -5,11 +5,13 @@ use arrow_flight::{
     Action, CancelFlightInfoRequest, CancelFlightInfoResult, CancelStatus, FlightData, FlightInfo,
     Ticket,
 };
+use comity::admin::api;
+use comity::flight::SqlClient;
 use comity_identity::grant::Chain;
 use comity_identity::{SecretKey, Signer as _};
-use comity_tests::Outcome;
 use comity_tests::attack::Attack;
 use comity_tests::rogue::{code, count, ticket};
+use comity_tests::{Outcome, contracts, lab};
 use futures::TryStreamExt as _;
 use prost::Message as _;
 use serde_json::json;
@@ -233,5 +235,35 @@ async fn what_a_partner_puts_is_refused_or_unknown_and_never_a_panic() -> Outcom
         ROWS,
         "it still serves"
     );
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_removed_members_stream_is_cut() -> Outcome {
+    let (lab, _dir) = lab();
+    let org = lab.org("weather-service", "Weather Service", "").await?;
+    org.publish(&contracts().join("weather-service/weather.odcs.yaml"))
+        .await?;
+    let added = json!({"name": "analyst"});
+    let member: api::MemberToken = org.post("/v1/members", &added).await?;
+    let ca = std::fs::read_to_string(org.home().ca_pem())?;
+    let uri = org.status().await?.listening.workbench;
+    let client = SqlClient::connect(&uri, Some(&ca), &member.token).await?;
+    let (_, mut rows) = client.query(ENDLESS, None).await?;
+    assert!(rows.try_next().await?.is_some());
+    let _: serde_json::Value = org.post("/v1/members/remove", &added).await?;
+    let mut end = None;
+    for _ in 0..2000 {
+        match rows.try_next().await {
+            Ok(Some(_)) => {}
+            Ok(None) => panic!("a cut stream looks whole"),
+            Err(error) => {
+                end = Some(error.to_string());
+                break;
+            }
+        }
+    }
+    let end = end.ok_or("the stream goes on")?;
+    assert!(end.contains("unauthenticated"), "{end}");
     Ok(())
 }

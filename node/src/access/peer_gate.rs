@@ -1,12 +1,15 @@
 //! The peer listener's gate: agreement AND grant AND local policy.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
-use comity_identity::Digest;
 use comity_identity::binding::Channel;
+use comity_identity::keyring::Organization;
+use comity_identity::{Digest, OrgId, Timestamp};
+use comity_protocol::terms::TableTerms;
 use tonic::Request;
 
-use super::agreements::Agreements;
+use super::agreements::{Agreement, Agreements, Standing};
 use super::partners::Partners;
 use super::record::{Audit, refused, trace};
 use super::scope::{Basis, OutOfScope, Scope};
@@ -14,10 +17,13 @@ use crate::admin::{Listener, Metrics};
 use crate::catalog::{Catalog, OwnProduct};
 use crate::clock;
 use crate::flight::peers::{Claims, connection};
-use crate::flight::{Denied, Gate, PeerConnection, Session};
+use crate::flight::{Denied, Gate, PeerConnection, Right, Session};
 use crate::ledger::{Ledger, Refused};
 use crate::own::Own;
 use crate::query::{GovernedTable, TableName, View};
+
+/// Stands for a caller's trace id where none came.
+const NO_TRACE: &str = "0000000000000000";
 
 /// Judges every call of a partner's node.
 #[derive(Debug)]
@@ -38,7 +44,9 @@ pub struct PeerGate {
 
 impl Gate for PeerGate {
     fn admit(&self, request: &Request<()>) -> Result<Session, Denied> {
-        let own_trace = trace();
+        // Ours makes the pair of a delivery's two records unmistakable; the
+        // caller's, in front, finds it in the logs of both.
+        let own_trace = format!("{NO_TRACE}{}", trace());
         let Some(peer) = connection(request) else {
             return Err(Denied::new(
                 "unauthenticated",
@@ -53,9 +61,71 @@ impl Gate for PeerGate {
                 &out("no-claims", "claims are missing or malformed"),
             ));
         };
-        let trace = claims.trace.clone().unwrap_or(own_trace);
+        let trace = match &claims.trace {
+            Some(theirs) => own_trace.replacen(NO_TRACE, &theirs.to_ascii_lowercase(), 1),
+            None => own_trace,
+        };
         self.judge(&peer, &claims, &trace)
             .map_err(|why| self.refuse(&peer, &trace, &why))
+    }
+}
+
+/// What may end while an answer streams: the standing of the organization, of
+/// its node and of the grant, and the agreement's time (I-27, A30). The
+/// agreement's revocation wakes the stream by itself.
+#[derive(Debug)]
+struct PartnerRight {
+    own: OrgId,
+    partners: Arc<Partners>,
+    peer: PeerConnection,
+    grant: Vec<String>,
+    grant_expires: Timestamp,
+    agreement: Arc<Agreement>,
+    judged: AtomicU64,
+}
+
+impl Right for PartnerRight {
+    fn check(&self) -> Result<(), &'static str> {
+        let now = clock::now();
+        match self.agreement.standing(now) {
+            Standing::InForce => {}
+            Standing::Revoked => return Err("revoked"),
+            Standing::Expired => return Err("expired"),
+        }
+        let epoch = self.partners.keyring().epoch();
+        if self.judged.load(Ordering::Acquire) == epoch {
+            return Ok(());
+        }
+        let organization = counts(&self.partners, &self.peer, now).map_err(|e| e.code)?;
+        // A grant lives for minutes and an answer may take longer: its end is
+        // no reason to cut, its revocation is.
+        let last = self.grant_expires.as_secs().saturating_sub(1);
+        let at = now.min(Timestamp::from_secs(last));
+        let granted = organization.verify_grant(&self.grant, self.own, at);
+        granted.map_err(|_| "grant-invalid")?;
+        self.judged.store(epoch, Ordering::Release);
+        Ok(())
+    }
+}
+
+/// The organization of a connection, if it and its node count now: an open
+/// connection outlives the handshake.
+fn counts(
+    partners: &Partners,
+    peer: &PeerConnection,
+    now: Timestamp,
+) -> Result<Arc<Organization>, OutOfScope> {
+    let refused = |reason: &str| out("not-federated", reason);
+    let organization = partners.keyring().get(&peer.org);
+    let organization = organization.ok_or_else(|| refused("unknown"))?;
+    let node = peer.node.parse().map_err(|_| refused("no such node"))?;
+    let listed = organization.document().node(&node, now).is_some();
+    let partner = partners.get(&peer.org);
+    let federated = partner.is_some_and(|p| p.federation.is_some());
+    if listed && federated && !organization.standing().is_frozen() {
+        Ok(organization)
+    } else {
+        Err(refused("the node or its organization no longer counts"))
     }
 }
 
@@ -69,24 +139,9 @@ impl PeerGate {
         trace: &str,
     ) -> Result<Session, OutOfScope> {
         let now = clock::now();
-        // An open connection outlives the handshake: the node must still be listed now (A30).
-        let organization = self.partners.keyring().get(&peer.org);
-        let organization = organization.ok_or_else(|| out("not-federated", "unknown"))?;
-        let node = peer
-            .node
-            .parse()
-            .map_err(|_| out("not-federated", "no such node"))?;
-        let listed = organization.document().node(&node, now).is_some();
-        let federated = self
-            .partners
-            .get(&peer.org)
-            .is_some_and(|p| p.federation.is_some());
-        if !listed || !federated || organization.standing().is_frozen() {
-            return Err(out(
-                "not-federated",
-                "the node or its organization no longer counts",
-            ));
-        }
+        // Read before the judgement: what changes during it is judged again.
+        let epoch = self.partners.keyring().epoch();
+        let organization = counts(&self.partners, peer, now)?;
         let agreement = self
             .agreements
             .get(&claims.agreement)
@@ -119,14 +174,21 @@ impl PeerGate {
             &product,
             now,
         )?;
-        let view = governed(
-            View::builder(self.own.alias()),
-            self.own.alias(),
-            &product,
-            &scope,
-        )
-        .map_err(|reason| out("source-unavailable", reason))?
-        .build();
+        let mut view = View::builder(self.own.alias());
+        let tables = governed(self.own.alias(), &product, &scope)
+            .map_err(|reason| out("source-unavailable", reason))?;
+        for (name, table) in tables {
+            view = view.governed(name, table);
+        }
+        let right = PartnerRight {
+            own: self.own.org(),
+            partners: Arc::clone(&self.partners),
+            peer: peer.clone(),
+            grant: claims.grant.clone(),
+            grant_expires: grant.expires(),
+            agreement: Arc::clone(&agreement),
+            judged: AtomicU64::new(epoch),
+        };
         let audit = Audit {
             ledger: Arc::clone(&self.ledger),
             metrics: self.metrics.clone(),
@@ -140,8 +202,9 @@ impl PeerGate {
         Ok(Session {
             // A ticket is the holder's, under this agreement, and nobody else's (A16).
             key: format!("{} {} {}", peer.org, grant.holder(), agreement.id()),
-            view,
+            view: view.build(),
             stop: agreement.stop().clone(),
+            right: Arc::new(right),
             max_rows: scope.max_rows(),
             trace: trace.to_owned(),
             recorder: Arc::new(audit),
@@ -166,34 +229,31 @@ impl PeerGate {
     }
 }
 
-/// Adds the tables of `scope` to a view, behind the barrier. A table whose
-/// data cannot be read now refuses the view: a half view would look whole.
+/// The tables of `scope`, behind the barrier. One whose data cannot be read
+/// now refuses them all: half a product would look whole.
 pub(super) fn governed(
-    mut view: crate::query::ViewBuilder,
     alias: &str,
     product: &OwnProduct,
     scope: &Scope,
-) -> Result<crate::query::ViewBuilder, String> {
-    for (table, terms) in scope.tables() {
+) -> Result<Vec<(TableName, GovernedTable)>, String> {
+    let governed = |(table, terms): (&String, &TableTerms)| {
         let source = match product.sources.get(table) {
             Some(Ok(source)) => Arc::clone(source),
             Some(Err(reason)) => return Err(format!("table {table}: {reason}")),
             None => return Err(format!("table {table} has no source")),
         };
         let governed = GovernedTable::new(source, terms).map_err(|e| {
-            format!(
-                "table {table}: {e}: {}",
-                e.owner_detail().unwrap_or_default()
-            )
+            let detail = e.owner_detail().unwrap_or_default();
+            format!("table {table}: {e}: {detail}")
         })?;
         let name = TableName {
             catalog: alias.to_owned(),
             schema: product.name().to_owned(),
             table: table.clone(),
         };
-        view = view.governed(name, governed);
-    }
-    Ok(view)
+        Ok((name, governed))
+    };
+    scope.tables().iter().map(governed).collect()
 }
 
 fn out(code: &'static str, reason: impl Into<String>) -> OutOfScope {

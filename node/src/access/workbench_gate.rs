@@ -24,7 +24,7 @@ use super::scope::{Basis, Scope};
 use crate::admin::{Listener, Metrics};
 use crate::catalog::{Catalog, types};
 use crate::clock;
-use crate::flight::{Asked, Denied, Gate, PURPOSE, PeerClient, Session, workbench};
+use crate::flight::{Asked, Denied, Gate, PURPOSE, PeerClient, Right, Session, workbench};
 use crate::ledger::Ledger;
 use crate::own::Own;
 use crate::query::{self, PartnerTable, QueryError, RemoteTable, TableName, View, ViewBuilder};
@@ -64,11 +64,18 @@ impl Gate for WorkbenchGate {
                 &trace,
             ));
         };
-        let purpose = request
-            .metadata()
-            .get(PURPOSE)
-            .and_then(|p| p.to_str().ok());
-        let purpose = purpose.map(str::to_owned);
+        let purpose = match request.metadata().get(PURPOSE).map(|p| p.to_str()) {
+            None => None,
+            Some(Ok(purpose)) => Some(purpose.to_owned()),
+            // It must not pass for "no purpose stated", which means every agreed one.
+            Some(Err(_)) => {
+                return Err(Denied::new(
+                    "purpose",
+                    "the purpose is not ASCII text",
+                    &trace,
+                ));
+            }
+        };
         let view = self.view(&member, purpose.as_deref(), &trace);
         let audit = Audit {
             ledger: Arc::clone(&self.ledger),
@@ -84,11 +91,35 @@ impl Gate for WorkbenchGate {
             key: format!("member {member}"),
             view,
             stop: CancellationToken::new(),
+            right: Arc::new(Membership {
+                members: Arc::clone(&self.members),
+                token: token.clone(),
+                member,
+            }),
             max_rows: None,
             trace,
             recorder: Arc::new(audit),
             token: Some(token),
         })
+    }
+}
+
+/// A member reads as long as its token counts.
+#[derive(Debug)]
+struct Membership {
+    members: Arc<Members>,
+    token: String,
+    member: String,
+}
+
+impl Right for Membership {
+    fn check(&self) -> Result<(), &'static str> {
+        let member = self.members.authenticate(&self.token);
+        if member.as_deref() == Some(&self.member) {
+            Ok(())
+        } else {
+            Err("unauthenticated")
+        }
     }
 }
 
@@ -109,24 +140,17 @@ impl WorkbenchGate {
                 }
             };
             // One product whose file is gone must not close the whole workbench.
-            match governed(
-                View::builder(self.own.alias()),
-                self.own.alias(),
-                &product,
-                &scope,
-            ) {
-                Ok(_) => {}
+            match governed(self.own.alias(), &product, &scope) {
+                Ok(tables) => {
+                    for (name, table) in tables {
+                        view = view.governed(name, table);
+                    }
+                }
                 Err(reason) => {
-                    tracing::error!(
-                        product = product.name(),
-                        reason,
-                        "left out of the workbench"
-                    );
-                    continue;
+                    let product = product.name();
+                    tracing::error!(product, reason, "left out of the workbench");
                 }
             }
-            view = governed(view, self.own.alias(), &product, &scope)
-                .unwrap_or_else(|_| View::builder(self.own.alias()));
         }
         for partner in self.partners.all() {
             for product in self.catalog.foreign_products(&partner.org) {
@@ -242,11 +266,14 @@ impl Reach {
             .map_err(|e| QueryError::partner_unavailable(alias, e.to_string()))?;
         let holder = Arc::clone(&self.own.keys().node) as _;
         let leaf_of = crate::flight::leaf_of(move || leaf.leaf());
+        let keyring = Arc::clone(&self.keyring);
+        let epoch = crate::flight::epoch_of(move || keyring.epoch());
         let client = Arc::new(PeerClient::new(
             alias.to_owned(),
             Arc::new(tls),
             holder,
             leaf_of,
+            epoch,
         ));
         clients.insert(org, Arc::clone(&client));
         Ok(client)

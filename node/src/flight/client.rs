@@ -18,7 +18,7 @@ use rustls::ClientConfig;
 use tokio::sync::Mutex;
 use tonic::Status;
 
-use super::{Asked, CODE, PeerChannel};
+use super::{Asked, CODE, PeerChannel, incoming};
 use crate::query::QueryError;
 
 /// How long a partner may take to plan.
@@ -32,7 +32,8 @@ pub struct PeerClient {
     tls: Arc<ClientConfig>,
     holder: Arc<dyn Signer>,
     leaf: LeafOf,
-    live: Mutex<Option<PeerChannel>>,
+    epoch: Epoch,
+    live: Mutex<Option<(u64, PeerChannel)>>,
 }
 
 /// Gives the certificate that this node presents now, DER.
@@ -42,6 +43,20 @@ impl std::fmt::Debug for LeafOf {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.write_str("LeafOf")
     }
+}
+
+/// Gives a number that rises whenever something is learned about an organization.
+pub(crate) struct Epoch(pub(crate) Box<dyn Fn() -> u64 + Send + Sync>);
+
+impl std::fmt::Debug for Epoch {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Epoch")
+    }
+}
+
+/// Wraps the lookup of the keyring's epoch.
+pub(crate) fn epoch_of(epoch: impl Fn() -> u64 + Send + Sync + 'static) -> Epoch {
+    Epoch(Box::new(epoch))
 }
 
 /// Wraps the lookup of the present certificate.
@@ -102,12 +117,14 @@ impl PeerClient {
         tls: Arc<ClientConfig>,
         holder: Arc<dyn Signer>,
         leaf: LeafOf,
+        epoch: Epoch,
     ) -> Self {
         Self {
             alias,
             tls,
             holder,
             leaf,
+            epoch,
             live: Mutex::new(None),
         }
     }
@@ -159,9 +176,12 @@ impl PeerClient {
             .ok_or_else(|| Status::internal("the partner gave no ticket"))?;
         let get = live.request(ticket, asked, &*self.holder)?;
         let messages = service.do_get(get).await?.into_inner();
-        let mut rows = FlightRecordBatchStream::new_from_flight_data(
-            messages.map_err(|status| FlightError::Tonic(Box::new(status))),
-        );
+        let checked = messages.map(|message| {
+            let message = message.map_err(|status| FlightError::Tonic(Box::new(status)))?;
+            let sound = incoming::check(&message).map(|()| message);
+            sound.map_err(|why| FlightError::DecodeError(why.to_owned()))
+        });
+        let mut rows = FlightRecordBatchStream::new_from_flight_data(checked);
         // The schema is the first message; the batch that may come with it is kept.
         let first = rows.next().await.transpose().map_err(from_flight)?;
         let schema = rows
@@ -181,9 +201,12 @@ impl PeerClient {
 
     async fn connection(&self, addresses: &[String]) -> Result<PeerChannel, ClientError> {
         let mut live = self.live.lock().await;
-        if let Some(live) = live
-            .as_ref()
-            .filter(|l| addresses.iter().any(|a| a == l.address()))
+        // The handshake judged what was known then. When more became known, a
+        // key revoked or the organization frozen, it judges anew (I-27, A30).
+        let epoch = (self.epoch.0)();
+        if let Some((judged, live)) = live.as_ref()
+            && *judged == epoch
+            && addresses.iter().any(|a| a == live.address())
         {
             return Ok(live.clone());
         }
@@ -195,7 +218,7 @@ impl PeerClient {
         for address in addresses {
             match PeerChannel::dial(&self.tls, (self.leaf.0)(), address).await {
                 Ok(made) => {
-                    *live = Some(made.clone());
+                    *live = Some((epoch, made.clone()));
                     return Ok(made);
                 }
                 Err(reason) => {

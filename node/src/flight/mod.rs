@@ -12,6 +12,7 @@ mod actions;
 mod channel;
 mod client;
 mod face;
+mod incoming;
 mod metadata;
 pub mod peers;
 mod service;
@@ -23,9 +24,9 @@ pub mod workbench;
 
 pub use accept::{Connection, PeerConnection};
 pub use channel::{Asked, PeerChannel};
-pub(crate) use client::leaf_of;
 pub use client::{ClientError, PeerClient};
-pub use session::{Denied, Gate, Recorder, Session};
+pub(crate) use client::{epoch_of, leaf_of};
+pub use session::{Denied, Gate, Recorder, Right, Session};
 pub use sql_client::{SqlClient, SqlError};
 
 /// The header that names the agreement.

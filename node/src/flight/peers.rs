@@ -90,7 +90,11 @@ impl Claims {
             // One more than allowed, so that the verifier can say that it is too long.
             grant: text(GRANT)?.split(' ').take(5).map(str::to_owned).collect(),
             binding: metadata.get_bin(BINDING)?.to_bytes().ok()?.to_vec(),
-            purpose: text(PURPOSE),
+            // One that cannot be read must not pass for "no purpose stated".
+            purpose: match metadata.get(PURPOSE) {
+                None => None,
+                Some(stated) => Some(stated.to_str().ok()?.to_owned()),
+            },
             trace,
         })
     }

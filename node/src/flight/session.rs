@@ -24,8 +24,10 @@ pub struct Session {
     pub key: String,
     /// Every table that exists for this call.
     pub view: Arc<View>,
-    /// Fires when the right to read ends: running streams are cut (A30).
+    /// Fires when the right to read is taken back: running streams wake and are cut (A30).
     pub stop: CancellationToken,
+    /// Whether the right to read still stands; asked before every batch leaves.
+    pub right: Arc<dyn Right>,
     /// The most rows that one query may deliver.
     pub max_rows: Option<u64>,
     /// The trace id that stands in the logs of both nodes.
@@ -34,6 +36,14 @@ pub struct Session {
     pub recorder: Arc<dyn Recorder>,
     /// The token to hand back at a handshake; workbench only.
     pub token: Option<String>,
+}
+
+/// The right to go on reading. A call is judged once, and its answer may stream
+/// for an hour: what the judgement rested on may end before it does.
+pub trait Right: Send + Sync + std::fmt::Debug {
+    /// Gives the stable code when the right has ended. Called for every batch,
+    /// so it must be cheap when nothing changed.
+    fn check(&self) -> Result<(), &'static str>;
 }
 
 /// Writes down what is served. The first byte leaves only after `started` returned.

@@ -17,7 +17,7 @@ use tokio_util::sync::WaitForCancellationFutureOwned;
 use tonic::{Code, Status};
 
 use super::MAX_MESSAGE_BYTES;
-use super::session::{Recorder, Session, query_status, status};
+use super::session::{Recorder, Right, Session, query_status, status};
 use super::tickets::Ticket;
 use crate::query::QueryError;
 
@@ -36,6 +36,7 @@ pub(super) fn encode(
         rows,
         revoked: Box::pin(session.stop.clone().cancelled_owned()),
         cancelled: Box::pin(ticket.ended.clone().cancelled_owned()),
+        right: Arc::clone(&session.right),
         trace: session.trace.clone(),
         query: ticket.query(),
         recorder: Arc::clone(&session.recorder),
@@ -75,6 +76,7 @@ struct Metered {
     rows: SendableRecordBatchStream,
     revoked: Pin<Box<WaitForCancellationFutureOwned>>,
     cancelled: Pin<Box<WaitForCancellationFutureOwned>>,
+    right: Arc<dyn Right>,
     trace: String,
     query: Digest,
     recorder: Arc<dyn Recorder>,
@@ -105,6 +107,10 @@ impl Stream for Metered {
                 Poll::Ready(None)
             }
             Poll::Ready(Some(Ok(batch))) => {
+                if let Err(code) = self.right.check() {
+                    let denied = Code::PermissionDenied;
+                    return self.cut(denied, code, "the right to read this has ended");
+                }
                 let rows = self.delivered.0 + batch.num_rows() as u64;
                 if rows > self.max_rows {
                     return self.cut(
