@@ -130,7 +130,100 @@ fn request(peer: &PeerName, key: &TlsKey, names: &Names, at: Timestamp) -> LeafR
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
+    use comity_identity::tls::{provider, workbench_server_config};
+    use rustls::pki_types::{ServerName, UnixTime};
+    use rustls::time_provider::TimeProvider;
+    use rustls::{ClientConfig, RootCertStore};
+    use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+    use tokio::net::{TcpListener, TcpStream};
+    use tokio_rustls::client::TlsStream;
+    use tokio_rustls::{TlsAcceptor, TlsConnector};
+
     use super::*;
+    use crate::fixture;
+
+    /// A clock that stands.
+    #[derive(Debug)]
+    struct At(Timestamp);
+
+    impl TimeProvider for At {
+        fn current_time(&self) -> Option<UnixTime> {
+            Some(UnixTime::since_unix_epoch(Duration::from_secs(
+                self.0.as_secs(),
+            )))
+        }
+    }
+
+    /// Connects at `at`, trusting the organization's CA alone.
+    async fn connect(own: &Own, to: std::net::SocketAddr, at: Timestamp) -> TlsStream<TcpStream> {
+        let mut roots = RootCertStore::empty();
+        let ca = own.current().document.tls_ca().to_vec();
+        roots.add(ca.into()).unwrap();
+        let config = ClientConfig::builder_with_details(provider(), Arc::new(At(at)))
+            .with_protocol_versions(&[&rustls::version::TLS13])
+            .unwrap()
+            .with_root_certificates(roots)
+            .with_no_client_auth();
+        let name = ServerName::try_from("localhost").unwrap();
+        let tcp = TcpStream::connect(to).await.unwrap();
+        TlsConnector::from(Arc::new(config))
+            .connect(name, tcp)
+            .await
+            .unwrap()
+    }
+
+    fn leaf(stream: &TlsStream<TcpStream>) -> Vec<u8> {
+        stream.get_ref().1.peer_certificates().unwrap()[0].to_vec()
+    }
+
+    async fn echoes(stream: &mut TlsStream<TcpStream>) -> bool {
+        let mut back = [0; 4];
+        stream.write_all(b"ping").await.is_ok()
+            && stream.read_exact(&mut back).await.is_ok()
+            && &back == b"ping"
+    }
+
+    #[tokio::test]
+    async fn a_renewed_certificate_is_shown_without_a_restart_and_open_connections_go_on() {
+        let founded = tokio::task::spawn_blocking(|| fixture::own("weather-service"));
+        let (own, _dir) = founded.await.unwrap();
+        let start = crate::clock::now();
+        let certificate = Certificate::issue(&own, &[], start).unwrap();
+        let later = start.saturating_add(RENEW_AFTER);
+
+        let clock = Arc::new(At(later));
+        let config = workbench_server_config(certificate.current(), clock).unwrap();
+        let acceptor = TlsAcceptor::from(Arc::new(config));
+        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap();
+        let to = listener.local_addr().unwrap();
+        tokio::spawn(async move {
+            while let Ok((tcp, _)) = listener.accept().await {
+                let acceptor = acceptor.clone();
+                tokio::spawn(async move {
+                    let (mut read, mut write) = tokio::io::split(acceptor.accept(tcp).await?);
+                    tokio::io::copy(&mut read, &mut write).await
+                });
+            }
+        });
+
+        let mut open = connect(&own, to, later).await;
+        let before = Timestamp::from_secs(later.as_secs() - 1);
+        assert!(!certificate.refresh(before).unwrap(), "not a second early");
+        assert_eq!(leaf(&connect(&own, to, later).await), leaf(&open));
+
+        assert!(certificate.refresh(later).unwrap());
+        assert!(!certificate.refresh(later).unwrap(), "once");
+        assert_eq!(certificate.expires(), later.saturating_add(LEAF_LIFETIME));
+        let mut new = connect(&own, to, later).await;
+        assert_ne!(leaf(&new), leaf(&open));
+        assert!(echoes(&mut open).await && echoes(&mut new).await);
+        // The old one would be refused by now; the new one is not.
+        let end = start.saturating_add(LEAF_LIFETIME);
+        let mut after = connect(&own, to, end).await;
+        assert!(echoes(&mut after).await);
+    }
 
     #[test]
     fn hosts_become_the_names_that_they_are() {

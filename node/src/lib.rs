@@ -13,6 +13,8 @@ pub mod cli;
 pub mod clock;
 pub mod config;
 pub mod failure;
+#[cfg(test)]
+mod fixture;
 pub mod flight;
 pub mod founding;
 pub mod home;

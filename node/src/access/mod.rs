@@ -31,4 +31,5 @@ pub use peer_gate::PeerGate;
 pub use scope::{Basis, OutOfScope, Scope};
 pub use workbench_gate::{Reach, WorkbenchGate};
 
+pub use record::Refusals;
 pub(crate) use record::trace as new_trace;

@@ -11,7 +11,7 @@ use tonic::Request;
 
 use super::agreements::{Agreement, Agreements, Standing};
 use super::partners::Partners;
-use super::record::{Audit, refused, trace};
+use super::record::{Audit, Refusals, trace};
 use super::scope::{Basis, OutOfScope, Scope};
 use crate::admin::{Listener, Metrics};
 use crate::catalog::{Catalog, OwnProduct};
@@ -36,8 +36,10 @@ pub struct PeerGate {
     pub agreements: Arc<Agreements>,
     /// What is served.
     pub catalog: Arc<Catalog>,
-    /// Where deliveries and refusals are written.
+    /// Where deliveries are written.
     pub ledger: Arc<Ledger>,
+    /// Where refusals are written.
+    pub refusals: Refusals,
     /// What is counted.
     pub metrics: Metrics,
 }
@@ -214,16 +216,13 @@ impl PeerGate {
 
     fn refuse(&self, peer: &PeerConnection, trace: &str, why: &OutOfScope) -> Denied {
         self.metrics.refused(why.code);
-        refused(
-            &self.ledger,
-            Refused {
-                trace: trace.to_owned(),
-                org: peer.org,
-                code: why.code.to_owned(),
-                reason: why.reason.clone(),
-                at: clock::now(),
-            },
-        );
+        self.refusals.write(Refused {
+            trace: trace.to_owned(),
+            org: peer.org,
+            code: why.code.to_owned(),
+            reason: why.reason.clone(),
+            at: clock::now(),
+        });
         // The code alone: reasons may tell what the caller must not learn (A19).
         Denied::new(why.code, "refused", trace)
     }

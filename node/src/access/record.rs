@@ -1,9 +1,10 @@
 //! What is served and refused, written down.
 
-use std::sync::Arc;
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use async_trait::async_trait;
-use comity_identity::{Digest, OrgId};
+use comity_identity::{Digest, OrgId, Timestamp};
 
 use crate::admin::{Listener, Metrics};
 use crate::clock;
@@ -73,22 +74,63 @@ impl Recorder for Audit {
     }
 }
 
-/// Writes a refusal down, in the background: a caller must not be able to slow
+/// The most refusals of one organization that are written down in a minute.
+/// The journal is never pruned: whoever is refused in a loop must not fill the
+/// disk. The log and the counters show every one.
+const MAX_REFUSALS_A_MINUTE: u32 = 60;
+
+/// The most characters of a refusal's reason, which may hold a caller's text.
+const MAX_REASON_CHARS: usize = 300;
+
+/// Writes refusals down, in the background: a caller must not be able to slow
 /// the node by being refused.
-pub(super) fn refused(ledger: &Arc<Ledger>, refusal: ledger::Refused) {
-    tracing::info!(
-        trace = refusal.trace, org = %refusal.org, code = refusal.code, reason = refusal.reason,
-        "refused"
-    );
-    let Ok(runtime) = tokio::runtime::Handle::try_current() else {
-        return;
-    };
-    let ledger = Arc::clone(ledger);
-    runtime.spawn(async move {
-        if let Err(error) = ledger.commit(&Record::Refused(refusal)).await {
-            tracing::error!(%error, "a refusal could not be logged");
+#[derive(Debug)]
+pub struct Refusals {
+    ledger: Arc<Ledger>,
+    /// By organization: the minute, and how many were written in it.
+    written: Mutex<HashMap<OrgId, (u64, u32)>>,
+}
+
+impl Refusals {
+    /// Refusals kept in `ledger`.
+    pub fn new(ledger: Arc<Ledger>) -> Self {
+        Self {
+            ledger,
+            written: Mutex::default(),
         }
-    });
+    }
+
+    pub(super) fn write(&self, mut refusal: ledger::Refused) {
+        tracing::info!(
+            trace = refusal.trace, org = %refusal.org, code = refusal.code, reason = refusal.reason,
+            "refused"
+        );
+        if !self.may_write(refusal.org, refusal.at) {
+            return;
+        }
+        refusal.reason = refusal.reason.chars().take(MAX_REASON_CHARS).collect();
+        let Ok(runtime) = tokio::runtime::Handle::try_current() else {
+            return;
+        };
+        let ledger = Arc::clone(&self.ledger);
+        runtime.spawn(async move {
+            if let Err(error) = ledger.commit(&Record::Refused(refusal)).await {
+                tracing::error!(%error, "a refusal could not be logged");
+            }
+        });
+    }
+
+    /// Organizations are those of the keyring, so the map is bounded by it.
+    fn may_write(&self, org: OrgId, at: Timestamp) -> bool {
+        let minute = at.as_secs() / 60;
+        let mut written = self.written.lock().unwrap_or_else(PoisonError::into_inner);
+        let (of, count) = written.entry(org).or_default();
+        if *of != minute {
+            (*of, *count) = (minute, 0);
+        }
+        *count += 1;
+        *count <= MAX_REFUSALS_A_MINUTE
+    }
 }
 
 /// Sixteen random hex digits that the logs of both nodes will have.
@@ -98,4 +140,28 @@ pub(crate) fn trace() -> String {
         return "0".repeat(16);
     }
     data_encoding::HEXLOWER.encode(&bytes)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::fixture;
+
+    #[test]
+    fn one_organizations_refusals_fill_its_minute_and_nobody_elses() {
+        let (own, dir) = fixture::own("weather-service");
+        let other = OrgId::from_inception(Digest::of(b"another"));
+        let home = crate::home::Home::at(dir.path().join("log"));
+        std::fs::create_dir(home.path()).unwrap();
+        let refusals = Refusals::new(Arc::new(Ledger::create(&home.journal()).unwrap()));
+        let minute = Timestamp::from_secs(1_795_000_020);
+        for _ in 0..MAX_REFUSALS_A_MINUTE {
+            assert!(refusals.may_write(own.org(), minute));
+        }
+        let end = Timestamp::from_secs(minute.as_secs() + 59);
+        assert!(!refusals.may_write(own.org(), end));
+        assert!(refusals.may_write(other, end));
+        let next = Timestamp::from_secs(minute.as_secs() + 60);
+        assert!(refusals.may_write(own.org(), next));
+    }
 }

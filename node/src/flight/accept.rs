@@ -1,8 +1,10 @@
 //! Accepting connections: TLS first, a bounded number of handshakes at a time.
 
+use std::collections::HashMap;
 use std::io;
+use std::net::IpAddr;
 use std::pin::Pin;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context, Poll};
 use std::time::Duration;
 
@@ -12,7 +14,7 @@ use comity_identity::tls::LeafName;
 use rustls::ServerConfig;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::{Semaphore, mpsc};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
 use tokio_rustls::TlsAcceptor;
 use tokio_rustls::server::TlsStream;
 use tokio_stream::wrappers::ReceiverStream;
@@ -22,19 +24,34 @@ use tonic::transport::server::Connected;
 /// Handshakes that may be under way: a slow client takes one place, not the listener (A25).
 const MAX_HANDSHAKES: usize = 64;
 
+/// Handshakes that may be under way from one address: a machine that opens
+/// connections and says nothing takes its own places, not everybody's.
+const MAX_HANDSHAKES_OF_ONE: usize = 16;
+
+/// Connections that may be open. Each costs a file descriptor, of which a
+/// process has 1,024 by default on common systems, and some buffers.
+const MAX_CONNECTIONS: usize = 512;
+
 /// How long a handshake may take (`spec/5-data-plane.md#D-106`).
 const HANDSHAKE_TIME: Duration = Duration::from_secs(5);
 
 /// Accepted connections that wait for the server.
 const QUEUE: usize = 64;
 
-/// One accepted connection.
+/// One accepted connection; it holds its place until it is dropped.
 #[derive(Debug)]
-pub enum Connection {
+pub struct Connection {
+    stream: Stream,
+    peer: Option<PeerConnection>,
+    _place: OwnedSemaphorePermit,
+}
+
+#[derive(Debug)]
+enum Stream {
     /// Without TLS: a workbench on loopback that is configured so.
     Plain(TcpStream),
-    /// With TLS, and with the peer's certificate on the peer listener.
-    Tls(Box<TlsStream<TcpStream>>, Option<PeerConnection>),
+    /// With TLS.
+    Tls(Box<TlsStream<TcpStream>>),
 }
 
 /// Who is at the other end of a mutual TLS connection. The verifier has
@@ -59,18 +76,20 @@ pub(super) fn accept(
 ) -> ReceiverStream<io::Result<Connection>> {
     let (ready, connections) = mpsc::channel(QUEUE);
     tokio::spawn(async move {
-        let places = Arc::new(Semaphore::new(MAX_HANDSHAKES));
+        let handshakes = Arc::new(Semaphore::new(MAX_HANDSHAKES));
+        let open = Arc::new(Semaphore::new(MAX_CONNECTIONS));
+        let shares = Arc::new(Shares::default());
         let acceptor = tls.map(TlsAcceptor::from);
         loop {
-            let Ok(place) = Arc::clone(&places).acquire_owned().await else {
+            let Ok(handshake) = Arc::clone(&handshakes).acquire_owned().await else {
                 return;
             };
             let accepted = tokio::select! {
                 accepted = listener.accept() => accepted,
                 () = stop.cancelled() => return,
             };
-            let stream = match accepted {
-                Ok((stream, _)) => stream,
+            let (stream, from) = match accepted {
+                Ok(accepted) => accepted,
                 Err(error) => {
                     // Out of file descriptors, most likely: let some be closed first.
                     tracing::warn!(%error, "a connection could not be accepted");
@@ -78,10 +97,19 @@ pub(super) fn accept(
                     continue;
                 }
             };
+            // Closed at once, not queued: whoever waits holds a descriptor too.
+            let Some(share) = shares.take(from.ip()) else {
+                tracing::info!(%from, "too many handshakes of one address");
+                continue;
+            };
+            let Ok(place) = Arc::clone(&open).try_acquire_owned() else {
+                tracing::warn!(%from, "too many open connections");
+                continue;
+            };
             let (acceptor, ready) = (acceptor.clone(), ready.clone());
             tokio::spawn(async move {
-                let _place = place;
-                match tokio::time::timeout(HANDSHAKE_TIME, secure(stream, acceptor)).await {
+                let _handshake = (handshake, share);
+                match tokio::time::timeout(HANDSHAKE_TIME, secure(stream, acceptor, place)).await {
                     Ok(Ok(connection)) => drop(ready.send(Ok(connection)).await),
                     Ok(Err(error)) => tracing::info!(%error, "a handshake failed"),
                     Err(_) => tracing::info!("a handshake took too long"),
@@ -92,15 +120,64 @@ pub(super) fn accept(
     ReceiverStream::new(connections)
 }
 
-async fn secure(stream: TcpStream, acceptor: Option<TlsAcceptor>) -> io::Result<Connection> {
+/// How many handshakes each address has under way.
+#[derive(Debug, Default)]
+struct Shares(Mutex<HashMap<IpAddr, usize>>);
+
+/// One handshake's part of its address's share.
+#[derive(Debug)]
+struct Share {
+    of: Arc<Shares>,
+    address: IpAddr,
+}
+
+impl Shares {
+    fn take(self: &Arc<Self>, address: IpAddr) -> Option<Share> {
+        let mut taken = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let count = taken.entry(address).or_default();
+        if *count >= MAX_HANDSHAKES_OF_ONE {
+            return None;
+        }
+        *count += 1;
+        Some(Share {
+            of: Arc::clone(self),
+            address,
+        })
+    }
+}
+
+impl Drop for Share {
+    fn drop(&mut self) {
+        let mut taken = self.of.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(count) = taken.get_mut(&self.address) {
+            *count -= 1;
+            if *count == 0 {
+                taken.remove(&self.address);
+            }
+        }
+    }
+}
+
+async fn secure(
+    stream: TcpStream,
+    acceptor: Option<TlsAcceptor>,
+    place: OwnedSemaphorePermit,
+) -> io::Result<Connection> {
     // Without it small answers wait 40 ms for a delayed acknowledgement.
     stream.set_nodelay(true)?;
     let Some(acceptor) = acceptor else {
-        return Ok(Connection::Plain(stream));
+        return Ok(Connection {
+            stream: Stream::Plain(stream),
+            peer: None,
+            _place: place,
+        });
     };
     let stream = acceptor.accept(stream).await?;
-    let peer = peer_of(&stream);
-    Ok(Connection::Tls(Box::new(stream), peer))
+    Ok(Connection {
+        peer: peer_of(&stream),
+        stream: Stream::Tls(Box::new(stream)),
+        _place: place,
+    })
 }
 
 fn peer_of(stream: &TlsStream<TcpStream>) -> Option<PeerConnection> {
@@ -122,10 +199,7 @@ impl Connected for Connection {
     type ConnectInfo = Option<PeerConnection>;
 
     fn connect_info(&self) -> Self::ConnectInfo {
-        match self {
-            Self::Plain(_) => None,
-            Self::Tls(_, peer) => peer.clone(),
-        }
+        self.peer.clone()
     }
 }
 
@@ -135,9 +209,9 @@ impl AsyncRead for Connection {
         cx: &mut Context<'_>,
         buf: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
-        match self.get_mut() {
-            Self::Plain(stream) => Pin::new(stream).poll_read(cx, buf),
-            Self::Tls(stream, _) => Pin::new(&mut **stream).poll_read(cx, buf),
+        match &mut self.get_mut().stream {
+            Stream::Plain(stream) => Pin::new(stream).poll_read(cx, buf),
+            Stream::Tls(stream) => Pin::new(&mut **stream).poll_read(cx, buf),
         }
     }
 }
@@ -148,23 +222,102 @@ impl AsyncWrite for Connection {
         cx: &mut Context<'_>,
         buf: &[u8],
     ) -> Poll<io::Result<usize>> {
-        match self.get_mut() {
-            Self::Plain(stream) => Pin::new(stream).poll_write(cx, buf),
-            Self::Tls(stream, _) => Pin::new(&mut **stream).poll_write(cx, buf),
+        match &mut self.get_mut().stream {
+            Stream::Plain(stream) => Pin::new(stream).poll_write(cx, buf),
+            Stream::Tls(stream) => Pin::new(&mut **stream).poll_write(cx, buf),
         }
     }
 
     fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        match self.get_mut() {
-            Self::Plain(stream) => Pin::new(stream).poll_flush(cx),
-            Self::Tls(stream, _) => Pin::new(&mut **stream).poll_flush(cx),
+        match &mut self.get_mut().stream {
+            Stream::Plain(stream) => Pin::new(stream).poll_flush(cx),
+            Stream::Tls(stream) => Pin::new(&mut **stream).poll_flush(cx),
         }
     }
 
     fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        match self.get_mut() {
-            Self::Plain(stream) => Pin::new(stream).poll_shutdown(cx),
-            Self::Tls(stream, _) => Pin::new(&mut **stream).poll_shutdown(cx),
+        match &mut self.get_mut().stream {
+            Stream::Plain(stream) => Pin::new(stream).poll_shutdown(cx),
+            Stream::Tls(stream) => Pin::new(&mut **stream).poll_shutdown(cx),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::net::Ipv4Addr;
+
+    use comity_identity::Digest;
+    use comity_identity::tls::{
+        Authority, CurrentLeaf, LeafRequest, PeerName, TlsKey, workbench_server_config,
+    };
+    use futures::StreamExt as _;
+
+    use super::*;
+
+    /// A server's TLS that no handshake of these tests ends.
+    fn tls() -> Arc<ServerConfig> {
+        let key = TlsKey::generate().unwrap();
+        let now = crate::clock::now();
+        let org = OrgId::from_inception(Digest::of(b"org"));
+        let authority = Authority::create(org, key, now).unwrap();
+        let key = TlsKey::generate().unwrap();
+        let request = LeafRequest {
+            peer: PeerName {
+                org,
+                node: "node-1".parse().unwrap(),
+            },
+            spki: key.spki(),
+            dns: Vec::new(),
+            ips: Vec::new(),
+            at: now,
+        };
+        let leaf = authority.issue(&request).unwrap();
+        let leaf = CurrentLeaf::new(&leaf, &key).unwrap();
+        let clock = Arc::new(rustls::time_provider::DefaultTimeProvider);
+        let config = workbench_server_config(Arc::new(leaf), clock);
+        Arc::new(config.unwrap())
+    }
+
+    /// Whether the listener closed `stream`.
+    async fn is_closed(stream: &TcpStream) -> bool {
+        let readable = tokio::time::timeout(Duration::from_millis(300), stream.readable());
+        matches!(readable.await, Ok(Ok(()))) && matches!(stream.try_read(&mut [0]), Ok(0) | Err(_))
+    }
+
+    #[tokio::test]
+    async fn a25_silent_connections_of_one_address_leave_room_for_others() {
+        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap();
+        let to = listener.local_addr().unwrap();
+        let stop = CancellationToken::new();
+        let _accepted = accept(listener, Some(tls()), stop.clone());
+        let mut silent = Vec::new();
+        for _ in 0..=MAX_HANDSHAKES_OF_ONE {
+            silent.push(TcpStream::connect(to).await.unwrap());
+        }
+        let last = silent.pop().unwrap();
+        assert!(is_closed(&last).await, "one more than its share");
+        assert!(!is_closed(&silent[0]).await, "its share");
+        drop(silent);
+        stop.cancel();
+    }
+
+    #[tokio::test]
+    async fn a_connection_keeps_its_place_until_it_ends() {
+        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap();
+        let to = listener.local_addr().unwrap();
+        let stop = CancellationToken::new();
+        let mut accepted = accept(listener, None, stop.clone());
+        let (mut theirs, mut ours) = (Vec::new(), Vec::new());
+        for _ in 0..MAX_CONNECTIONS {
+            theirs.push(TcpStream::connect(to).await.unwrap());
+            ours.push(accepted.next().await.unwrap().unwrap());
+        }
+        let more = TcpStream::connect(to).await.unwrap();
+        assert!(is_closed(&more).await, "one too many");
+        ours.pop();
+        let _again = TcpStream::connect(to).await.unwrap();
+        assert!(accepted.next().await.unwrap().is_ok());
+        stop.cancel();
     }
 }

@@ -14,7 +14,9 @@ use tokio_util::task::TaskTracker;
 use super::Node;
 use super::exchange::NetworkPost;
 use super::listeners::{Listeners, address};
-use crate::access::{self, Agreements, Members, Negotiations, Partners, PeerGate, WorkbenchGate};
+use crate::access::{
+    self, Agreements, Members, Negotiations, Partners, PeerGate, Refusals, WorkbenchGate,
+};
 use crate::admin::{self, Metrics, api};
 use crate::catalog::Catalog;
 use crate::certificate::Certificate;
@@ -180,6 +182,7 @@ impl Node {
             agreements: Arc::clone(&self.agreements),
             catalog: Arc::clone(&self.catalog),
             ledger: Arc::clone(&self.ledger),
+            refusals: Refusals::new(Arc::clone(&self.ledger)),
             metrics: self.metrics.clone(),
         });
         let workbench_tls = config
