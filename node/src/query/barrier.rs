@@ -25,7 +25,7 @@ use futures::StreamExt;
 use super::schema::relabel;
 
 /// A finished inner plan shown to the outer plan as a leaf without filters,
-/// limits, orderings or statistics.
+/// limits, orderings or statistics (`spec/5-data-plane.md#D-13`).
 ///
 /// Every method below equals today's default or is stricter. They are written
 /// out so that an upgrade of the engine cannot open the barrier (A52).
@@ -107,7 +107,7 @@ impl ExecutionPlan for BarrierExec {
         _inputs: &[Arc<Statistics>],
         _args: &StatisticsArgs,
     ) -> Result<Arc<Statistics>> {
-        // Exact counts of the source could answer `count(*)` without the policy.
+        // spec/5-data-plane.md#D-18. Exact counts of the source could answer `count(*)` without the policy.
         Ok(Arc::new(Statistics::new_unknown(&self.schema)))
     }
 

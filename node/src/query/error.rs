@@ -1,10 +1,13 @@
-//! What can go wrong with a query, in a closed vocabulary.
+//! What can go wrong with a query, in a closed vocabulary (`spec/5-data-plane.md#D-8`).
 
 use datafusion::common::SchemaError;
 use datafusion::error::DataFusionError;
 
 /// The longest message that is passed on from the planner, in bytes.
 const MAX_MESSAGE: usize = 500;
+/// How the engine names its limit when a spilling query meets it: an I/O error
+/// without a type of its own. Not knowing it would only blame the source.
+const SPILL_LIMIT: &str = "max_temp_directory_size";
 
 /// Why a query was refused or failed. [`QueryError::code`] and the message may
 /// go to any caller; what may hold data is only in [`QueryError::owner_detail`] (A19).
@@ -65,7 +68,9 @@ impl QueryError {
                     None => Self::internal(error.to_string()),
                 },
             },
-            DataFusionError::Context(_, inner) | DataFusionError::Diagnostic(_, inner) => Self::of(inner),
+            DataFusionError::Context(_, inner) | DataFusionError::Diagnostic(_, inner) => {
+                Self::of(inner)
+            }
             DataFusionError::Shared(inner) => Self::of(inner),
             DataFusionError::Collection(all) => match all.first() {
                 Some(first) => Self::of(first),
@@ -73,24 +78,36 @@ impl QueryError {
             },
             DataFusionError::ArrowError(inner, _) => match inner.as_ref() {
                 arrow::error::ArrowError::ExternalError(boxed) => {
-                    match (boxed.downcast_ref::<Self>(), boxed.downcast_ref::<DataFusionError>()) {
+                    match (
+                        boxed.downcast_ref::<Self>(),
+                        boxed.downcast_ref::<DataFusionError>(),
+                    ) {
                         (Some(own), _) => own.clone(),
                         (None, Some(nested)) => Self::of(nested),
                         (None, None) => Self::internal(error.to_string()),
                     }
                 }
-                arrow::error::ArrowError::IoError(..) => Self::source_unavailable(error.to_string()),
+                arrow::error::ArrowError::IoError(text, _) if text.contains(SPILL_LIMIT) => {
+                    Self::memory(error)
+                }
+                arrow::error::ArrowError::IoError(..) => {
+                    Self::source_unavailable(error.to_string())
+                }
                 _ => Self::failed(error.to_string()),
             },
-            DataFusionError::ResourcesExhausted(_) => Self::new("budget", "the query needs more memory or time than this node gives one query; ask for fewer rows or columns")
-                .with_detail(error.to_string()),
+            DataFusionError::ResourcesExhausted(_) => Self::memory(error),
+            DataFusionError::IoError(inner) if inner.to_string().contains(SPILL_LIMIT) => {
+                Self::memory(error)
+            }
             DataFusionError::Execution(_) => Self::failed(error.to_string()),
-            DataFusionError::NotImplemented(_) => {
-                Self::new("bad-sql", "the statement uses something the engine cannot do").with_detail(error.to_string())
-            }
-            DataFusionError::ParquetError(_) | DataFusionError::ObjectStore(_) | DataFusionError::IoError(_) => {
-                Self::source_unavailable(error.to_string())
-            }
+            DataFusionError::NotImplemented(_) => Self::new(
+                "bad-sql",
+                "the statement uses something the engine cannot do",
+            )
+            .with_detail(error.to_string()),
+            DataFusionError::ParquetError(_)
+            | DataFusionError::ObjectStore(_)
+            | DataFusionError::IoError(_) => Self::source_unavailable(error.to_string()),
             _ => Self::internal(error.to_string()),
         }
     }
@@ -106,9 +123,9 @@ impl QueryError {
             DataFusionError::Shared(inner) => Self::while_resolving(inner),
             DataFusionError::Collection(all) if !all.is_empty() => Self::while_resolving(&all[0]),
             DataFusionError::SQL(parser, _) => Self::bad_sql(parser.to_string()),
-            DataFusionError::Plan(text) | DataFusionError::NotImplemented(text) => {
-                Self::bad_sql(text.clone())
-            }
+            DataFusionError::Plan(text)
+            | DataFusionError::NotImplemented(text)
+            | DataFusionError::Execution(text) => Self::bad_sql(text.clone()),
             DataFusionError::SchemaError(inner, _) => match inner.as_ref() {
                 SchemaError::FieldNotFound {
                     field,
@@ -153,6 +170,14 @@ impl QueryError {
             "budget",
             format!("the query passed its {what}; ask for less, or in parts"),
         )
+    }
+
+    fn memory(error: &DataFusionError) -> Self {
+        Self::new(
+            "budget",
+            "the query needs more memory or time than this node gives one query; ask for fewer rows or columns",
+        )
+        .with_detail(error.to_string())
     }
 
     pub(crate) fn busy() -> Self {

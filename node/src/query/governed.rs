@@ -30,7 +30,8 @@ pub struct GovernedTable {
     /// One expression over the source per column of `schema`, in its order.
     columns: Vec<Expr>,
     schema: SchemaRef,
-    /// Columns whose stored values the caller may see, hence may filter on inside.
+    /// Columns whose stored values the caller may see, hence may filter on inside;
+    /// masked ones are not among them (`spec/5-data-plane.md#D-16`).
     open: BTreeSet<String>,
 }
 
@@ -40,7 +41,7 @@ impl GovernedTable {
     /// # Errors
     /// `terms-mismatch` if the terms name a column the source does not have,
     /// compare a column with a value that does not fit its type, permit no
-    /// column, or ask for a mask this node cannot apply.
+    /// column, or ask for a mask this node cannot apply (`spec/5-data-plane.md#D-17`).
     pub fn new(source: Arc<dyn TableProvider>, terms: &TableTerms) -> Result<Self, QueryError> {
         let stored = source.schema();
         let row_filter = filter::compile(&terms.filter, &stored)?;
@@ -56,6 +57,7 @@ impl GovernedTable {
                 "the terms permit no column of the table",
             ));
         }
+        // spec/5-data-plane.md#D-11: what the terms do not name is not in the schema.
         let stored_fields: Vec<_> = stored
             .fields()
             .iter()

@@ -1,5 +1,5 @@
 //! What ends a query that nothing else would: a deadline and a row budget,
-//! checked inside the plan (A50).
+//! checked inside the plan (A50, `spec/5-data-plane.md#D-7`).
 
 use std::fmt;
 use std::sync::Arc;
@@ -165,5 +165,71 @@ impl ExecutionPlan for GuardExec {
 impl DisplayAs for GuardExec {
     fn fmt_as(&self, _format: DisplayFormatType, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("GuardExec")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use datafusion::physical_plan::displayable;
+    use datafusion::prelude::SessionContext;
+
+    use super::*;
+
+    fn budget(deadline: Instant) -> Budget {
+        Budget {
+            deadline,
+            max_rows: 10,
+            rows: AtomicU64::new(0),
+            cancelled: AtomicBool::new(false),
+        }
+    }
+
+    fn later() -> Instant {
+        Instant::now() + Duration::from_secs(3_600)
+    }
+
+    #[test]
+    fn rows_are_counted_together_and_pass_at_their_limit() {
+        let budget = budget(later());
+        budget.spend(4).unwrap();
+        budget.spend(6).unwrap();
+        assert_eq!(budget.spend(1).unwrap_err().code(), "budget");
+    }
+
+    #[test]
+    fn nothing_passes_after_the_deadline_or_when_nobody_waits() {
+        let passed = Instant::now();
+        while Instant::now() <= passed {}
+        assert_eq!(budget(passed).spend(0).unwrap_err().code(), "budget");
+        let cancelled = budget(later());
+        cancelled.spend(0).unwrap();
+        cancelled.cancelled.store(true, Ordering::Relaxed);
+        assert_eq!(cancelled.spend(0).unwrap_err().code(), "budget");
+    }
+
+    #[tokio::test]
+    async fn guards_stand_above_leaves_and_on_both_sides_of_every_join() {
+        let session = SessionContext::new();
+        for (sql, expected) in [
+            ("SELECT a FROM (VALUES (1), (2)) AS x(a)", 1),
+            // Two leaves, the two inputs and the output.
+            (
+                "SELECT x.a FROM (VALUES (1), (2)) AS x(a) JOIN (VALUES (1), (3)) AS y(a) ON x.a < y.a",
+                5,
+            ),
+            (
+                "SELECT x.a FROM (VALUES (1), (2)) AS x(a) CROSS JOIN (VALUES (1), (3)) AS y(a)",
+                5,
+            ),
+        ] {
+            let plan = session.sql(sql).await.unwrap();
+            let plan = plan.create_physical_plan().await.unwrap();
+            let guarded = install(plan).unwrap();
+            let shown = displayable(guarded.as_ref()).indent(false).to_string();
+            assert_eq!(shown.matches("GuardExec").count(), expected, "{shown}");
+            assert!(shown.starts_with("GuardExec") || expected == 1 || shown.contains("Join"));
+        }
     }
 }

@@ -216,7 +216,7 @@ async fn open(
     };
     let name = partner.name().to_owned();
     let answer = partner.open(sql, Arc::clone(&expected)).await?;
-    // Before the first batch: a partner that changed its table must not reach a join.
+    // spec/5-data-plane.md#D-9. Before the first batch: a partner that changed its table must not reach a join.
     if *answer.schema() != *expected {
         return Err(QueryError::partner_unavailable(
             &name,

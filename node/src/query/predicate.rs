@@ -12,7 +12,7 @@ pub(crate) const MAX_DEPTH: usize = 12;
 /// Whether a predicate is leak-proof over the open columns of `schema`: a
 /// column against non-null literals of exactly its type, and `AND`, `OR`, `NOT`
 /// of such. It cannot fail and it calls nothing, so evaluating it on a hidden
-/// row shows nothing (A18). A cast around the column can fail, and is not.
+/// row shows nothing (A18, `spec/5-data-plane.md#D-14`). A cast around the column can fail, and is not.
 pub(crate) fn leak_proof(expr: &Expr, schema: &Schema, open: &dyn Fn(&str) -> bool) -> bool {
     Check { schema, open }.predicate(expr, MAX_DEPTH)
 }

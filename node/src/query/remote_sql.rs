@@ -32,7 +32,7 @@ pub(crate) fn predicate(expr: &Expr, schema: &Schema) -> Option<String> {
         .then_some(writer.sql)
 }
 
-/// The statement for one scan. No column at all is asked as the constant 1, so
+/// The statement for one scan (`spec/5-data-plane.md#D-10`). No column at all is asked as the constant 1, so
 /// that the answer still has its rows.
 pub(crate) fn select(
     table: &RemoteTable,

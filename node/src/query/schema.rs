@@ -9,7 +9,7 @@ use arrow::datatypes::{DataType, Field, FieldRef, Fields, Schema, SchemaRef};
 use super::QueryError;
 
 /// The announced form of a schema: every field nullable, no metadata, view
-/// types replaced by the plain ones that every client reads (`spec/5-data-plane.md`, D-12).
+/// types replaced by the plain ones that every client reads (`spec/5-data-plane.md#D-12`).
 pub fn advertised(schema: &Schema) -> SchemaRef {
     Arc::new(Schema::new(fields(schema.fields())))
 }

@@ -1,0 +1,173 @@
+//! Where statements run: a runtime, a memory pool and a budget of their own.
+
+mod run;
+mod settings;
+mod state;
+#[cfg(test)]
+mod tests;
+
+use std::fmt;
+use std::sync::Arc;
+
+use datafusion::execution::SessionState;
+use datafusion::execution::disk_manager::{DiskManagerBuilder, DiskManagerMode};
+use datafusion::execution::memory_pool::FairSpillPool;
+use datafusion::execution::runtime_env::RuntimeEnvBuilder;
+use datafusion::logical_expr::ScalarUDF;
+use datafusion::scalar::ScalarValue;
+use tokio::runtime::{Builder, Handle, Runtime};
+use tokio::sync::Semaphore;
+use tokio_util::task::AbortOnDropHandle;
+
+pub use run::Prepared;
+pub use settings::EngineSettings;
+
+use super::gate::{Gate, MAX_BYTES};
+use super::schema::advertised;
+use super::{QueryError, View};
+
+/// Stack of each worker: long chains within the gate's limits need it (measured).
+const STACK_BYTES: usize = 16 << 20;
+
+/// The node's query engine. It has a runtime of its own, so that the network's
+/// timers and refusals go on while a query is busy.
+pub struct Engine {
+    shared: Arc<Shared>,
+}
+
+impl Engine {
+    /// Starts the runtime and the memory pool.
+    ///
+    /// # Errors
+    /// `internal` if the threads or the spill directory cannot be had.
+    pub fn start(settings: EngineSettings) -> Result<Self, QueryError> {
+        Self::start_with(settings, Vec::new())
+    }
+
+    /// As [`Engine::start`], with functions that tests listen with.
+    pub(crate) fn start_with(
+        settings: EngineSettings,
+        extra: Vec<Arc<ScalarUDF>>,
+    ) -> Result<Self, QueryError> {
+        let runtime = Builder::new_multi_thread()
+            .worker_threads(settings.partitions.max(1))
+            .thread_stack_size(STACK_BYTES)
+            .thread_name("comity-query")
+            .enable_all()
+            .build()
+            .map_err(|e| QueryError::internal(e.to_string()))?;
+        let disk = DiskManagerBuilder::default()
+            .with_mode(DiskManagerMode::OsTmpDirectory)
+            .with_max_temp_directory_size(settings.disk_bytes);
+        let environment = RuntimeEnvBuilder::new()
+            .with_memory_pool(Arc::new(FairSpillPool::new(settings.memory_bytes)))
+            .with_disk_manager_builder(disk)
+            .build_arc()
+            .map_err(|e| QueryError::internal(e.to_string()))?;
+        let gate = Gate::new(
+            &extra
+                .iter()
+                .map(|f| f.name().to_owned())
+                .collect::<Vec<_>>(),
+        );
+        let template = state::template(&gate, &extra, environment);
+        let queries = Arc::new(Semaphore::new(settings.max_queries));
+        let handle = runtime.handle().clone();
+        Ok(Self {
+            shared: Arc::new(Shared {
+                gate,
+                template,
+                settings,
+                queries,
+                handle,
+                runtime: Some(runtime),
+            }),
+        })
+    }
+
+    /// Parses, checks and plans a statement over what the view holds. Nothing runs yet.
+    ///
+    /// # Errors
+    /// `bad-sql`, `not-permitted` or `too-large` for the statement.
+    pub async fn prepare(&self, view: Arc<View>, sql: &str) -> Result<Prepared, QueryError> {
+        self.prepare_with(view, sql, Vec::new()).await
+    }
+
+    /// As [`Engine::prepare`], with values for the places `$1`, `$2`, … or `?` of the statement.
+    ///
+    /// # Errors
+    /// As [`Engine::prepare`]; a place without a value is `bad-sql`.
+    pub async fn prepare_with(
+        &self,
+        view: Arc<View>,
+        sql: &str,
+        parameters: Vec<ScalarValue>,
+    ) -> Result<Prepared, QueryError> {
+        if sql.len() > MAX_BYTES {
+            return Err(QueryError::too_large("bytes", MAX_BYTES));
+        }
+        let (shared, sql) = (Arc::clone(&self.shared), sql.to_owned());
+        // On the engine's threads: the caller's stack may be too small to plan on.
+        self.shared
+            .contained(async move { plan(shared, view, &sql, parameters).await })
+            .await
+    }
+}
+
+impl fmt::Debug for Engine {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Engine")
+            .field("settings", &self.shared.settings)
+            .finish_non_exhaustive()
+    }
+}
+
+struct Shared {
+    gate: Gate,
+    template: SessionState,
+    settings: EngineSettings,
+    queries: Arc<Semaphore>,
+    handle: Handle,
+    runtime: Option<Runtime>,
+}
+
+impl Shared {
+    /// Runs work on the engine's threads; a panic there becomes an error here.
+    async fn contained<T: Send + 'static>(
+        &self,
+        work: impl Future<Output = Result<T, QueryError>> + Send + 'static,
+    ) -> Result<T, QueryError> {
+        let task = AbortOnDropHandle::new(self.handle.spawn(work));
+        match tokio::time::timeout(self.settings.deadline, task).await {
+            Ok(Ok(result)) => result,
+            Ok(Err(_)) => Err(QueryError::internal("planning panicked")),
+            Err(_) => Err(QueryError::budget("time budget")),
+        }
+    }
+}
+
+impl Drop for Shared {
+    fn drop(&mut self) {
+        if let Some(runtime) = self.runtime.take() {
+            // The last handle may be dropped on an asynchronous thread, which must not block.
+            runtime.shutdown_background();
+        }
+    }
+}
+
+async fn plan(
+    shared: Arc<Shared>,
+    view: Arc<View>,
+    sql: &str,
+    parameters: Vec<ScalarValue>,
+) -> Result<Prepared, QueryError> {
+    let statement = shared.gate.parse(sql, parameters.len())?;
+    let state = state::state(&shared.template, &shared.settings, &view);
+    let (plan, tables) = shared
+        .gate
+        .plan(statement, parameters, &state, &view)
+        .await?;
+    let plan = state.optimize(&plan).map_err(|e| QueryError::of(&e))?;
+    let schema = advertised(plan.schema().as_arrow());
+    Ok(Prepared::new(shared, state, plan, schema, tables))
+}

@@ -1,0 +1,211 @@
+//! A planned statement and its runs.
+
+use std::fmt;
+use std::panic::AssertUnwindSafe;
+use std::pin::Pin;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, OnceLock};
+use std::task::{Context, Poll, ready};
+use std::time::Instant;
+
+use arrow::datatypes::SchemaRef;
+use arrow::record_batch::RecordBatch;
+use datafusion::error::Result as EngineResult;
+use datafusion::execution::{
+    RecordBatchStream, SendableRecordBatchStream, SessionState, TaskContext,
+};
+use datafusion::logical_expr::LogicalPlan;
+use datafusion::physical_plan::execute_stream;
+use futures::{FutureExt, Stream, StreamExt};
+use tokio::sync::mpsc;
+use tokio_util::task::AbortOnDropHandle;
+
+use super::Shared;
+use crate::query::guard::{self, Budget};
+use crate::query::schema::relabel;
+use crate::query::{QueryError, TableName};
+
+/// Batches that wait between a query and its reader.
+const CHANNEL_BATCHES: usize = 4;
+
+/// A statement that passed the gate and was planned; a handle that is cheap to clone.
+#[derive(Clone)]
+pub struct Prepared {
+    shared: Arc<Shared>,
+    state: Arc<SessionState>,
+    plan: Arc<LogicalPlan>,
+    schema: SchemaRef,
+    tables: Arc<[TableName]>,
+}
+
+impl Prepared {
+    pub(super) fn new(
+        shared: Arc<Shared>,
+        state: SessionState,
+        plan: LogicalPlan,
+        schema: SchemaRef,
+        tables: Vec<TableName>,
+    ) -> Self {
+        Self {
+            shared,
+            state: Arc::new(state),
+            plan: Arc::new(plan),
+            schema,
+            tables: tables.into(),
+        }
+    }
+
+    /// The schema that is announced and that every batch has.
+    pub fn schema(&self) -> SchemaRef {
+        Arc::clone(&self.schema)
+    }
+
+    /// The tables the statement reads, each once.
+    pub fn tables(&self) -> &[TableName] {
+        &self.tables
+    }
+
+    /// Runs the statement; can be called again. Dropping the stream stops the
+    /// work. Errors inside the stream are read with [`QueryError::of`].
+    ///
+    /// # Errors
+    /// `busy` if too many queries run; `source-unavailable`, `budget` or
+    /// `failed` from planning the run.
+    pub async fn run(&self) -> Result<SendableRecordBatchStream, QueryError> {
+        let shared = &self.shared;
+        let permit = Arc::clone(&shared.queries)
+            .try_acquire_owned()
+            .map_err(|_| QueryError::busy())?;
+        let deadline = Instant::now() + shared.settings.deadline;
+        let budget = Arc::new(Budget {
+            deadline,
+            max_rows: shared.settings.max_rows,
+            rows: AtomicU64::new(0),
+            cancelled: AtomicBool::new(false),
+        });
+        let prepared = self.clone();
+        let for_plan = Arc::clone(&budget);
+        let batches = shared
+            .contained(async move {
+                prepared
+                    .start(for_plan)
+                    .await
+                    .map_err(|e| QueryError::of(&e))
+            })
+            .await?;
+        let (sender, receiver) = mpsc::channel(CHANNEL_BATCHES);
+        let outcome = Arc::new(OnceLock::new());
+        let (schema, told) = (self.schema(), Arc::clone(&outcome));
+        let pump = async move {
+            let open = sender.clone();
+            let work = AssertUnwindSafe(forward(batches, sender, schema)).catch_unwind();
+            let until = tokio::time::Instant::from_std(deadline);
+            let ended = match tokio::time::timeout_at(until, work).await {
+                Ok(Ok(ended)) => ended,
+                // The text of a panic may hold data; it goes nowhere.
+                Ok(Err(_)) => Err(QueryError::internal("the query panicked")),
+                Err(_) => Err(QueryError::budget("time budget")),
+            };
+            // Not sent through the channel: a reader that takes nothing would
+            // keep this task, and with it the permit, beyond the deadline.
+            let _ = told.set(ended);
+            // Held until the work has ended, and given back before the reader learns of the end.
+            drop(permit);
+            drop(open);
+        };
+        let task = AbortOnDropHandle::new(shared.handle.spawn(pump));
+        Ok(Box::pin(Answer {
+            schema: self.schema(),
+            receiver,
+            outcome,
+            ended: false,
+            budget,
+            _task: task,
+        }))
+    }
+
+    async fn start(&self, budget: Arc<Budget>) -> EngineResult<SendableRecordBatchStream> {
+        // Planned for each run: finished plans keep state of the run they made.
+        let physical = self
+            .state
+            .query_planner()
+            .create_physical_plan(&self.plan, self.state.as_ref())
+            .await?;
+        let context = TaskContext::from(self.state.as_ref());
+        let config = context.session_config().clone().with_extension(budget);
+        execute_stream(
+            guard::install(physical)?,
+            Arc::new(context.with_session_config(config)),
+        )
+    }
+}
+
+impl fmt::Debug for Prepared {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Prepared")
+            .field("schema", &self.schema)
+            .field("tables", &self.tables)
+            .finish_non_exhaustive()
+    }
+}
+
+async fn forward(
+    mut batches: SendableRecordBatchStream,
+    sender: mpsc::Sender<RecordBatch>,
+    schema: SchemaRef,
+) -> Result<(), QueryError> {
+    while let Some(batch) = batches.next().await {
+        let batch = relabel(&batch.map_err(|e| QueryError::of(&e))?, &schema)?;
+        if sender.send(batch).await.is_err() {
+            break;
+        }
+    }
+    Ok(())
+}
+
+/// The reader's end of a run.
+struct Answer {
+    schema: SchemaRef,
+    receiver: mpsc::Receiver<RecordBatch>,
+    /// How the work ended; written before the channel closes.
+    outcome: Arc<OnceLock<Result<(), QueryError>>>,
+    ended: bool,
+    budget: Arc<Budget>,
+    _task: AbortOnDropHandle<()>,
+}
+
+impl Stream for Answer {
+    type Item = EngineResult<RecordBatch>;
+
+    fn poll_next(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Self::Item>> {
+        if self.ended {
+            return Poll::Ready(None);
+        }
+        if let Some(batch) = ready!(self.receiver.poll_recv(context)) {
+            return Poll::Ready(Some(Ok(batch)));
+        }
+        self.ended = true;
+        Poll::Ready(match self.outcome.get() {
+            Some(Ok(())) => None,
+            Some(Err(error)) => Some(Err(error.clone().into())),
+            // The engine was shut down: a part of an answer must not look like all of it.
+            None => Some(Err(QueryError::internal(
+                "the engine stopped in the middle of a query",
+            )
+            .into())),
+        })
+    }
+}
+
+impl RecordBatchStream for Answer {
+    fn schema(&self) -> SchemaRef {
+        Arc::clone(&self.schema)
+    }
+}
+
+impl Drop for Answer {
+    fn drop(&mut self) {
+        // Aborting waits for the next yield, which a busy join never reaches; the guards look at this.
+        self.budget.cancelled.store(true, Ordering::Relaxed);
+    }
+}
