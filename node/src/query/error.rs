@@ -93,6 +93,13 @@ impl QueryError {
                 arrow::error::ArrowError::IoError(..) => {
                     Self::source_unavailable(error.to_string())
                 }
+                // What a reader says of a file; no function of a statement says it.
+                arrow::error::ArrowError::CsvError(_)
+                | arrow::error::ArrowError::JsonError(_)
+                | arrow::error::ArrowError::IpcError(_)
+                | arrow::error::ArrowError::ParquetError(_) => {
+                    Self::source_unavailable(error.to_string())
+                }
                 _ => Self::failed(error.to_string()),
             },
             DataFusionError::ResourcesExhausted(_) => Self::memory(error),

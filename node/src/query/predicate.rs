@@ -1,6 +1,6 @@
 //! Which predicates may cross the barrier, or travel to a partner.
 
-use arrow::datatypes::Schema;
+use arrow::datatypes::{DataType, Schema};
 use datafusion::logical_expr::expr::BinaryExpr;
 use datafusion::logical_expr::{Expr, Operator};
 use datafusion::scalar::ScalarValue;
@@ -47,6 +47,12 @@ impl Check<'_> {
                 self.matches(&between.expr, &between.low)
                     && self.matches(&between.expr, &between.high)
             }
+            // What the optimizer makes of `flag = true` and of `x = 1 AND x = 2`
+            // after the table has said that it takes them.
+            Expr::Column(_) => self
+                .column(expr)
+                .is_some_and(|field| *field.data_type() == DataType::Boolean),
+            Expr::Literal(ScalarValue::Boolean(_), _) => true,
             _ => false,
         }
     }
@@ -105,7 +111,7 @@ fn compares(op: Operator) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use arrow::datatypes::{DataType, Field};
+    use arrow::datatypes::Field;
     use datafusion::prelude::{cast, col, lit};
 
     use super::*;

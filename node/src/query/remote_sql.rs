@@ -139,6 +139,11 @@ impl Writer {
                 self.sql.push_str(" AND ");
                 self.operand(&between.high)?;
             }
+            Expr::Column(_) => self.operand(expr)?,
+            Expr::Literal(ScalarValue::Boolean(None), _) => {
+                self.sql.push_str("CAST(NULL AS BOOLEAN)");
+            }
+            Expr::Literal(..) => self.operand(expr)?,
             _ => return None,
         }
         Some(())

@@ -1,8 +1,10 @@
 //! The room as a whole: canaries behind the barrier, refused statements, the main path.
 
 mod corpus;
+mod laws;
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
 use std::fs::File;
 use std::sync::{Arc, Mutex};
 
