@@ -41,6 +41,18 @@ fn wrong_usage_exits_with_64_and_failure_with_1() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn status_waits_for_a_node_that_is_starting() -> Outcome {
+    let (lab, _dir) = lab();
+    let mut org = lab.found("port-authority", "Port Authority", "").await?;
+    let home = org.home().path().to_owned();
+    let waiting = tokio::task::spawn_blocking(move || comity(&home, &["status", "--wait"]));
+    org.start().await?;
+    let status = waiting.await?;
+    assert_eq!(status.status.code(), Some(0), "{}", said(&status));
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_home_is_never_overwritten() -> Outcome {
     let (lab, _dir) = lab();
     let org = lab.found("port-authority", "Port Authority", "").await?;

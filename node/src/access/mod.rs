@@ -5,7 +5,7 @@
 //! negotiations   requests, offers, signatures
 //! agreements     what both signed: in force, expired, revoked
 //! grants         our members, to partners
-//! scope          agreement AND grant AND local policy: one constructor
+//! scope          agreement AND grant AND what is announced: one constructor
 //! peer_gate      judges every call of a partner
 //! workbench_gate judges every call of a member
 //! record         what was served and refused, written down

@@ -1,4 +1,4 @@
-//! The peer listener's gate: agreement AND grant AND local policy.
+//! The peer listener's gate: agreement AND grant AND what is announced today.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};

@@ -11,7 +11,7 @@ use super::agreements::{Agreement, Standing};
 use crate::catalog::OwnProduct;
 
 /// What one request may see of one product: the agreement AND the grant AND
-/// this organization's present will, intersected.
+/// what this organization announces today, intersected.
 ///
 /// [`Scope::decide`] is its only constructor. Flight handlers never see names
 /// or terms, only the view that is built from a scope.

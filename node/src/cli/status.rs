@@ -1,18 +1,43 @@
 //! `comity status`.
 
+use std::time::Duration;
+
+use tokio::time::Instant;
+
 use super::output::{Output, Problem, table};
-use crate::admin::Client;
 use crate::admin::api;
+use crate::admin::{Client, ClientError};
 use crate::home::Home;
 
 /// Show how the node is doing, and whom it knows.
 #[derive(Debug, clap::Args)]
-#[command(after_help = "Example:\n  comity status\n  comity status --json | jq .partners")]
-pub(super) struct Status {}
+#[command(
+    after_help = "Example:\n  comity status\n  comity up 2>up.log & comity status --wait\n  comity status --json | jq .partners"
+)]
+pub(super) struct Status {
+    /// Wait until the node answers, at most a minute.
+    #[arg(long)]
+    wait: bool,
+}
+
+/// The longest wait for a node that is starting.
+const MAX_WAIT: Duration = Duration::from_secs(60);
+
+/// The time between two looks.
+const LOOK_AGAIN: Duration = Duration::from_millis(50);
 
 impl Status {
     pub(super) async fn run(self, home: &Home, output: &Output) -> Result<(), Problem> {
-        let status: api::Status = Client::new(home.admin_socket()).get("/v1/status").await?;
+        let client = Client::new(home.admin_socket());
+        let start = Instant::now();
+        let status = loop {
+            match client.get::<api::Status>("/v1/status").await {
+                Err(ClientError::NotRunning { .. }) if self.wait && start.elapsed() < MAX_WAIT => {
+                    tokio::time::sleep(LOOK_AGAIN).await;
+                }
+                answered => break answered?,
+            }
+        };
         output.answer(&status, text);
         Ok(())
     }
