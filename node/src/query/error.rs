@@ -5,6 +5,8 @@ use datafusion::error::DataFusionError;
 
 /// The longest message that is passed on from the planner, in bytes.
 const MAX_MESSAGE: usize = 500;
+/// How the reader of CSV begins when a value is not of the column's type.
+const UNREADABLE_VALUE: &str = "Error while parsing value";
 /// How the engine names its limit when a spilling query meets it: an I/O error
 /// without a type of its own. Not knowing it would only blame the source.
 const SPILL_LIMIT: &str = "max_temp_directory_size";
@@ -91,6 +93,11 @@ impl QueryError {
                     Self::memory(error)
                 }
                 arrow::error::ArrowError::IoError(..) => {
+                    Self::source_unavailable(error.to_string())
+                }
+                arrow::error::ArrowError::ParseError(text)
+                    if text.starts_with(UNREADABLE_VALUE) =>
+                {
                     Self::source_unavailable(error.to_string())
                 }
                 // What a reader says of a file; no function of a statement says it.

@@ -1,8 +1,13 @@
 //! Where the owner's data lies: files and folders, read through DataFusion.
 
+mod files;
+#[cfg(test)]
+mod tests;
+
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use arrow::datatypes::Schema;
 use datafusion::catalog::TableProvider;
 use datafusion::datasource::file_format::FileFormat;
 use datafusion::datasource::file_format::arrow::ArrowFormat;
@@ -15,6 +20,7 @@ use datafusion::datasource::listing::{
 use datafusion::prelude::{SessionConfig, SessionContext};
 use serde::{Deserialize, Serialize};
 
+use self::files::Files;
 use crate::products;
 
 /// The most files of one folder.
@@ -130,6 +136,14 @@ pub enum SourceError {
         /// What the reader said.
         reason: String,
     },
+    /// A file of a folder has other columns than the first one.
+    #[error("{path} has other columns, or other types of columns, than {first}; files of one folder must have the same, in the same order", path = path.display(), first = first.display())]
+    Differs {
+        /// The file.
+        path: PathBuf,
+        /// The file it was compared with.
+        first: PathBuf,
+    },
     /// A declared column is not in the file.
     #[error("{path} has no column {column}; it has: {found}; correct the product's schema or the file", path = path.display())]
     MissingColumn {
@@ -183,15 +197,27 @@ pub async fn open(
         path: path.clone(),
         extension: spec.format.extension(),
     })?;
-    let schema = options
-        .infer_schema(&state, first)
-        .await
-        .map_err(|e| unreadable(e.to_string()))?;
+    let infer = |url| {
+        let (options, state, unreadable) = (&options, &state, &unreadable);
+        async move {
+            let schema = options.infer_schema(state, url).await;
+            schema.map_err(|e| unreadable(e.to_string()))
+        }
+    };
+    let schema = infer(first).await?;
+    for (file, url) in files.iter().zip(&urls).skip(1) {
+        if !alike(spec.format, &schema, &*infer(url).await?) {
+            return Err(SourceError::Differs {
+                path: file.clone(),
+                first: files.first().unwrap_or(&path).clone(),
+            });
+        }
+    }
     let listing = ListingTableConfig::new_with_multi_paths(urls)
         .with_listing_options(options)
         .with_schema(schema);
     let table = ListingTable::try_new(listing).map_err(|e| unreadable(e.to_string()))?;
-    Ok(Arc::new(table))
+    Ok(Arc::new(Files::new(table, files)))
 }
 
 /// Checks that a source has every declared column.
@@ -253,6 +279,26 @@ fn folder(path: &Path, format: Format, root: &Path) -> Result<Vec<PathBuf>, Sour
     }
     files.sort();
     Ok(files)
+}
+
+/// Whether a file can be read with the columns of another. CSV is read by position
+/// and a column that is not in a file is filled with nulls: both would be wrong
+/// answers that nobody sees. A text's types are guessed from its values, so they
+/// are judged when it is read; an object of JSON may leave out what is null.
+fn alike(format: Format, one: &Schema, other: &Schema) -> bool {
+    let names = |schema: &Schema| -> Vec<_> {
+        let fields = schema.fields().iter();
+        fields.map(|f| f.name().clone()).collect()
+    };
+    let types = |schema: &Schema| -> Vec<_> {
+        let fields = schema.fields().iter();
+        fields.map(|f| f.data_type().clone()).collect()
+    };
+    match format {
+        Format::Parquet | Format::Arrow => names(one) == names(other) && types(one) == types(other),
+        Format::Csv => names(one) == names(other),
+        Format::Json => true,
+    }
 }
 
 fn confined(path: &Path, root: &Path) -> Result<PathBuf, SourceError> {

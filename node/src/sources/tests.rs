@@ -1,0 +1,354 @@
+//! Files and folders as governed tables: what is read, and what is refused.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fs::{self, File};
+use std::sync::LazyLock;
+
+use arrow::array::{ArrayRef, Float64Array, Int64Array, RecordBatch, StringArray};
+use arrow::util::display::array_value_to_string;
+use comity_protocol::terms::{RowFilter, TableTerms};
+use datafusion::parquet::arrow::ArrowWriter;
+use futures::TryStreamExt;
+use tempfile::TempDir;
+
+use super::*;
+use crate::query::{Engine, EngineSettings, GovernedTable, QueryError, TableName, View};
+
+static ENGINE: LazyLock<Engine> =
+    LazyLock::new(|| Engine::start(EngineSettings::default()).unwrap());
+
+const FORMATS: [Format; 4] = [Format::Parquet, Format::Csv, Format::Json, Format::Arrow];
+
+fn batch(ids: std::ops::Range<i64>) -> RecordBatch {
+    let id: ArrayRef = Arc::new(Int64Array::from_iter_values(ids.clone()));
+    let name: ArrayRef = Arc::new(StringArray::from_iter_values(
+        ids.clone().map(|i| format!("n, {i}")),
+    ));
+    let share: ArrayRef = Arc::new(Float64Array::from_iter_values(ids.map(|i| i as f64 + 0.5)));
+    RecordBatch::try_from_iter([("id", id), ("name", name), ("share", share)]).unwrap()
+}
+
+fn write(path: &Path, format: Format, batch: &RecordBatch) {
+    let file = File::create(path).unwrap();
+    match format {
+        Format::Parquet => {
+            let mut writer = ArrowWriter::try_new(file, batch.schema(), None).unwrap();
+            writer.write(batch).unwrap();
+            writer.close().unwrap();
+        }
+        Format::Csv => arrow::csv::Writer::new(file).write(batch).unwrap(),
+        Format::Json => {
+            let mut writer = arrow::json::LineDelimitedWriter::new(file);
+            writer.write(batch).unwrap();
+            writer.finish().unwrap();
+        }
+        Format::Arrow => {
+            let mut writer =
+                arrow::ipc::writer::FileWriter::try_new(file, &batch.schema()).unwrap();
+            writer.write(batch).unwrap();
+            writer.finish().unwrap();
+        }
+    }
+}
+
+fn spec(format: Format, path: impl Into<PathBuf>) -> SourceSpec {
+    SourceSpec {
+        format,
+        path: path.into(),
+    }
+}
+
+/// The rows that a governed table over the source shows, in the order of `id`.
+async fn rows(spec: SourceSpec, root: &Path) -> Result<Vec<String>, QueryError> {
+    let source = open(spec, root).await.unwrap();
+    let columns = ["id", "name", "share"].map(str::to_owned);
+    let terms = TableTerms {
+        columns: BTreeSet::from(columns),
+        filter: RowFilter(BTreeSet::new()),
+        masks: BTreeMap::new(),
+    };
+    let name = TableName {
+        catalog: "own".into(),
+        schema: "p".into(),
+        table: "t".into(),
+    };
+    let view = View::builder("own")
+        .governed(name, GovernedTable::new(source, &terms)?)
+        .build();
+    let prepared = ENGINE
+        .prepare(view, "SELECT id, name, share FROM t ORDER BY id")
+        .await?;
+    let batches: Vec<_> = prepared
+        .run()
+        .await?
+        .try_collect()
+        .await
+        .map_err(|e| QueryError::of(&e))?;
+    let mut rows = Vec::new();
+    for batch in batches {
+        for row in 0..batch.num_rows() {
+            let values = batch.columns().iter();
+            let values: Vec<_> = values
+                .map(|c| array_value_to_string(c, row).unwrap())
+                .collect();
+            rows.push(values.join("|"));
+        }
+    }
+    Ok(rows)
+}
+
+async fn refused(spec: SourceSpec, root: &Path) -> SourceError {
+    open(spec, root).await.map(|_| ()).unwrap_err()
+}
+
+#[tokio::test]
+async fn files_and_folders_of_each_format_are_read_whole() {
+    let root = TempDir::new().unwrap();
+    for format in FORMATS {
+        let folder = root.path().join(format.extension());
+        fs::create_dir(&folder).unwrap();
+        let named = |name: &str| folder.join(format!("{name}.{}", format.extension()));
+        write(&named("a"), format, &batch(0..2));
+        write(&named("b"), format, &batch(2..3));
+        write(&named(".hidden"), format, &batch(7..8));
+        fs::create_dir(folder.join("inner")).unwrap();
+        fs::write(folder.join("README.txt"), "no data").unwrap();
+
+        let one = PathBuf::from(format.extension()).join(format!("a.{}", format.extension()));
+        let expected = ["0|n, 0|0.5", "1|n, 1|1.5", "2|n, 2|2.5"];
+        let file = rows(spec(format, one), root.path()).await;
+        assert_eq!(file.unwrap(), expected[..2], "{format:?}");
+        let all = rows(spec(format, format.extension()), root.path()).await;
+        assert_eq!(all.unwrap(), expected, "{format:?}");
+
+        let source = open(spec(format, format.extension()), root.path())
+            .await
+            .unwrap();
+        let types: BTreeMap<_, _> = source
+            .schema()
+            .fields()
+            .iter()
+            .map(|f| (f.name().clone(), f.data_type().to_string()))
+            .collect();
+        let expected = [("id", "Int64"), ("name", "Utf8"), ("share", "Float64")];
+        let expected = expected.map(|(n, t)| (n.to_owned(), t.to_owned()));
+        assert_eq!(types, BTreeMap::from(expected), "{format:?}");
+    }
+}
+
+#[tokio::test]
+async fn signs_of_patterns_and_addresses_in_names_are_only_names() {
+    let root = TempDir::new().unwrap();
+    for name in [
+        "a[b]*?", "a b#c", "%2e%2e", "größe", "{x,y}", "a'b\"c", "x:y;z",
+    ] {
+        let folder = root.path().join(name);
+        fs::create_dir(&folder).unwrap();
+        let file = format!("{name}.csv");
+        write(&folder.join(&file), Format::Csv, &batch(0..1));
+        write(&root.path().join("ab.csv"), Format::Csv, &batch(5..6));
+        for path in [PathBuf::from(name), Path::new(name).join(&file)] {
+            let read = rows(spec(Format::Csv, path), root.path()).await.unwrap();
+            assert_eq!(read, ["0|n, 0|0.5"], "{name}");
+        }
+    }
+}
+
+/// A28.
+#[tokio::test]
+async fn no_path_and_no_link_leads_out_of_the_root() {
+    let (outside, root) = (TempDir::new().unwrap(), TempDir::new().unwrap());
+    let secret = outside.path().join("secret.csv");
+    write(&secret, Format::Csv, &batch(0..1));
+    let link =
+        |to: &Path, name: &str| std::os::unix::fs::symlink(to, root.path().join(name)).unwrap();
+    link(&secret, "link.csv");
+    link(outside.path(), "linked");
+    fs::create_dir(root.path().join("folder")).unwrap();
+    link(&secret, "folder/link.csv");
+    let beside = format!(
+        "../{}/secret.csv",
+        outside.path().file_name().unwrap().display()
+    );
+    for path in [
+        secret.to_str().unwrap(),
+        outside.path().to_str().unwrap(),
+        "link.csv",
+        "linked",
+        "linked/secret.csv",
+        "folder",
+        "folder/../link.csv",
+        "..",
+        &beside,
+    ] {
+        let error = refused(spec(Format::Csv, path), root.path()).await;
+        assert!(
+            matches!(error, SourceError::Outside { .. }),
+            "{path}: {error}"
+        );
+    }
+    for path in [
+        "%2e%2e/secret.csv",
+        "file:///etc/passwd",
+        "http://localhost/x.csv",
+        "\0",
+    ] {
+        let error = refused(spec(Format::Csv, path), root.path()).await;
+        assert!(
+            matches!(error, SourceError::Missing { .. }),
+            "{path}: {error}"
+        );
+    }
+    // Links and dots within the root are the owner's own affair.
+    write(&root.path().join("own.csv"), Format::Csv, &batch(0..1));
+    link(&root.path().join("own.csv"), "own-link.csv");
+    for path in ["own-link.csv", "folder/../own.csv"] {
+        rows(spec(Format::Csv, path), root.path()).await.unwrap();
+    }
+}
+
+#[tokio::test]
+async fn what_is_not_there_or_empty_is_named() {
+    let root = TempDir::new().unwrap();
+    fs::create_dir(root.path().join("empty")).unwrap();
+    let error = refused(spec(Format::Csv, "none.csv"), root.path()).await;
+    assert!(matches!(error, SourceError::Missing { .. }), "{error}");
+    let error = refused(spec(Format::Csv, "empty"), root.path()).await;
+    assert!(matches!(error, SourceError::Empty { .. }), "{error}");
+    let error = refused(spec(Format::Csv, "x"), &root.path().join("none")).await;
+    assert!(matches!(error, SourceError::Missing { .. }), "{error}");
+}
+
+#[tokio::test]
+async fn files_of_another_format_are_refused_when_they_are_opened() {
+    let root = TempDir::new().unwrap();
+    for is in FORMATS {
+        let path = root.path().join("data");
+        write(&path, is, &batch(0..3));
+        // Anything is text with commas, and is judged by its columns.
+        for said in FORMATS
+            .into_iter()
+            .filter(|f| *f != is && *f != Format::Csv)
+        {
+            let error = refused(spec(said, "data"), root.path()).await;
+            assert!(
+                matches!(error, SourceError::Unreadable { .. }),
+                "{is:?} as {said:?}: {error}"
+            );
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_truncated_file_is_an_error_and_never_fewer_rows() {
+    let root = TempDir::new().unwrap();
+    for format in FORMATS {
+        let path = root.path().join("data");
+        write(&path, format, &batch(0..200));
+        let whole = fs::read(&path).unwrap();
+        // Text is cut within a value: a file that ends at a line is a whole file.
+        let cut = whole.len() - 7;
+        fs::write(&path, &whole[..cut]).unwrap();
+        match open(spec(format, "data"), root.path()).await {
+            Err(SourceError::Unreadable { .. }) => {}
+            Err(error) => panic!("{format:?}: {error}"),
+            Ok(_) => {
+                let error = rows(spec(format, "data"), root.path())
+                    .await
+                    .expect_err(format.extension());
+                assert_eq!(error.code(), "source-unavailable", "{format:?}: {error:?}");
+            }
+        }
+    }
+}
+
+/// A28: the swap after the check.
+#[tokio::test]
+async fn a_file_that_goes_away_or_becomes_a_link_is_an_error_and_never_no_rows() {
+    let (outside, root) = (TempDir::new().unwrap(), TempDir::new().unwrap());
+    for format in FORMATS {
+        let path = root.path().join("data");
+        let elsewhere = outside.path().join("data");
+        write(&path, format, &batch(0..3));
+        write(&elsewhere, format, &batch(5..8));
+        let source = open(spec(format, "data"), root.path()).await.unwrap();
+        let context = SessionContext::new();
+        let read = async || {
+            let table = context.read_table(Arc::clone(&source)).unwrap();
+            table.collect().await
+        };
+        read().await.unwrap();
+        fs::remove_file(&path).unwrap();
+        let gone = read().await.unwrap_err();
+        assert_eq!(
+            QueryError::of(&gone).code(),
+            "source-unavailable",
+            "{format:?}"
+        );
+        std::os::unix::fs::symlink(&elsewhere, &path).unwrap();
+        let link = read().await.unwrap_err();
+        assert_eq!(
+            QueryError::of(&link).code(),
+            "source-unavailable",
+            "{format:?}"
+        );
+        fs::remove_file(&path).unwrap();
+    }
+}
+
+#[tokio::test]
+async fn files_of_one_folder_must_have_the_same_columns() {
+    let root = TempDir::new().unwrap();
+    for format in FORMATS {
+        let folder = root.path().join(format.extension());
+        fs::create_dir(&folder).unwrap();
+        let named = |name: &str| folder.join(format!("{name}.{}", format.extension()));
+        let first = batch(0..2);
+        write(&named("a"), format, &first);
+        let reordered = batch(2..3).project(&[1, 0, 2]).unwrap();
+        let fewer = batch(2..3).project(&[0, 1]).unwrap();
+        let texts: ArrayRef = Arc::new(StringArray::from(vec!["x"]));
+        let typed = RecordBatch::try_from_iter([
+            ("id", Arc::clone(&texts)),
+            ("name", Arc::clone(&texts)),
+            ("share", texts),
+        ])
+        .unwrap();
+        for (other, differs) in [
+            (&reordered, format != Format::Json),
+            (&fewer, format != Format::Json),
+            (&typed, matches!(format, Format::Parquet | Format::Arrow)),
+        ] {
+            write(&named("b"), format, other);
+            if differs {
+                let error = refused(spec(format, format.extension()), root.path()).await;
+                assert!(
+                    matches!(error, SourceError::Differs { .. }),
+                    "{format:?}: {error}"
+                );
+            }
+        }
+        if matches!(format, Format::Csv | Format::Json) {
+            // A text says of its type only what its values say, when they are read.
+            let error = rows(spec(format, format.extension()), root.path()).await;
+            assert_eq!(
+                error.unwrap_err().code(),
+                "source-unavailable",
+                "{format:?}"
+            );
+        }
+        if format == Format::Json {
+            write(&named("b"), format, &reordered);
+            let read = rows(spec(format, "json"), root.path()).await.unwrap();
+            assert_eq!(read.last().unwrap(), "2|n, 2|2.5");
+        }
+        write(&named("b"), format, &batch(2..3));
+        assert_eq!(
+            rows(spec(format, format.extension()), root.path())
+                .await
+                .unwrap()
+                .len(),
+            3
+        );
+    }
+}
