@@ -192,3 +192,36 @@ def test_the_peer_listener_wants_a_nodes_certificate(exchange):
         headers=[(b"authorization", f"Bearer {exchange.port.token}".encode())], timeout=20)
     with pytest.raises(pyarrow.ArrowException):
         list(client.list_actions(options))
+
+
+@pytest.mark.parametrize("place", ["?", "$1"])
+def test_values_are_bound_to_a_statements_places(connection, place):
+    statement = f"SELECT origin, count(*) AS n FROM {FLIGHTS} WHERE origin = {place} GROUP BY origin"
+    with connection.cursor() as cursor:
+        for origin in ["JFK", "LGA", "it's; DROP TABLE flights--"]:
+            cursor.execute(statement, (origin,))
+            bound = cursor.fetchall()
+            quoted = origin.replace("'", "''")
+            cursor.execute(statement.replace(place, f"'{quoted}'"))
+            assert bound == cursor.fetchall()
+
+
+def test_values_of_several_types_are_cast_to_what_their_places_take(connection):
+    statement = f"SELECT count(*) FROM {FLIGHTS} WHERE month = ? AND dep_delay > ? AND carrier IN (?, ?)"
+    with connection.cursor() as cursor:
+        cursor.execute(statement, (1, 30.0, "UA", "AA"))
+        bound = cursor.fetchone()
+        cursor.execute(
+            f"SELECT count(*) FROM {FLIGHTS} WHERE month = 1 AND dep_delay > 30 AND carrier IN ('UA', 'AA')"
+        )
+        assert bound == cursor.fetchone()
+        assert bound[0] > 0
+
+
+@pytest.mark.parametrize("values", [(), ("JFK", "LGA")])
+def test_a_wrong_number_of_values_is_refused(connection, values):
+    statement = f"SELECT count(*) FROM {FLIGHTS} WHERE origin = ?"
+    with connection.cursor() as cursor, pytest.raises(flightsql.Error) as refused:
+        cursor.execute(statement, values)
+        cursor.fetchall()
+    assert "value" in str(refused.value)

@@ -9,6 +9,7 @@
 
 mod accept;
 mod actions;
+mod binding;
 mod channel;
 mod client;
 mod face;

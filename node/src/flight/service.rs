@@ -15,7 +15,8 @@ use arrow_flight::sql::{
     CommandGetCrossReference, CommandGetDbSchemas, CommandGetExportedKeys, CommandGetImportedKeys,
     CommandGetPrimaryKeys, CommandGetSqlInfo, CommandGetTableTypes, CommandGetTables,
     CommandGetXdbcTypeInfo, CommandPreparedStatementQuery, CommandStatementQuery,
-    CommandStatementUpdate, ProstMessageExt, SqlInfo, TicketStatementQuery,
+    CommandStatementUpdate, DoPutPreparedStatementResult, ProstMessageExt, SqlInfo,
+    TicketStatementQuery,
 };
 use arrow_flight::{
     Action, FlightDescriptor, FlightEndpoint, FlightInfo, HandshakeRequest, HandshakeResponse,
@@ -27,10 +28,11 @@ use prost::bytes::Bytes;
 use tonic::{Code, Request, Response, Status, Streaming};
 
 use super::actions;
+use super::binding;
 use super::metadata::Answer;
 use super::session::{Session, query_status, session, status};
 use super::stream::encode;
-use super::tickets::{Ticket as Ticketed, Tickets};
+use super::tickets::{Statement, Ticket as Ticketed, Tickets};
 use crate::clock;
 use crate::query::{Engine, Prepared};
 
@@ -55,9 +57,9 @@ impl SqlService {
         }
     }
 
-    async fn prepare(&self, session: &Session, sql: &str) -> Result<Prepared, Status> {
+    async fn prepare(&self, session: &Session, of: &Statement) -> Result<Prepared, Status> {
         self.engine
-            .prepare(Arc::clone(&session.view), sql)
+            .prepare_with(Arc::clone(&session.view), &of.sql, of.values.clone())
             .await
             .map_err(|e| query_status(&e, &session.trace))
     }
@@ -66,13 +68,13 @@ impl SqlService {
     fn info(
         &self,
         session: &Session,
-        sql: &str,
+        statement: Statement,
         schema: &SchemaRef,
         descriptor: FlightDescriptor,
     ) -> Result<FlightInfo, Status> {
         let (handle, expires) =
             self.tickets
-                .issue(&session.key, sql, Arc::clone(schema), clock::now())?;
+                .issue(&session.key, statement, Arc::clone(schema), clock::now())?;
         let mut endpoint = FlightEndpoint::new()
             .with_ticket(actions::ticket(handle))
             .with_location(REUSE);
@@ -91,7 +93,7 @@ impl SqlService {
         handle: &[u8],
     ) -> Result<(Ticketed, Prepared), Status> {
         let ticket = self.tickets.redeem(handle, &session.key, clock::now())?;
-        let prepared = self.prepare(session, &ticket.sql).await?;
+        let prepared = self.prepare(session, &ticket.statement).await?;
         if prepared.schema() != ticket.schema {
             return Err(status(
                 Code::FailedPrecondition,
@@ -113,7 +115,7 @@ impl SqlService {
             ));
         }
         let (ticket, prepared) = self.redeem(session, handle).await?;
-        let query = ticket.query();
+        let query = ticket.statement.digest();
         // Written down before the first byte leaves (spec/5-data-plane.md#D-110).
         session.recorder.started(query).await?;
         let rows = match prepared.run().await {
@@ -258,13 +260,9 @@ impl FlightSqlService for SqlService {
         request: Request<FlightDescriptor>,
     ) -> Result<Response<FlightInfo>, Status> {
         let session = session(&request)?;
-        let prepared = self.prepare(&session, &command.query).await?;
-        let info = self.info(
-            &session,
-            &command.query,
-            &prepared.schema(),
-            request.into_inner(),
-        )?;
+        let statement = Statement::plain(&command.query);
+        let schema = self.prepare(&session, &statement).await?.schema();
+        let info = self.info(&session, statement, &schema, request.into_inner())?;
         Ok(Response::new(info))
     }
 
@@ -283,16 +281,25 @@ impl FlightSqlService for SqlService {
         request: Request<Action>,
     ) -> Result<ActionCreatePreparedStatementResult, Status> {
         let session = session(&request)?;
-        let prepared = self.prepare(&session, &command.query).await?;
-        let schema = prepared.schema();
-        let dataset_schema = schema_bytes(&schema)?;
-        let (handle, _) = self
-            .tickets
-            .issue(&session.key, &command.query, schema, clock::now())?;
+        let described = self
+            .engine
+            .describe(Arc::clone(&session.view), &command.query)
+            .await
+            .map_err(|e| query_status(&e, &session.trace))?;
+        let dataset_schema = schema_bytes(&described.schema)?;
+        let parameter_schema = schema_bytes(&described.places)?;
+        let statement = Statement {
+            sql: command.query,
+            places: described.places,
+            values: Vec::new(),
+        };
+        let (handle, _) =
+            self.tickets
+                .issue(&session.key, statement, described.schema, clock::now())?;
         Ok(ActionCreatePreparedStatementResult {
             prepared_statement_handle: handle.into(),
             dataset_schema,
-            parameter_schema: Bytes::new(),
+            parameter_schema,
         })
     }
 
@@ -315,12 +322,8 @@ impl FlightSqlService for SqlService {
         let session = session(&request)?;
         let handle = &command.prepared_statement_handle;
         let (ticket, prepared) = self.redeem(&session, handle).await?;
-        let info = self.info(
-            &session,
-            &ticket.sql,
-            &prepared.schema(),
-            request.into_inner(),
-        )?;
+        let schema = prepared.schema();
+        let info = self.info(&session, ticket.statement, &schema, request.into_inner())?;
         Ok(Response::new(info))
     }
 
@@ -332,6 +335,23 @@ impl FlightSqlService for SqlService {
         let session = session(&request)?;
         self.rows(&session, &command.prepared_statement_handle)
             .await
+    }
+
+    async fn do_put_prepared_statement_query(
+        &self,
+        command: CommandPreparedStatementQuery,
+        request: Request<PeekableFlightDataStream>,
+    ) -> Result<DoPutPreparedStatementResult, Status> {
+        let session = session(&request)?;
+        let handle = &command.prepared_statement_handle;
+        let ticket = self.tickets.redeem(handle, &session.key, clock::now())?;
+        let values = binding::read(request.into_inner(), &ticket.statement.places)
+            .await
+            .map_err(|why| status(Code::InvalidArgument, "bad-sql", &why, &session.trace))?;
+        self.tickets.bind(handle, &session.key, values);
+        Ok(DoPutPreparedStatementResult {
+            prepared_statement_handle: Some(handle.clone()),
+        })
     }
 
     async fn do_put_statement_update(

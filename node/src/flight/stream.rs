@@ -38,7 +38,7 @@ pub(super) fn encode(
         cancelled: Box::pin(ticket.ended.clone().cancelled_owned()),
         right: Arc::clone(&session.right),
         trace: session.trace.clone(),
-        query: ticket.query(),
+        query: ticket.statement.digest(),
         recorder: Arc::clone(&session.recorder),
         delivered: (0, 0),
         max_rows: session.max_rows.unwrap_or(u64::MAX),

@@ -1,11 +1,12 @@
 //! Tickets: opaque handles of statements (A16, `spec/5-data-plane.md#D-112` to D-114).
 
 use std::collections::{BTreeMap, HashMap, VecDeque};
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use arrow::datatypes::SchemaRef;
+use arrow::datatypes::{Schema, SchemaRef};
 use comity_identity::{Digest, Timestamp};
+use datafusion::scalar::ScalarValue;
 use tokio_util::sync::CancellationToken;
 
 use super::Denied;
@@ -18,7 +19,7 @@ pub(super) const TICKET_TIME: Duration = Duration::from_secs(15 * 60);
 pub(super) const MAX_TICKETS_OF_ONE: usize = 256;
 
 /// The most live tickets; then the caller with the most loses its oldest. With
-/// the longest statements (64 KiB) that is 128 MiB.
+/// the longest statements (64 KiB, and as much of values) that is 256 MiB.
 pub(super) const MAX_TICKETS: usize = 2048;
 
 /// Bytes of a handle.
@@ -42,7 +43,7 @@ pub(super) struct Ticket {
     /// Who may redeem it.
     pub(super) key: String,
     /// The statement.
-    pub(super) sql: String,
+    pub(super) statement: Statement,
     /// The schema that was announced for it.
     pub(super) schema: SchemaRef,
     /// Until when.
@@ -51,10 +52,33 @@ pub(super) struct Ticket {
     pub(super) ended: CancellationToken,
 }
 
-impl Ticket {
-    /// The digest of the statement, as deliveries name it.
-    pub(super) fn query(&self) -> Digest {
-        Digest::of(self.sql.as_bytes())
+/// A statement, with values for its places.
+#[derive(Clone, Debug)]
+pub(super) struct Statement {
+    /// The text.
+    pub(super) sql: String,
+    /// What its places take; no fields when it has none.
+    pub(super) places: SchemaRef,
+    /// One value for each place, once they are bound.
+    pub(super) values: Vec<ScalarValue>,
+}
+
+impl Statement {
+    /// A statement without places.
+    pub(super) fn plain(sql: &str) -> Self {
+        Self {
+            sql: sql.to_owned(),
+            places: Arc::new(Schema::empty()),
+            values: Vec::new(),
+        }
+    }
+
+    /// The digest of the text and the values, as deliveries name it.
+    pub(super) fn digest(&self) -> Digest {
+        if self.values.is_empty() {
+            return Digest::of(self.sql.as_bytes());
+        }
+        Digest::of(format!("{}\0{:?}", self.sql, self.values).as_bytes())
     }
 }
 
@@ -63,7 +87,7 @@ impl Tickets {
     pub(super) fn issue(
         &self,
         key: &str,
-        sql: &str,
+        statement: Statement,
         schema: SchemaRef,
         now: Timestamp,
     ) -> Result<(Vec<u8>, Timestamp), Denied> {
@@ -73,7 +97,7 @@ impl Tickets {
         let expires = now.saturating_add(TICKET_TIME);
         let ticket = Ticket {
             key: key.to_owned(),
-            sql: sql.to_owned(),
+            statement,
             schema,
             expires,
             ended: CancellationToken::new(),
@@ -106,6 +130,13 @@ impl Tickets {
                 "",
             )
         })
+    }
+
+    /// Binds values to the places of a statement that `key` prepared.
+    pub(super) fn bind(&self, handle: &[u8], key: &str, values: Vec<ScalarValue>) -> bool {
+        let mut live = self.live();
+        let ticket = live.by_handle.get_mut(handle).filter(|t| t.key == key);
+        ticket.map(|t| t.statement.values = values).is_some()
     }
 
     /// Ends a ticket of `key`, and its running streams when `streams` says so.
@@ -171,24 +202,26 @@ impl Live {
 
 #[cfg(test)]
 mod tests {
-    use std::sync::Arc;
-
-    use arrow::datatypes::Schema;
-
     use super::*;
 
     const NOW: Timestamp = Timestamp::from_secs(1_795_000_000);
 
     fn issue(tickets: &Tickets, key: &str) -> Vec<u8> {
         let schema = Arc::new(Schema::empty());
-        tickets.issue(key, "SELECT 1", schema, NOW).unwrap().0
+        tickets
+            .issue(key, Statement::plain("SELECT 1"), schema, NOW)
+            .unwrap()
+            .0
     }
 
     #[test]
     fn a_ticket_is_its_holders_alone_and_the_answer_does_not_tell() {
         let tickets = Tickets::default();
         let handle = issue(&tickets, "a");
-        assert_eq!(tickets.redeem(&handle, "a", NOW).unwrap().sql, "SELECT 1");
+        assert_eq!(
+            tickets.redeem(&handle, "a", NOW).unwrap().statement.sql,
+            "SELECT 1"
+        );
         let others = tickets.redeem(&handle, "b", NOW).unwrap_err();
         let unknown = tickets.redeem(b"0123456789abcdef", "b", NOW).unwrap_err();
         assert_eq!(others, unknown);
@@ -247,7 +280,9 @@ mod tests {
         assert!(tickets.redeem(&small, "small", NOW).is_ok());
         let later = NOW.saturating_add(TICKET_TIME);
         let schema = Arc::new(Schema::empty());
-        tickets.issue("late", "SELECT 1", schema, later).unwrap();
+        tickets
+            .issue("late", Statement::plain("SELECT 1"), schema, later)
+            .unwrap();
         let live = tickets.live();
         assert_eq!((live.by_handle.len(), live.by_caller.len()), (1, 1));
     }

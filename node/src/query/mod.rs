@@ -22,7 +22,7 @@ mod schema;
 mod tests;
 mod view;
 
-pub use engine::{Engine, EngineSettings, Prepared};
+pub use engine::{Described, Engine, EngineSettings, MAX_PLACES, Prepared};
 pub use error::QueryError;
 pub use governed::{GovernedTable, enforces};
 pub use partner::{Partner, PartnerTable, RemoteTable};

@@ -1,5 +1,6 @@
 //! Where statements run: a runtime, a memory pool and a budget of their own.
 
+mod places;
 mod run;
 mod settings;
 mod state;
@@ -19,6 +20,7 @@ use tokio::runtime::{Builder, Handle, Runtime};
 use tokio::sync::Semaphore;
 use tokio_util::task::AbortOnDropHandle;
 
+pub use places::{Described, MAX_PLACES};
 pub use run::Prepared;
 pub use settings::EngineSettings;
 
@@ -91,6 +93,17 @@ impl Engine {
     /// `bad-sql`, `not-permitted` or `too-large` for the statement.
     pub async fn prepare(&self, view: Arc<View>, sql: &str) -> Result<Prepared, QueryError> {
         self.prepare_with(view, sql, Vec::new()).await
+    }
+
+    /// What the places of a statement take and what it gives, without values.
+    ///
+    /// # Errors
+    /// As [`Engine::prepare`].
+    pub async fn describe(&self, view: Arc<View>, sql: &str) -> Result<Described, QueryError> {
+        let (shared, sql) = (Arc::clone(&self.shared), sql.to_owned());
+        self.shared
+            .contained(async move { places::describe(shared, view, &sql).await })
+            .await
     }
 
     /// As [`Engine::prepare`], with values for the places `$1`, `$2`, … or `?` of the statement.
