@@ -24,7 +24,7 @@ pub struct QueryError {
 impl QueryError {
     /// A stable code: one of `bad-sql`, `not-permitted`, `too-large`, `budget`,
     /// `busy`, `failed`, `source-unavailable`, `partner-unavailable`,
-    /// `terms-mismatch` and `internal`.
+    /// `partner-refused`, `terms-mismatch` and `internal`.
     pub fn code(&self) -> &'static str {
         self.code
     }
@@ -45,16 +45,27 @@ impl QueryError {
     }
 
     /// The partner refused its part of the query. `code` is the partner's own
-    /// code, which is forwarded only if it looks like one.
+    /// code, which is forwarded only if it looks like one; what can be done
+    /// about it is said in our words.
     pub fn partner_refused(partner: &str, code: &str) -> Self {
         let tidy = code.len() <= 64
             && code
                 .bytes()
                 .all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-');
         let shown = if tidy { code } else { "unreadable code" };
+        let next = match code {
+            "no-agreement" => "; ask for access with 'comity request'",
+            "revoked" | "expired" => "; the agreement has ended: ask again with 'comity request'",
+            "too-many-rows" => {
+                "; the agreement permits fewer rows in one query: 'comity agreements ID' has the number"
+            }
+            "purpose" => "; state a purpose that was agreed",
+            "busy" | "unavailable" => "; try again shortly",
+            _ => "",
+        };
         Self::new(
-            "partner-unavailable",
-            format!("the partner {partner} refused its part of the query: {shown}"),
+            "partner-refused",
+            format!("the partner {partner} refused its part of the query: {shown}{next}"),
         )
     }
 

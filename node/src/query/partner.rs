@@ -252,7 +252,7 @@ async fn open(
 /// A failure inside a partner's stream is the partner's, whatever its form.
 fn of_partner(name: &str, error: &DataFusionError) -> QueryError {
     match QueryError::of(error) {
-        own if own.code() == "partner-unavailable" => own,
+        own if ["partner-unavailable", "partner-refused"].contains(&own.code()) => own,
         other => QueryError::partner_unavailable(
             name,
             other.owner_detail().unwrap_or_else(|| other.code()),
