@@ -9,3 +9,4 @@ mod full_disk;
 mod hostile_partner;
 mod hostile_request;
 mod revocation_ends_access;
+mod silent_partner;

@@ -6,6 +6,7 @@
 pub mod attack;
 pub mod calls;
 pub mod rogue;
+pub mod rogue_host;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};

@@ -232,6 +232,11 @@ impl Rogue {
         self.fetch(channel, ticket(&info), asked).await
     }
 
+    /// The organizations that it knows.
+    pub fn keyring(&self) -> &Keyring {
+        &self.keyring
+    }
+
     /// This organization's keys, history and document.
     pub fn own(&self) -> &Own {
         &self.own

@@ -1,6 +1,7 @@
 //! What this node asks of others: identities, catalogs, answers in negotiations.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use async_trait::async_trait;
 use comity_identity::keyring::Evidence;
@@ -10,6 +11,7 @@ use comity_protocol::wire::{Hello, InvitationProof, MAX_FETCH, Request, Response
 use libp2p::{Multiaddr, PeerId};
 
 use super::Node;
+use super::errands::Wanted;
 use crate::access::{Partners, Post};
 use crate::catalog::News;
 use crate::clock;
@@ -47,6 +49,13 @@ impl Post for NetworkPost {
     }
 }
 
+/// Nodes of one organization that are tried for one request. Those that are
+/// connected come first; a document may list 64 that are not there.
+const MAX_TRIED: usize = 3;
+
+/// The longest that one request to an organization may take, over all its nodes.
+const ASK_TIME: Duration = Duration::from_secs(30);
+
 /// Asks one node of `org`, the first that answers.
 pub(super) async fn ask(
     network: &Handle,
@@ -54,14 +63,39 @@ pub(super) async fn ask(
     org: &OrgId,
     request: Request,
 ) -> Result<Response, RequestError> {
-    let mut last = RequestError::Unreachable("its document names no node".to_owned());
-    for (peer, addresses) in nodes_of(partners, org) {
-        match network.request(peer, addresses, request.clone()).await {
-            Err(error @ (RequestError::Unreachable(_) | RequestError::Timeout)) => last = error,
-            answered => return answered,
-        }
+    let mut nodes = nodes_of(partners, org);
+    if nodes.len() > 1 {
+        let connected = network.connected().await;
+        nodes.sort_by_key(|(peer, _)| !connected.contains(peer));
     }
-    Err(last)
+    first_answer(nodes, |(peer, addresses)| {
+        network.request(peer, addresses, request.clone())
+    })
+    .await
+}
+
+/// The first answer of the first [`MAX_TRIED`] of `nodes`, within [`ASK_TIME`].
+/// A refusal is an answer.
+async fn first_answer<N, A>(
+    nodes: Vec<N>,
+    mut ask: impl FnMut(N) -> A,
+) -> Result<Response, RequestError>
+where
+    A: Future<Output = Result<Response, RequestError>>,
+{
+    let tries = async {
+        let mut last = RequestError::Unreachable("its document names no node".to_owned());
+        for node in nodes.into_iter().take(MAX_TRIED) {
+            match ask(node).await {
+                Err(error @ (RequestError::Unreachable(_) | RequestError::Timeout)) => last = error,
+                answered => return answered,
+            }
+        }
+        Err(last)
+    };
+    tokio::time::timeout(ASK_TIME, tries)
+        .await
+        .unwrap_or(Err(RequestError::Timeout))
 }
 
 /// The nodes of `org` and where they are: from its current document, which is
@@ -125,8 +159,24 @@ impl Node {
         self.network.set_open(open).await;
     }
 
-    /// Exchanges identities and heads with `org`, then fetches what is new.
-    pub(super) async fn sync(&self, org: &OrgId) {
+    /// Does what is wanted of `org`.
+    pub(super) async fn run_errand(self: &Arc<Self>, org: &OrgId, wanted: Wanted) {
+        if let Some(head) = wanted.head {
+            self.fetch(org, *head).await;
+        }
+        if let Some(rival) = wanted.rival {
+            // Beside the head that was just taken it shows what it is (A36).
+            self.heard_head(rival.text());
+        }
+        if wanted.visit {
+            self.sync(org).await;
+            self.negotiations.resume(org).await;
+            self.tell_revocations(org).await;
+        }
+    }
+
+    /// Exchanges identities and heads with `org`.
+    async fn sync(self: &Arc<Self>, org: &OrgId) {
         let federated = self
             .partners
             .get(org)
@@ -143,7 +193,7 @@ impl Node {
     }
 
     /// Takes over what a partner says of itself.
-    pub(super) async fn heard_hello(&self, org: &OrgId, hello: Hello) {
+    pub(super) async fn heard_hello(self: &Arc<Self>, org: &OrgId, hello: Hello) {
         let evidence = Evidence {
             history: hello.history,
             document: hello.document,
@@ -164,16 +214,25 @@ impl Node {
             }
         }
         if let Some(head) = hello.head {
-            self.heard_head(&head).await;
+            self.heard_head(&head);
         }
     }
 
-    /// A head came by any way: fetch what it announces, if it is news (A40).
-    pub(super) async fn heard_head(&self, text: &str) {
+    /// A head came by any way: what it announces is wanted, if it is news (A40).
+    /// Gives whether it is a head that others may be told.
+    pub(super) fn heard_head(self: &Arc<Self>, text: &str) -> bool {
         match self.catalog.admit(text, clock::now()) {
-            Ok((org, News::Fetch(head))) => self.fetch(&org, *head).await,
-            Ok((_, News::Nothing(_))) => {}
-            Err(error) => tracing::info!(%error, "a head was refused"),
+            Ok((org, News::Fetch(head))) => {
+                if self.errands.want_head(org, head) {
+                    self.begin_errand(org);
+                }
+                true
+            }
+            Ok((_, News::Nothing(_))) => true,
+            Err(error) => {
+                tracing::info!(%error, "a head was refused");
+                false
+            }
         }
     }
 
@@ -186,6 +245,9 @@ impl Node {
         if !federated {
             return;
         }
+        let Ok(_place) = self.errands.fetches.acquire().await else {
+            return;
+        };
         if let Err(error) = self.try_fetch(org, head).await {
             tracing::warn!(
                 partner = self.partners.alias(org),
@@ -243,7 +305,7 @@ impl Node {
     }
 
     /// Tells `org` of revocations until it has recorded them.
-    pub(super) async fn tell_revocations(&self, org: &OrgId) {
+    async fn tell_revocations(&self, org: &OrgId) {
         for (agreement, text) in self.agreements.notices_for(org) {
             let partner = || self.partners.alias(org);
             match ask(&self.network, &self.partners, org, Request::Revoke(text)).await {
@@ -258,5 +320,33 @@ impl Node {
                 }
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use comity_protocol::wire::RefusalCode;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn a_few_nodes_are_tried_and_a_refusal_is_an_answer() {
+        let mut tried = 0;
+        let failed = first_answer((0..64).collect(), |_: u32| {
+            tried += 1;
+            async { Err(RequestError::Timeout) }
+        });
+        assert_eq!(failed.await, Err(RequestError::Timeout));
+        assert_eq!(tried, MAX_TRIED);
+
+        let refused = RequestError::Refused {
+            code: RefusalCode::Busy,
+            trace: String::new(),
+        };
+        let mut answers = vec![Ok(Response::Revoked), Err(refused.clone())];
+        let answered = first_answer(vec![0, 1], |_: u32| {
+            std::future::ready(answers.pop().unwrap())
+        });
+        assert_eq!(answered.await, Err(refused));
     }
 }

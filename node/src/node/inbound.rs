@@ -20,7 +20,8 @@ use crate::network::{Event, Inbound, Verdict};
 const MAX_AT_WORK: usize = 64;
 
 impl Node {
-    /// Works on what the network brings, until the node stops.
+    /// Works on what the network brings, until the node stops. Nothing here
+    /// waits for a partner: what must be asked of one is an errand.
     pub(super) async fn listen(self: Arc<Self>, mut events: mpsc::Receiver<Event>) {
         let places = Arc::new(Semaphore::new(MAX_AT_WORK));
         loop {
@@ -28,57 +29,48 @@ impl Node {
                 event = events.recv() => event,
                 () = self.stop.cancelled() => return,
             };
-            let Some(event) = event else { return };
-            // Here and not in the tasks below, which may overtake one another:
-            // a late "connected" would outlive the connection.
-            match &event {
-                Event::Connected(peer) => drop(self.connected().insert(*peer)),
-                Event::Disconnected(peer) => drop(self.connected().remove(peer)),
-                _ => {}
-            }
-            let Ok(place) = Arc::clone(&places).acquire_owned().await else {
-                return;
-            };
-            let node = Arc::clone(&self);
-            self.tasks.spawn(async move {
-                tokio::select! {
-                    () = node.work(event) => {}
-                    () = node.stop.cancelled() => {}
+            match event {
+                None => return,
+                // Here and not in the tasks below, which may overtake one another:
+                // a late "connected" would outlive the connection.
+                Some(Event::Connected(peer)) => {
+                    self.connected().insert(peer);
+                    if let Some(org) = self.org_of(&peer) {
+                        // A partner is back: at once, and not at the next tick.
+                        self.visit(org);
+                    }
                 }
-                drop(place);
-            });
+                Some(Event::Disconnected(peer)) => drop(self.connected().remove(&peer)),
+                Some(Event::Gossip { bytes, judged }) => {
+                    judged.as_(self.on_gossip(bytes));
+                }
+                Some(Event::Inbound(inbound)) => {
+                    let Ok(place) = Arc::clone(&places).acquire_owned().await else {
+                        return;
+                    };
+                    let node = Arc::clone(&self);
+                    self.tasks.spawn(async move {
+                        tokio::select! {
+                            () = node.answer(inbound) => {}
+                            () = node.stop.cancelled() => {}
+                        }
+                        drop(place);
+                    });
+                }
+            }
         }
     }
 
-    async fn work(&self, event: Event) {
-        match event {
-            Event::Connected(peer) => {
-                if let Some(org) = self.org_of(&peer) {
-                    // A partner is back: at once, and not at the next tick.
-                    self.sync(&org).await;
-                    self.negotiations.resume(&org).await;
-                    self.tell_revocations(&org).await;
-                }
-            }
-            Event::Disconnected(_) => {}
-            Event::Gossip { bytes, judged } => {
-                let text = String::from_utf8(bytes).ok();
-                let checked = text.as_deref().map(|t| self.catalog.admit(t, clock::now()));
-                judged.as_(match &checked {
-                    Some(Ok(_)) => Verdict::Accept,
-                    // An organization that we do not know: the sender may well know it.
-                    Some(Err(_)) => Verdict::Ignore,
-                    None => Verdict::Reject,
-                });
-                if let (Some(text), Some(Ok(_))) = (text, checked) {
-                    self.heard_head(&text).await;
-                }
-            }
-            Event::Inbound(inbound) => self.answer(inbound).await,
+    fn on_gossip(self: &Arc<Self>, bytes: Vec<u8>) -> Verdict {
+        match String::from_utf8(bytes) {
+            Err(_) => Verdict::Reject,
+            Ok(text) if self.heard_head(&text) => Verdict::Accept,
+            // Of an organization that we do not know: the sender may well know it.
+            Ok(_) => Verdict::Ignore,
         }
     }
 
-    async fn answer(&self, mut inbound: Inbound) {
+    async fn answer(self: &Arc<Self>, mut inbound: Inbound) {
         let request = std::mem::replace(&mut inbound.request, Request::Fetch(Vec::new()));
         let org = self.org_of(&inbound.peer).filter(|_| inbound.known);
         let answered = match (request, org) {
@@ -106,7 +98,7 @@ impl Node {
     /// A Hello of a partner updates what is known of it; of a stranger it
     /// counts only with the secret of an open invitation.
     async fn on_hello(
-        &self,
+        self: &Arc<Self>,
         peer: PeerId,
         org: Option<OrgId>,
         hello: Hello,
@@ -131,7 +123,7 @@ impl Node {
                 self.let_in(&org).await;
             }
             if let Some(head) = hello.head {
-                self.heard_head(&head).await;
+                self.heard_head(&head);
             }
             let federated = self
                 .partners

@@ -5,6 +5,7 @@
 //! order. In between, [`inbound`](self) answers partners and
 //! [`exchange`](self) asks them.
 
+mod errands;
 mod exchange;
 mod inbound;
 mod listeners;
@@ -47,6 +48,7 @@ pub struct Node {
     reach: Reach,
     listening: api::Listening,
     connected: Mutex<BTreeSet<PeerId>>,
+    errands: errands::Errands,
     stop: CancellationToken,
     tasks: TaskTracker,
 }

@@ -110,7 +110,7 @@ impl Node {
     }
 
     /// Uses an invitation: meets the inviter, and signs a federation with it.
-    pub async fn join(&self, ask: api::Join) -> Result<api::Joined, Failure> {
+    pub async fn join(self: &Arc<Self>, ask: api::Join) -> Result<api::Joined, Failure> {
         let now = clock::now();
         let invitation = Invitation::open(&ask.code, now).map_err(|e| bad_invitation(&e))?;
         if invitation.org == self.own.org() {
@@ -186,13 +186,7 @@ impl Node {
             .catalog
             .publish(Path::new(&ask.path), clock::now())
             .await?;
-        let node = Arc::clone(self);
-        self.tasks.spawn(async move {
-            tokio::select! {
-                () = node.spread_head() => {}
-                () = node.stop.cancelled() => {}
-            }
-        });
+        self.spread_head().await;
         Ok(describe(
             self.own.alias(),
             self.own.org(),
@@ -276,14 +270,7 @@ impl Node {
     pub async fn revoke(self: &Arc<Self>, id: &str) -> Result<api::Agreement, Failure> {
         let agreement = self.agreements.find(id)?;
         self.agreements.revoke(&agreement).await?;
-        let node = Arc::clone(self);
-        let peer = agreement.peer();
-        self.tasks.spawn(async move {
-            tokio::select! {
-                () = node.tell_revocations(&peer) => {}
-                () = node.stop.cancelled() => {}
-            }
-        });
+        self.visit(agreement.peer());
         let side = match agreement.side() {
             Side::Provider => "provider",
             Side::Consumer => "consumer",

@@ -12,6 +12,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use super::Node;
+use super::errands::Errands;
 use super::exchange::NetworkPost;
 use super::listeners::{Listeners, address};
 use crate::access::{
@@ -149,6 +150,7 @@ impl Node {
             reach,
             listening,
             connected: Mutex::new(BTreeSet::new()),
+            errands: Errands::new(),
             stop: CancellationToken::new(),
             tasks: TaskTracker::new(),
         });
@@ -157,7 +159,8 @@ impl Node {
         node.tasks.spawn(Arc::clone(&node).listen(events));
         node.tasks
             .spawn(Arc::clone(&node).fetch_federated(to_fetch));
-        node.tasks.spawn(Arc::clone(&node).tend());
+        node.tasks.spawn(Arc::clone(&node).renew_in_time());
+        node.tasks.spawn(Arc::clone(&node).visit_in_time());
         node.say_where()?;
         Ok(node)
     }

@@ -1,12 +1,15 @@
 //! What a node does by itself: renewals, and looking after partners.
 
+use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::time::Duration;
 
 use comity_identity::OrgId;
+use futures::FutureExt as _;
 use tokio::sync::mpsc;
 
 use super::Node;
+use super::errands::ERRAND_TIME;
 use crate::clock;
 use crate::journal::Health;
 
@@ -21,12 +24,12 @@ const SPACE_TICK: Duration = Duration::from_secs(2);
 const MAX_TOLD: usize = 64;
 
 impl Node {
-    /// Renews the document, the certificate and the head in time, and asks
-    /// connected partners for news. Gossip is only latency; this converges.
-    pub(super) async fn tend(self: Arc<Self>) {
+    /// Renews the document, the certificate and the head in time, and notices
+    /// when a full disk has space again. Waits for no partner: else one that is
+    /// silent would keep this organization's document from being renewed.
+    pub(super) async fn renew_in_time(self: Arc<Self>) {
         let mut tick = tokio::time::interval(TICK);
         tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
-        tick.tick().await;
         loop {
             tokio::select! {
                 _ = tick.tick() => {}
@@ -41,14 +44,70 @@ impl Node {
             }
             self.renew().await;
             self.refresh_door().await;
+        }
+    }
+
+    /// Wants to visit every partner that is connected, again and again. Gossip
+    /// is only latency; this converges.
+    pub(super) async fn visit_in_time(self: Arc<Self>) {
+        let mut tick = tokio::time::interval(TICK);
+        tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+        tick.tick().await;
+        loop {
+            tokio::select! {
+                _ = tick.tick() => {}
+                () = self.stop.cancelled() => return,
+            }
+            if self.ledger.health() == Health::NoSpace {
+                continue;
+            }
             for org in self.partners.all().into_iter().map(|p| p.org) {
                 if self.is_connected(&org) {
-                    self.sync(&org).await;
-                    self.negotiations.resume(&org).await;
-                    self.tell_revocations(&org).await;
+                    self.visit(org);
                 }
             }
         }
+    }
+
+    /// Wants to exchange identities and heads with `org`, to repeat what it has
+    /// not answered, and to tell it of revocations. Does not wait for it.
+    pub(super) fn visit(self: &Arc<Self>, org: OrgId) {
+        if self.errands.want_visit(org) {
+            self.begin_errand(org);
+        }
+    }
+
+    /// Does whatever is wanted of `org`, in a task of its own, until nothing is.
+    pub(super) fn begin_errand(self: &Arc<Self>, org: OrgId) {
+        let node = Arc::clone(self);
+        self.tasks.spawn(async move {
+            let errand = async {
+                while let Some(wanted) = node.errands.next(&org) {
+                    // Fair: whoever waits longest is next, so partners that are
+                    // silent share the places with the others in turn.
+                    let Ok(_place) = node.errands.places.acquire().await else {
+                        return;
+                    };
+                    // An errand that panics must not be the last of its organization.
+                    let run = AssertUnwindSafe(node.run_errand(&org, wanted)).catch_unwind();
+                    let partner = || node.partners.alias(&org);
+                    match tokio::time::timeout(ERRAND_TIME, run).await {
+                        Ok(Ok(())) => {}
+                        Ok(Err(_)) => tracing::error!(partner = partner(), "an errand panicked"),
+                        Err(_) => {
+                            tracing::info!(
+                                partner = partner(),
+                                "did not answer everything in time"
+                            );
+                        }
+                    }
+                }
+            };
+            tokio::select! {
+                () = errand => {}
+                () = node.stop.cancelled() => {}
+            }
+        });
     }
 
     /// Without a try the node would never notice that space returned.
@@ -58,7 +117,7 @@ impl Node {
         }
     }
 
-    async fn renew(&self) {
+    async fn renew(self: &Arc<Self>) {
         let now = clock::now();
         match self.own.refresh(&self.reach, now).await {
             Ok(true) => tracing::info!("issued the next organization document"),
@@ -77,8 +136,8 @@ impl Node {
         }
     }
 
-    /// Gossips the head and tells the partners that are connected.
-    pub(super) async fn spread_head(&self) {
+    /// Gossips the head, and visits the partners that are connected.
+    pub(super) async fn spread_head(self: &Arc<Self>) {
         let Some(announced) = self.catalog.announced() else {
             return;
         };
@@ -88,12 +147,12 @@ impl Node {
             .iter()
             .map(|p| p.org)
             .filter(|org| self.is_connected(org));
-        for org in connected.take(MAX_TOLD).collect::<Vec<_>>() {
-            self.sync(&org).await;
+        for org in connected.take(MAX_TOLD) {
+            self.visit(org);
         }
     }
 
-    /// Fetches the catalog of every partner whose federation was just signed.
+    /// Visits every partner whose federation was just signed: its catalog is new here.
     pub(super) async fn fetch_federated(self: Arc<Self>, mut orgs: mpsc::Receiver<OrgId>) {
         loop {
             let org = tokio::select! {
@@ -101,7 +160,7 @@ impl Node {
                 () = self.stop.cancelled() => return,
             };
             let Some(org) = org else { return };
-            self.sync(&org).await;
+            self.visit(org);
         }
     }
 

@@ -1,0 +1,49 @@
+//! A partner that is connected, asks, and never answers.
+
+use std::time::Duration;
+
+use comity::network::Event;
+use comity_identity::Digest;
+use comity_protocol::wire::Response;
+use comity_tests::rogue::Rogue;
+use comity_tests::rogue_host::{RogueHost, head, hello};
+use comity_tests::{Outcome, Three, ask, waits_for};
+
+/// More than the requests that a node works on at one time.
+const HEADS: u64 = 70;
+
+/// The longest that this waits for one thing.
+const WAIT: Duration = Duration::from_secs(20);
+
+/// Regression: whoever answered a Hello fetched the catalog that its head
+/// announced, and waited for it. A partner that announced and never answered
+/// took all places, and nobody's request was worked on.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_partner_that_never_answers_keeps_nobody_waiting() -> Outcome {
+    let mut three = Three::meet().await?;
+    let rogue = Rogue::of(&mut three.registry).await?;
+    let victim = three.port.status().await?.org;
+    let mut host = RogueHost::start(&rogue, &victim).await?;
+
+    for seq in 100..100 + HEADS {
+        let list = Digest::of(&seq.to_be_bytes());
+        let answer = host
+            .ask(hello(&rogue, Some(head(&rogue, seq, list)?)))
+            .await;
+        assert!(matches!(answer, Ok(Response::Hello(_))), "{answer:?}");
+    }
+    // Others are served meanwhile.
+    let n = ask(&three.weather, "port-authority", "flights").await?;
+    waits_for(&three.port, &n.id).await?;
+
+    // Of everything that this node wants of the partner it asks one thing at a time.
+    let mut unanswered = Vec::new();
+    while unanswered.is_empty() || !host.events.is_empty() {
+        let event = tokio::time::timeout(WAIT, host.events.recv()).await?;
+        if let Some(Event::Inbound(inbound)) = event {
+            unanswered.push(inbound);
+        }
+    }
+    assert_eq!(unanswered.len(), 1, "{unanswered:?}");
+    Ok(())
+}
