@@ -21,11 +21,11 @@ pub use organization::{Organization, Standing};
 
 use core::fmt;
 use core::sync::atomic::{AtomicU64, Ordering};
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 
 use crate::history::{Comparison, ForkProof, History, HistoryError};
-use crate::organization::{DocumentError, VerifiedDocument};
+use crate::organization::{DocumentError, Freshness, VerifiedDocument};
 use crate::{OrgId, Timestamp};
 
 /// The most organizations that one node knows.
@@ -117,6 +117,14 @@ impl Keyring {
         now: Timestamp,
         may_be_new: bool,
     ) -> Result<Admission, AdmitError> {
+        // Partners repeat the same evidence all day: it costs a comparison, not
+        // a verification of a history that may be long.
+        if let Some(known) = self.known_already(evidence, now) {
+            return Ok(Admission {
+                organization: known,
+                changed: false,
+            });
+        }
         // Signatures are checked before any lock is taken.
         let history = History::verify(&evidence.history)?;
         let _change = self.begin_change();
@@ -128,6 +136,7 @@ impl Keyring {
                 return Err(AdmitError::Full);
             }
             let document = VerifiedDocument::verify(&evidence.document, &history, now)?;
+            self.refuse_foreign_nodes(&document, now)?;
             return self.accept(Organization::new(history, document));
         };
         // spec/2-identity.md#I-28
@@ -169,7 +178,40 @@ impl Keyring {
                 changed: false,
             });
         }
+        self.refuse_foreign_nodes(&document, now)?;
         self.accept(Organization::new(history, document))
+    }
+
+    /// The organization whose present evidence is exactly this, if it counts at `now`.
+    fn known_already(&self, evidence: &Evidence, now: Timestamp) -> Option<Arc<Organization>> {
+        let same = |o: &&Arc<Organization>| {
+            o.document().text() == evidence.document && o.history().texts() == evidence.history
+        };
+        let known = self.read().values().find(same).cloned()?;
+        (known.freshness(now) != Freshness::Expired).then_some(known)
+    }
+
+    /// A document may list any public key, so an organization could list the
+    /// node of another one and be taken for it; whoever is known first keeps
+    /// its nodes (`spec/2-identity.md#I-51`).
+    fn refuse_foreign_nodes(
+        &self,
+        document: &VerifiedDocument,
+        now: Timestamp,
+    ) -> Result<(), AdmitError> {
+        let nodes = document.document().nodes.iter();
+        let listed: HashSet<_> = nodes.map(|n| n.key.as_bytes()).collect();
+        let lists_one = |o: &&Arc<Organization>| {
+            o.id() != document.org()
+                && !o.standing().is_frozen()
+                && o.document()
+                    .nodes(now)
+                    .any(|n| listed.contains(n.key.as_bytes()))
+        };
+        match self.read().values().find(lists_one) {
+            Some(owner) => Err(AdmitError::ForeignNode { owner: owner.id() }),
+            None => Ok(()),
+        }
     }
 
     fn accept(&self, organization: Organization) -> Result<Admission, AdmitError> {
@@ -268,6 +310,13 @@ pub enum AdmitError {
         known: String,
         /// The other document.
         offered: String,
+    },
+    /// The document lists the key of a node that another known organization
+    /// lists already.
+    #[error("the organization document lists a node of {owner}, which is known already")]
+    ForeignNode {
+        /// The organization that was known with this node.
+        owner: OrgId,
     },
     /// This evidence forks the key history: the organization is frozen from now on (A12).
     #[error("the organization forked its key history; it is frozen and the evidence is kept")]

@@ -2,7 +2,7 @@ use core::sync::atomic::AtomicBool;
 
 use super::*;
 use crate::Signer;
-use crate::fixture::{DAY, NOW, Party};
+use crate::fixture::{DAY, NOW, Party, node};
 use crate::grant::GrantError;
 use crate::organization::{Freshness, Role};
 
@@ -99,6 +99,53 @@ fn two_documents_with_one_version_are_refused_and_handed_back_as_evidence() {
 }
 
 /// Our history, and another one that also continues the inception.
+/// Regression: an organization that listed another one's node was taken for it,
+/// and the messages of the true owner, revocations among them, were refused.
+#[test]
+fn nobody_takes_over_a_node_of_an_organization_that_is_known() {
+    let (owner, thief) = (Party::new(1), Party::new(2));
+    let (_, keyring) = keyring();
+    keyring.introduce(&owner.evidence(1), NOW).unwrap();
+    let mut document = thief.document(1);
+    document.nodes.push(node("stolen", owner.node.public()));
+    let stolen = thief.evidence_of(&document);
+    let refused = keyring.introduce(&stolen, NOW);
+    let by = owner.history.org();
+    assert!(matches!(refused, Err(AdmitError::ForeignNode { owner }) if owner == by));
+    // Nor later, when it is known itself.
+    keyring.introduce(&thief.evidence(1), NOW).unwrap();
+    document.version = 2;
+    let refused = keyring.admit(&thief.evidence_of(&document), NOW);
+    assert!(matches!(refused, Err(AdmitError::ForeignNode { .. })));
+    assert_eq!(keyring.get(&thief.history.org()).unwrap().mark().version, 1);
+    // A node that its organization no longer lists may move.
+    let mut without = owner.document(2);
+    without.nodes = vec![node("other", owner.issuer.public())];
+    keyring.admit(&owner.evidence_of(&without), NOW).unwrap();
+    keyring.admit(&thief.evidence_of(&document), NOW).unwrap();
+}
+
+#[test]
+fn known_evidence_is_recognized_only_when_every_byte_is_the_same() {
+    let party = Party::new(1);
+    let (_, keyring) = keyring();
+    let evidence = party.evidence(1);
+    keyring.introduce(&evidence, NOW).unwrap();
+    assert!(!keyring.admit(&evidence, NOW).unwrap().changed);
+    let mut other = evidence.clone();
+    other.document.push('A');
+    keyring.admit(&other, NOW).unwrap_err();
+    let mut longer = evidence.clone();
+    longer.history.push(evidence.history[0].clone());
+    keyring.admit(&longer, NOW).unwrap_err();
+    // Verified anew it would be refused as of the future: it is not verified anew.
+    let early = Timestamp::from_secs(NOW.as_secs() - 24 * 60 * 60);
+    assert!(!keyring.admit(&evidence, early).unwrap().changed);
+    // Known or not: what has expired is refused.
+    let late = NOW.saturating_add(14 * DAY);
+    assert!(keyring.admit(&evidence, late).is_err());
+}
+
 fn forked(party: &Party) -> (History, History) {
     let event = party
         .history
