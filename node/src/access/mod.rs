@@ -26,7 +26,7 @@ pub use agreements::{Agreement, Agreements, Standing};
 pub use grants::Grants;
 pub use members::{MAX_MEMBERS, Members};
 pub use negotiations::{Negotiations, Parts, Post};
-pub use partners::{Partner, Partners};
+pub use partners::{Meeting, Partner, Partners, WelcomeError};
 pub use peer_gate::PeerGate;
 pub use scope::{Basis, OutOfScope, Scope};
 pub use workbench_gate::{Reach, WorkbenchGate};

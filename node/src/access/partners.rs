@@ -1,28 +1,28 @@
 //! The organizations we deal with: invited, introduced, federated.
 
+mod invitations;
+mod meeting;
+mod partner;
+
+#[cfg(test)]
+mod tests;
+
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
-use std::time::Duration;
 
-use base64::Engine as _;
-use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use comity_identity::keyring::{self, Admission, AdmitError, Keyring};
 use comity_identity::{Digest, OrgId, Timestamp};
-use comity_protocol::invitation::Invitation;
-use comity_protocol::wire::InvitationProof;
+use comity_protocol::negotiation::{FEDERATION, Proposal, SignedDocument};
 
-use crate::admin::api;
+use invitations::Invitations;
+pub use meeting::WelcomeError;
+pub use partner::{Meeting, Partner};
+
 use crate::clock;
 use crate::failure::Failure;
 use crate::index::Table;
-use crate::ledger::{self, Facet, InvitationUsed, Invited, Ledger, Record, Stage, stage_key};
+use crate::ledger::{self, Facet, Ledger, Record, SignedKind, Stage, stage_key};
 use crate::own::Own;
-
-/// The most invitations that may be open at one time.
-const MAX_OPEN_INVITATIONS: usize = 100;
-
-/// Bytes of an invitation's secret.
-const SECRET_BYTES: usize = 16;
 
 /// The organizations known here, by what they are called.
 #[derive(Debug)]
@@ -31,30 +31,9 @@ pub struct Partners {
     ledger: Arc<Ledger>,
     keyring: Arc<Keyring>,
     known: RwLock<BTreeMap<OrgId, Partner>>,
-    invitations: Mutex<BTreeMap<Digest, OpenInvitation>>,
-}
-
-/// Another organization, as it is called and reached here.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Partner {
-    /// The organization.
-    pub org: OrgId,
-    /// Its local name, which is its catalog in SQL.
-    pub alias: String,
-    /// The peer id of the node that introduced itself.
-    pub peer_id: String,
-    /// Where that node was reached at first; its document knows better later.
-    pub addresses: Vec<String>,
-    /// The invitation that both used.
-    pub invitation: Option<Digest>,
-    /// The federation that both signed.
-    pub federation: Option<Digest>,
-}
-
-#[derive(Clone, Debug)]
-struct OpenInvitation {
-    invited: Invited,
-    used_by: Option<OrgId>,
+    invitations: Mutex<Invitations>,
+    /// One meeting at a time.
+    meeting: tokio::sync::Mutex<()>,
 }
 
 impl Partners {
@@ -68,170 +47,26 @@ impl Partners {
         for (key, record) in ledger.scan(Table::Organizations, &[])? {
             let is_partner = key.last() == Some(&(Facet::Partner as u8));
             if let (true, Record::Partner(p)) = (is_partner, record) {
-                known.insert(p.org, partner(p));
+                known.insert(p.org, Partner::recall(p));
             }
         }
         for (_, record) in ledger.scan(Table::Agreements, &[])? {
             if let Record::Signed(signed) = record
-                && signed.kind == ledger::SignedKind::Federation
+                && let Some(until) = federated_until(&signed)
                 && let Some(partner) = known.get_mut(&signed.peer)
             {
-                partner.federation = Some(signed.id);
+                partner.recognize(signed.id, until);
             }
         }
-        let mut invitations = BTreeMap::new();
-        for (_, record) in ledger.scan(Table::Invitations, &[])? {
-            let Record::Invited(invited) = record else {
-                continue;
-            };
-            let used = ledger.get(Table::Invitations, &stage_key(&invited.id, Stage::Ended))?;
-            let used_by = match used {
-                Some(Record::InvitationUsed(used)) => Some(used.by),
-                _ => None,
-            };
-            invitations.insert(invited.id, OpenInvitation { invited, used_by });
-        }
+        let invitations = Mutex::new(invitations::load(&ledger)?);
         Ok(Self {
             own,
             ledger,
             keyring,
             known: RwLock::new(known),
-            invitations: Mutex::new(invitations),
+            invitations,
+            meeting: tokio::sync::Mutex::default(),
         })
-    }
-
-    /// Makes an invitation. Its secret is in the text alone; only the hash is kept.
-    pub async fn invite(&self, ask: api::Invite) -> Result<api::Invitation, Failure> {
-        let now = clock::now();
-        if let Some(alias) = &ask.alias {
-            self.check_alias(alias)?;
-        }
-        if self.open_invitations(now) >= MAX_OPEN_INVITATIONS {
-            return Err(Failure::caller(
-                "too-many-invitations",
-                "100 invitations are open already",
-            ));
-        }
-        let mut secret = [0; SECRET_BYTES];
-        getrandom::fill(&mut secret).map_err(|e| Failure::own("no-randomness", e))?;
-        let secret = URL_SAFE_NO_PAD.encode(secret);
-        let evidence = self.own.evidence();
-        let current = self.own.current();
-        let node = current
-            .document
-            .document()
-            .nodes
-            .iter()
-            .find(|n| n.node == *self.own.node());
-        let node = node.ok_or_else(|| Failure::own("own-document", "this node is not listed"))?;
-        let expires = now.saturating_add(Duration::from_secs(ask.hours.min(168) * 3600));
-        let invitation = Invitation {
-            v: 1,
-            org: evidence.org,
-            alias: self.own.alias().to_owned(),
-            history: evidence.history,
-            document: evidence.document,
-            peer_id: node.peer_id.clone(),
-            addresses: node.addresses.clone(),
-            secret: secret.clone(),
-            expires_at: expires,
-        };
-        let code = invitation
-            .sign(&*self.own.keys().issuer)
-            .map_err(|e| Failure::own("invitation", e))?;
-        let invited = Invited {
-            id: Invitation::id(&code),
-            secret_hash: Digest::of(secret.as_bytes()),
-            alias: ask.alias,
-            expires,
-        };
-        self.ledger
-            .commit(&Record::Invited(invited.clone()))
-            .await?;
-        self.invitations().insert(
-            invited.id,
-            OpenInvitation {
-                invited,
-                used_by: None,
-            },
-        );
-        Ok(api::Invitation { code, expires })
-    }
-
-    /// Invitations that somebody may still use at `now`.
-    pub fn open_invitations(&self, now: Timestamp) -> usize {
-        let open = |i: &&OpenInvitation| i.used_by.is_none() && now < i.invited.expires;
-        self.invitations().values().filter(open).count()
-    }
-
-    /// Checks a proof that `org` was invited, and gives what to call it.
-    ///
-    /// An invitation works for one organization: the one that used it first may
-    /// use it again, because its first attempt may have been cut off.
-    pub fn check_proof(
-        &self,
-        proof: &InvitationProof,
-        org: &OrgId,
-        now: Timestamp,
-    ) -> Option<Option<String>> {
-        let invitations = self.invitations();
-        let open = invitations.get(&proof.invitation)?;
-        let right = Digest::of(proof.secret.as_bytes()) == open.invited.secret_hash;
-        let free = open.used_by.is_none_or(|by| by == *org);
-        (right && free && now < open.invited.expires).then(|| open.invited.alias.clone())
-    }
-
-    /// Whether `org` came with this invitation of ours.
-    pub fn came_with(&self, org: &OrgId, invitation: &Digest) -> bool {
-        self.invitations()
-            .get(invitation)
-            .is_some_and(|i| i.used_by == Some(*org))
-    }
-
-    /// Takes an organization into the keyring and the list of partners. The
-    /// caller has an invitation, which is what makes first contact deliberate.
-    pub async fn introduce(
-        &self,
-        evidence: keyring::Evidence,
-        partner: Partner,
-        alias_wanted: bool,
-    ) -> Result<Partner, Failure> {
-        let now = clock::now();
-        let mut partner = partner;
-        if let Some(known) = self.get(&partner.org) {
-            partner.alias = known.alias;
-            partner.federation = known.federation;
-        } else {
-            partner.alias = self.free_alias(&partner.alias, &partner.org, alias_wanted)?;
-        }
-        self.keep(evidence, now, true)
-            .await
-            .map_err(|e| admission_failure(&partner.alias, &e))?;
-        let mut records = vec![Record::Partner(ledger::Partner {
-            org: partner.org,
-            alias: partner.alias.clone(),
-            peer_id: partner.peer_id.clone(),
-            addresses: partner.addresses.clone(),
-            invitation: partner.invitation,
-            at: now,
-        })];
-        let ours = partner
-            .invitation
-            .filter(|id| self.invitations().contains_key(id));
-        if let Some(id) = ours {
-            records.push(Record::InvitationUsed(InvitationUsed {
-                id,
-                by: partner.org,
-            }));
-        }
-        self.ledger.commit_all(&records).await?;
-        if let Some(id) = ours
-            && let Some(open) = self.invitations().get_mut(&id)
-        {
-            open.used_by = Some(partner.org);
-        }
-        self.write().insert(partner.org, partner.clone());
-        Ok(partner)
     }
 
     /// News about an organization that is known: a longer history, a newer document.
@@ -239,21 +74,34 @@ impl Partners {
         self.keep(evidence, clock::now(), false).await
     }
 
-    /// The federation with `org` is signed by both.
+    /// The federation with `org` is signed by both, and in the ledger.
     pub fn federated(&self, org: &OrgId, federation: Digest) {
+        let stored = self
+            .ledger
+            .get(Table::Agreements, &stage_key(&federation, Stage::Made));
+        let until = match &stored {
+            Ok(Some(Record::Signed(signed))) => federated_until(signed),
+            _ => None,
+        };
+        let Some(until) = until else {
+            tracing::error!(%federation, "a federation that was just signed cannot be read; it counts after a restart");
+            return;
+        };
         if let Some(partner) = self.write().get_mut(org) {
-            partner.federation = Some(federation);
+            partner.recognize(federation, until);
         }
     }
 
     /// The partner with this id.
     pub fn get(&self, org: &OrgId) -> Option<Partner> {
-        self.read().get(org).cloned()
+        let partner = self.read().get(org).cloned();
+        partner.map(|p| self.present(p))
     }
 
     /// The partner that is called `alias` here.
     pub fn by_alias(&self, alias: &str) -> Option<Partner> {
-        self.read().values().find(|p| p.alias == alias).cloned()
+        let partner = self.read().values().find(|p| p.alias == alias).cloned();
+        partner.map(|p| self.present(p))
     }
 
     /// What `org` is called here; the beginning of its id when it has no name.
@@ -261,27 +109,47 @@ impl Partners {
         if *org == self.own.org() {
             return self.own.alias().to_owned();
         }
-        self.get(org).map_or_else(|| org.short(), |p| p.alias)
+        let alias = self.read().get(org).map(|p| p.alias.clone());
+        alias.unwrap_or_else(|| org.short())
     }
 
     /// All partners, by id.
     pub fn all(&self) -> Vec<Partner> {
-        self.read().values().cloned().collect()
+        let all: Vec<Partner> = self.read().values().cloned().collect();
+        all.into_iter().map(|p| self.present(p)).collect()
     }
 
     /// The organization whose current document lists this libp2p peer id.
+    /// None when two do: neither may speak for the other. New documents cannot
+    /// bring that about (`spec/2-identity.md#I-51`); old ones may have.
     pub fn org_of_peer(&self, peer_id: &str, now: Timestamp) -> Option<OrgId> {
         let partners = self.all();
         let lists = |p: &&Partner| {
-            let organization = self.keyring.get(&p.org);
+            let organization = p.organization();
             organization.is_some_and(|o| o.document().node_by_peer_id(peer_id, now).is_some())
         };
-        partners.iter().find(lists).map(|p| p.org)
+        let mut found = partners.iter().filter(lists);
+        let first = found.next().map(|p| p.org);
+        match found.next() {
+            None => first,
+            Some(second) => {
+                tracing::warn!(peer_id, first = ?first, second = %second.org, "two organizations list one node: it counts as nobody's");
+                None
+            }
+        }
     }
 
     /// The keyring that says whose keys count.
     pub fn keyring(&self) -> &Arc<Keyring> {
         &self.keyring
+    }
+
+    /// `partner` with what the keyring knows of it now.
+    fn present(&self, partner: Partner) -> Partner {
+        Partner {
+            organization: self.keyring.get(&partner.org),
+            ..partner
+        }
     }
 
     /// The keyring waits for the disk, so it runs on a blocking thread.
@@ -308,42 +176,6 @@ impl Partners {
         }
     }
 
-    fn free_alias(&self, wanted: &str, org: &OrgId, explicit: bool) -> Result<String, Failure> {
-        let taken = wanted == self.own.alias() || self.by_alias(wanted).is_some();
-        if is_alias(wanted) && !taken {
-            return Ok(wanted.to_owned());
-        }
-        if explicit {
-            self.check_alias(wanted)?;
-        }
-        // The name that a stranger gives itself is a suggestion; its id decides between two.
-        let base = if is_alias(wanted) { wanted } else { "partner" };
-        let base: String = base.chars().take(50).collect();
-        Ok(format!("{base}-{}", org.short()))
-    }
-
-    fn check_alias(&self, alias: &str) -> Result<(), Failure> {
-        if !is_alias(alias) {
-            return Err(
-                Failure::caller("bad-alias", format!("'{alias}' is not a short name"))
-                    .next("use 1 to 63 of a-z 0-9 -, beginning with a letter or digit"),
-            );
-        }
-        if alias == self.own.alias() || self.by_alias(alias).is_some() {
-            return Err(
-                Failure::caller("alias-taken", format!("'{alias}' is somebody else here"))
-                    .next("choose another name with --as"),
-            );
-        }
-        Ok(())
-    }
-
-    fn invitations(&self) -> std::sync::MutexGuard<'_, BTreeMap<Digest, OpenInvitation>> {
-        self.invitations
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-    }
-
     fn read(&self) -> std::sync::RwLockReadGuard<'_, BTreeMap<OrgId, Partner>> {
         self.known.read().unwrap_or_else(PoisonError::into_inner)
     }
@@ -363,18 +195,19 @@ pub(crate) fn admission_failure(alias: &str, error: &AdmitError) -> Failure {
     }
 }
 
-fn partner(record: ledger::Partner) -> Partner {
-    Partner {
-        org: record.org,
-        alias: record.alias,
-        peer_id: record.peer_id,
-        addresses: record.addresses,
-        invitation: record.invitation,
-        federation: None,
+/// Until when a stored federation holds; nothing for other documents.
+fn federated_until(signed: &ledger::Signed) -> Option<Timestamp> {
+    if signed.kind != SignedKind::Federation {
+        return None;
     }
-}
-
-fn is_alias(text: &str) -> bool {
-    let legal = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-';
-    (1..=63).contains(&text.len()) && !text.starts_with('-') && text.bytes().all(legal)
+    match SignedDocument::recall(FEDERATION, &signed.text) {
+        Ok(document) => match &document.document().proposal {
+            Proposal::Federation { terms, .. } => Some(terms.expires),
+            Proposal::Access { .. } => None,
+        },
+        Err(error) => {
+            tracing::error!(federation = %signed.id, %error, "a stored federation cannot be read and does not count");
+            None
+        }
+    }
 }

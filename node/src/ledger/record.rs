@@ -74,6 +74,10 @@ pub struct Partner {
     pub addresses: Vec<String>,
     /// The invitation that both used.
     pub invitation: Option<Digest>,
+    /// Whether this organization's operator chose the alias. Records of before
+    /// this was noted do not say so.
+    #[serde(default)]
+    pub named_by_us: bool,
     /// When it was met.
     pub at: Timestamp,
 }

@@ -180,7 +180,7 @@ impl Node {
         let federated = self
             .partners
             .get(org)
-            .is_some_and(|p| p.federation.is_some());
+            .is_some_and(|p| p.is_federated(clock::now()));
         let hello = Request::Hello(Box::new(self.hello(federated, None)));
         match ask(&self.network, &self.partners, org, hello).await {
             Ok(Response::Hello(hello)) => self.heard_hello(org, *hello).await,
@@ -241,7 +241,7 @@ impl Node {
         let federated = self
             .partners
             .get(org)
-            .is_some_and(|p| p.federation.is_some());
+            .is_some_and(|p| p.is_federated(clock::now()));
         if !federated {
             return;
         }

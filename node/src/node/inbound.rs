@@ -12,7 +12,7 @@ use tokio::sync::{Semaphore, mpsc};
 
 use super::Node;
 use super::exchange::WIRE_VERSION;
-use crate::access::Partner;
+use crate::access::{Meeting, WelcomeError};
 use crate::clock;
 use crate::network::{Event, Inbound, Verdict};
 
@@ -73,8 +73,15 @@ impl Node {
     async fn answer(self: &Arc<Self>, mut inbound: Inbound) {
         let request = std::mem::replace(&mut inbound.request, Request::Fetch(Vec::new()));
         let org = self.org_of(&inbound.peer).filter(|_| inbound.known);
+        // One that is frozen, or whose document has run out, may say who it is
+        // by now, and nothing else (spec/2-identity.md#I-18, #I-28).
+        let counts = |org: &OrgId| {
+            let partner = self.partners.get(org);
+            partner.is_some_and(|p| p.counts(clock::now()))
+        };
         let answered = match (request, org) {
             (Request::Hello(hello), org) => self.on_hello(inbound.peer, org, *hello).await,
+            (_, Some(org)) if !counts(&org) => Err(RefusalCode::NotFederated),
             (_, None) => Err(RefusalCode::NotFederated),
             (Request::Fetch(digests), Some(org)) => self.on_fetch(&org, &digests),
             (Request::Negotiate(text), Some(org)) => self
@@ -128,7 +135,7 @@ impl Node {
             let federated = self
                 .partners
                 .get(&org)
-                .is_some_and(|p| p.federation.is_some());
+                .is_some_and(|p| p.is_federated(clock::now()));
             return Ok(Response::Hello(Box::new(self.hello(federated, None))));
         }
         let proof = hello.invitation.ok_or(RefusalCode::NotFederated)?;
@@ -144,21 +151,23 @@ impl Node {
         let node = node
             .filter(|_| history.org() == hello.org)
             .ok_or(RefusalCode::Malformed)?;
-        let wanted = named.is_some();
-        let partner = Partner {
+        let meeting = Meeting {
             org: hello.org,
-            alias: named.unwrap_or(hello.alias),
+            given_alias: named,
+            own_alias: hello.alias,
             peer_id: node.peer_id.clone(),
             addresses: node.addresses.clone(),
-            invitation: Some(proof.invitation),
-            federation: None,
+            invitation: proof.invitation,
         };
         self.partners
-            .introduce(evidence, partner, wanted)
+            .welcome(&proof, evidence, meeting)
             .await
             .map_err(|error| {
                 tracing::warn!(%error, "a guest could not be introduced");
-                RefusalCode::Unavailable
+                match error {
+                    WelcomeError::Invitation => RefusalCode::InvitationInvalid,
+                    _ => RefusalCode::Unavailable,
+                }
             })?;
         self.let_in(&hello.org).await;
         self.refresh_door().await;
@@ -173,7 +182,7 @@ impl Node {
         let federated = self
             .partners
             .get(org)
-            .is_some_and(|p| p.federation.is_some());
+            .is_some_and(|p| p.is_federated(clock::now()));
         if !federated {
             return Err(RefusalCode::NotFederated);
         }

@@ -9,7 +9,7 @@ use comity_protocol::negotiation::Side;
 use comity_protocol::wire::{InvitationProof, Request, Response};
 
 use super::Node;
-use crate::access::Partner;
+use crate::access::{Meeting, Partner};
 use crate::admin::{Reading, api};
 use crate::catalog::{describe, matches};
 use crate::clock;
@@ -57,20 +57,17 @@ impl Node {
 
     fn partner_status(&self, partner: &Partner) -> api::PartnerStatus {
         let now = clock::now();
-        let organization = self.partners.keyring().get(&partner.org);
-        let frozen = organization
-            .as_ref()
-            .is_some_and(|o| o.standing().is_frozen());
-        let state = match (frozen, partner.federation) {
+        let organization = partner.organization();
+        let frozen = organization.is_some_and(|o| o.standing().is_frozen());
+        let state = match (frozen, partner.is_federated(now)) {
             (true, _) => "frozen",
-            (false, Some(_)) => "federated",
-            (false, None) => "introduced",
+            (false, true) => "federated",
+            (false, false) => "introduced",
         };
         api::PartnerStatus {
             alias: partner.alias.clone(),
             org: partner.org,
             name: organization
-                .as_ref()
                 .map(|o| o.document().document().name.clone())
                 .unwrap_or_default(),
             state: state.to_owned(),
@@ -87,15 +84,16 @@ impl Node {
 
     /// `/metrics` as OpenMetrics text.
     pub fn metrics(&self) -> Result<String, Failure> {
+        let now = clock::now();
         let partners = self.partners.all();
         let reading = Reading {
             journal_records: self.ledger.root().0,
-            partners: partners.iter().filter(|p| p.federation.is_some()).count() as u64,
+            partners: partners.iter().filter(|p| p.is_federated(now)).count() as u64,
             connected: partners
                 .iter()
                 .filter(|p| self.is_connected(&p.org))
                 .count() as u64,
-            agreements: self.agreements.in_force(clock::now()) as u64,
+            agreements: self.agreements.in_force(now) as u64,
         };
         self.metrics
             .render(reading)
@@ -122,18 +120,17 @@ impl Node {
         let peer = network::peer_id(&invitation.peer_id)
             .ok_or_else(|| Failure::caller("bad-invitation", "the invitation names no node"))?;
         let id = Invitation::id(&ask.code);
-        let wanted = ask.alias.is_some();
-        let partner = Partner {
+        let meeting = Meeting {
             org: invitation.org,
-            alias: ask.alias.unwrap_or_else(|| invitation.alias.clone()),
+            given_alias: ask.alias,
+            own_alias: invitation.alias.clone(),
             peer_id: invitation.peer_id.clone(),
             addresses: invitation.addresses.clone(),
-            invitation: Some(id),
-            federation: None,
+            invitation: id,
         };
         let partner = self
             .partners
-            .introduce(invitation.evidence(), partner, wanted)
+            .introduce(invitation.evidence(), meeting)
             .await?;
         let addresses = network::addresses(&invitation.addresses);
         self.network.allow(peer, addresses.clone()).await;
@@ -153,7 +150,9 @@ impl Node {
             }
             Err(error) => return Err(unanswered(&partner.alias, &error)),
         }
-        if let Some(federation) = partner.federation {
+        if partner.is_federated(now)
+            && let Some(federation) = partner.federation
+        {
             return Ok(api::Joined {
                 org: partner.org,
                 alias: partner.alias,

@@ -1,0 +1,110 @@
+//! One partner: another organization, as it is called, reached and recognized here.
+
+use std::sync::Arc;
+
+use comity_identity::keyring::Organization;
+use comity_identity::organization::Freshness;
+use comity_identity::{Digest, OrgId, Timestamp};
+
+use crate::ledger;
+
+/// Another organization, as it is called and reached here.
+#[derive(Clone, Debug)]
+pub struct Partner {
+    /// The organization.
+    pub org: OrgId,
+    /// Its local name, which is its catalog in SQL.
+    pub alias: String,
+    /// The peer id of the node that introduced itself.
+    pub peer_id: String,
+    /// Where that node was reached at first; its document knows better later.
+    pub addresses: Vec<String>,
+    /// The invitation that both used.
+    pub invitation: Option<Digest>,
+    /// The federation that both signed, in force or not: see [`Partner::is_federated`].
+    pub federation: Option<Digest>,
+    pub(super) federated_until: Option<Timestamp>,
+    pub(super) named_by_us: bool,
+    /// What the keyring knew when this was looked up.
+    pub(super) organization: Option<Arc<Organization>>,
+}
+
+/// How an organization came here: what [`Partners::introduce`](super::Partners::introduce) is told.
+#[derive(Clone, Debug)]
+pub struct Meeting {
+    /// The organization.
+    pub org: OrgId,
+    /// What our operator calls it, if it said so.
+    pub given_alias: Option<String>,
+    /// What it calls itself: a suggestion.
+    pub own_alias: String,
+    /// The peer id of its node.
+    pub peer_id: String,
+    /// Where that node is.
+    pub addresses: Vec<String>,
+    /// The invitation, ours or theirs.
+    pub invitation: Digest,
+}
+
+impl Partner {
+    /// Whether both recognize one another at `now`: a federation is signed, the
+    /// time that it names has not passed, and the organization counts. One that
+    /// forked its history or whose document ran out is told nothing that is for
+    /// partners (`spec/4-negotiation.md#N-29`).
+    pub fn is_federated(&self, now: Timestamp) -> bool {
+        self.federation.is_some()
+            && self.federated_until.is_some_and(|until| now < until)
+            && self.counts(now)
+    }
+
+    /// Whether anything that the organization asks or signs counts at `now`.
+    pub fn counts(&self, now: Timestamp) -> bool {
+        let organization = self.organization.as_ref();
+        organization.is_some_and(|o| o.freshness(now) != Freshness::Expired)
+    }
+
+    /// Whether our operator chose the alias. Otherwise the organization chose
+    /// it, and it may be any free name: what is granted by alias must ask this.
+    pub fn named_by_us(&self) -> bool {
+        self.named_by_us
+    }
+
+    /// The organization, if the keyring knows it.
+    pub fn organization(&self) -> Option<&Arc<Organization>> {
+        self.organization.as_ref()
+    }
+
+    pub(super) fn recall(record: ledger::Partner) -> Self {
+        Self {
+            org: record.org,
+            alias: record.alias,
+            peer_id: record.peer_id,
+            addresses: record.addresses,
+            invitation: record.invitation,
+            federation: None,
+            federated_until: None,
+            named_by_us: record.named_by_us,
+            organization: None,
+        }
+    }
+
+    pub(super) fn record(&self, at: Timestamp) -> ledger::Partner {
+        ledger::Partner {
+            org: self.org,
+            alias: self.alias.clone(),
+            peer_id: self.peer_id.clone(),
+            addresses: self.addresses.clone(),
+            invitation: self.invitation,
+            named_by_us: self.named_by_us,
+            at,
+        }
+    }
+
+    /// Recognizes the partner until `until`, unless it is recognized for longer.
+    pub(super) fn recognize(&mut self, federation: Digest, until: Timestamp) {
+        if self.federated_until.is_none_or(|known| known < until) {
+            self.federation = Some(federation);
+            self.federated_until = Some(until);
+        }
+    }
+}
