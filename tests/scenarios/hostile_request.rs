@@ -9,8 +9,10 @@ use comity_protocol::negotiation::Proposal;
 use comity_protocol::terms::{Predicate, Terms};
 use comity_protocol::wire::{Request, Response};
 use comity_tests::attack::Attack;
-use comity_tests::rogue::Host;
-use comity_tests::{Outcome, Three, agreements, negotiation, reaches, waits_for};
+use comity_tests::rogue_host::RogueHost;
+use comity_tests::{
+    Outcome, Three, WEATHER_RULES, agreements, ask, contracts, lab, negotiation, reaches, waits_for,
+};
 use serde_json::json;
 
 fn changed(proposal: &Proposal, change: impl Fn(&mut Digest, &mut Digest, &mut Terms)) -> Proposal {
@@ -32,7 +34,7 @@ fn changed(proposal: &Proposal, change: impl Fn(&mut Digest, &mut Digest, &mut T
 #[tokio::test(flavor = "multi_thread")]
 async fn no_rule_and_no_person_agrees_to_what_was_never_published() -> Outcome {
     let attack = Attack::begin().await?;
-    let host = attack.rogue.host(&attack.weather).await?;
+    let host = RogueHost::start(&attack.rogue, &attack.weather).await?;
     let truth = attack.rogue.signed(&attack.agreement)?;
     let hidden = |terms: &mut Terms| {
         let table = terms.tables.get_mut("weather").expect("the table");
@@ -53,7 +55,7 @@ async fn no_rule_and_no_person_agrees_to_what_was_never_published() -> Outcome {
     for (i, lie) in lies.into_iter().enumerate() {
         let id = [u8::try_from(i)?; 16];
         let opening = attack.rogue.opening(attack.weather, id, lie)?;
-        let answer = host.send(Request::Negotiate(opening.text.clone())).await?;
+        let answer = host.ask(Request::Negotiate(opening.text.clone())).await?;
         assert_eq!(answer, Response::Negotiate(Vec::new()), "a person decides");
         let id = id.iter().map(|b| format!("{b:02x}")).collect::<String>();
         for verb in ["approve", "counter"] {
@@ -73,7 +75,7 @@ async fn no_rule_and_no_person_agrees_to_what_was_never_published() -> Outcome {
         }
     }
     let opening = attack.rogue.opening(attack.weather, [9; 16], truth)?;
-    let answer = host.send(Request::Negotiate(opening.text)).await?;
+    let answer = host.ask(Request::Negotiate(opening.text)).await?;
     assert!(
         matches!(answer, Response::Negotiate(m) if m.len() == 1),
         "the honest one is agreed to"
@@ -83,9 +85,9 @@ async fn no_rule_and_no_person_agrees_to_what_was_never_published() -> Outcome {
 }
 
 /// Whether a message is taken, now or when the quota of messages has filled up again.
-async fn accepted(host: &Host, text: &str) -> bool {
+async fn accepted(host: &RogueHost, text: &str) -> bool {
     for _ in 0..20 {
-        match host.send(Request::Negotiate(text.to_owned())).await {
+        match host.ask(Request::Negotiate(text.to_owned())).await {
             Ok(_) => return true,
             Err(_) => tokio::time::sleep(std::time::Duration::from_millis(200)).await,
         }
@@ -98,7 +100,7 @@ async fn accepted(host: &Host, text: &str) -> bool {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_partner_that_requests_and_ends_in_a_loop_is_stopped() -> Outcome {
     let attack = Attack::begin().await?;
-    let host = attack.rogue.host(&attack.weather).await?;
+    let host = RogueHost::start(&attack.rogue, &attack.weather).await?;
     let truth = attack.rogue.signed(&attack.agreement)?;
     let lie = changed(&truth, |_, contract, _| {
         *contract = Digest::of(b"never agreed to")
@@ -128,7 +130,7 @@ async fn a_partner_that_requests_and_ends_in_a_loop_is_stopped() -> Outcome {
 async fn what_goes_beyond_the_offer_is_agreed_to_only_by_saying_so() -> Outcome {
     let three = Three::meet().await?;
     let columns = BTreeSet::from(["origin".to_owned(), "visib".to_owned()]);
-    let ask = api::Ask {
+    let wish = api::Ask {
         partner: "weather-service".to_owned(),
         product: "weather".to_owned(),
         columns: BTreeMap::from([("weather".to_owned(), columns)]),
@@ -136,7 +138,7 @@ async fn what_goes_beyond_the_offer_is_agreed_to_only_by_saying_so() -> Outcome 
         days: 90,
         reason: "standard terms as in your offer".to_owned(),
     };
-    let n: api::Negotiation = three.port.post("/v1/requests", &ask).await?;
+    let n: api::Negotiation = three.port.post("/v1/requests", &wish).await?;
     let seen = waits_for(&three.weather, &n.id).await?;
     assert_eq!(seen.beyond_offer, ["+ weather: columns visib"]);
     let path = format!("/v1/requests/{}/approve", n.id);
@@ -156,5 +158,36 @@ async fn what_goes_beyond_the_offer_is_agreed_to_only_by_saying_so() -> Outcome 
         .post(&path, &json!({"beyond_offer": true}))
         .await?;
     reaches(&three.port, &n.id, "FINALIZED").await?;
+    Ok(())
+}
+
+/// Regression: a rule for 'port-authority' was whoever's who joined under that
+/// name first.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_name_that_a_guest_gave_itself_opens_nothing() -> Outcome {
+    let (lab, _dir) = lab();
+    let weather = lab
+        .org("weather-service", "Weather Service", WEATHER_RULES)
+        .await?;
+    let guest = lab.org("port-authority", "Not The Port", "").await?;
+    let invite = api::Invite {
+        alias: None,
+        hours: 1,
+    };
+    let invitation: api::Invitation = weather.post("/v1/invitations", &invite).await?;
+    let join = api::Join {
+        code: invitation.code,
+        alias: None,
+    };
+    let _: api::Joined = guest.post("/v1/join", &join).await?;
+    let known = weather.status().await?.partners;
+    assert_eq!(known[0].alias, "port-authority", "it took the name");
+    weather
+        .publish(&contracts().join("weather-service/weather.odcs.yaml"))
+        .await?;
+    guest.discovers("weather-service", "weather").await?;
+    let n = ask(&guest, "weather-service", "weather").await?;
+    assert_eq!(n.state, "REQUESTED");
+    waits_for(&weather, &n.id).await?;
     Ok(())
 }

@@ -17,7 +17,6 @@ use comity::flight::{Asked, CODE, PeerChannel};
 use comity::keys::Keys;
 use comity::lab::Org;
 use comity::ledger::{Ledger, Marks, Record};
-use comity::network::{self, RequestError};
 use comity::own::Own;
 use comity::{clock, index, journal};
 use comity_identity::grant::{Chain, Grant};
@@ -27,7 +26,6 @@ use comity_identity::{Digest, OrgId, Signer as _};
 use comity_protocol::negotiation::{
     AGREEMENT, Negotiation, NegotiationId, Proposal, SignedDocument,
 };
-use comity_protocol::wire;
 use futures::TryStreamExt as _;
 use prost::Message as _;
 use tonic::{Request, Status};
@@ -135,30 +133,6 @@ impl Rogue {
         channel.request(message, asked, &*self.own.keys().node)
     }
 
-    /// A libp2p host of the organization, for messages that its node would not send.
-    pub async fn host(&self, org: &OrgId) -> Done<Host> {
-        let settings = network::Settings {
-            listen: vec!["/ip4/127.0.0.1/tcp/0".parse()?],
-            external: Vec::new(),
-            lan: false,
-            max_connections: 8,
-            memory_bytes: usize::MAX,
-        };
-        let (handle, events) = network::start(&self.own.keys().node, &settings).await?;
-        let known = self.keyring.get(org).ok_or("not a partner")?;
-        let node = known.document().nodes(clock::now()).next().cloned();
-        let node = node.ok_or("no node")?;
-        let peer = network::peer_id(&node.peer_id).ok_or("no peer id")?;
-        let addresses = network::addresses(&node.addresses);
-        handle.allow(peer, addresses.clone()).await;
-        Ok(Host {
-            handle,
-            _events: events,
-            peer,
-            addresses,
-        })
-    }
-
     /// What `agreement` was signed on.
     pub fn signed(&self, agreement: &Digest) -> Done<Proposal> {
         for (_, record) in self.ledger.scan(index::Table::Agreements, &[])? {
@@ -249,23 +223,6 @@ pub struct Opening {
     negotiation: Negotiation,
     /// The request, signed.
     pub text: String,
-}
-
-/// A libp2p host that says whatever it likes to one partner.
-#[derive(Debug)]
-pub struct Host {
-    handle: network::Handle,
-    _events: tokio::sync::mpsc::Receiver<network::Event>,
-    peer: libp2p::PeerId,
-    addresses: Vec<libp2p::Multiaddr>,
-}
-
-impl Host {
-    /// Sends a request and waits for the answer.
-    pub async fn send(&self, request: wire::Request) -> Result<wire::Response, RequestError> {
-        let addresses = self.addresses.clone();
-        self.handle.request(self.peer, addresses, request).await
-    }
 }
 
 /// A descriptor of a statement.

@@ -124,11 +124,11 @@ impl Negotiations {
             .partners
             .by_alias(&ask.partner)
             .ok_or_else(|| Failure::no_partner(&ask.partner))?;
-        if partner.federation.is_none() {
+        if !partner.is_federated(now) {
             return Err(Failure::new(
                 Fault::Conflict,
                 "not-federated",
-                format!("the federation with {} is not signed yet", ask.partner),
+                format!("there is no federation with {} now", ask.partner),
             )
             .next("see 'comity requests'"));
         }

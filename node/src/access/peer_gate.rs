@@ -123,7 +123,7 @@ fn counts(
     let node = peer.node.parse().map_err(|_| refused("no such node"))?;
     let listed = organization.document().node(&node, now).is_some();
     let partner = partners.get(&peer.org);
-    let federated = partner.is_some_and(|p| p.federation.is_some());
+    let federated = partner.is_some_and(|p| p.is_federated(now));
     if listed && federated && !organization.standing().is_frozen() {
         Ok(organization)
     } else {

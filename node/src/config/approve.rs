@@ -12,7 +12,8 @@ use serde::{Deserialize, Serialize};
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct ApproveRule {
-    /// The partner's alias or organization id.
+    /// The partner's organization id, or the name that was given to it here
+    /// (`--as` of `comity invite` and `comity join`). A name that it gave itself opens nothing.
     pub partner: String,
     /// The product's name.
     pub product: String,

@@ -251,7 +251,7 @@ pub(super) const APPROVE: &str = r#"# Requests that are agreed to without a pers
 # `comity approve`, `counter` or `decline`.
 #
 # [[approve]]
-# partner = "weather-service"           # alias or organization id
+# partner = "weather-service"           # organization id, or the name given to it here (--as)
 # product = "flights"
 # purposes = ["delay-forecast"]
 # max_days = 90

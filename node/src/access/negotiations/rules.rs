@@ -23,7 +23,7 @@ impl Negotiations {
                     && terms.expires <= now.saturating_add(FEDERATION_LIFETIME + DAY);
                 // One invitation promises one federation (N-4).
                 let partner = self.partners.get(&n.peer());
-                let first = partner.is_some_and(|p| p.federation.is_none());
+                let first = partner.is_some_and(|p| !p.is_federated(now));
                 standard && first && self.partners.came_with(&n.peer(), invitation)
             }
             Proposal::Access {
@@ -36,15 +36,16 @@ impl Negotiations {
                     return false;
                 };
                 let partner = self.partners.get(&n.peer());
-                let Some(partner) = partner.filter(|p| p.federation.is_some()) else {
+                let Some(partner) = partner.filter(|p| p.is_federated(now)) else {
                     return false;
                 };
                 // Of an older descriptor a person decides: its columns may mean something else now.
                 let current = own.digest == *descriptor && self.may_be_asked(n).is_ok();
                 let covers = |rule: &ApproveRule| {
                     let same = rule.product == product.as_str()
-                        && (rule.partner == partner.alias
-                            || rule.partner == partner.org.to_string());
+                        && (rule.partner == partner.org.to_string()
+                            // A name that a guest gave itself opens nothing.
+                            || partner.named_by_us() && rule.partner == partner.alias);
                     same && terms.narrows(&ceiling(rule, &own.descriptor, now))
                 };
                 current && self.rules.iter().any(covers)

@@ -64,10 +64,7 @@ impl Negotiations {
                 }
                 let answered = Negotiation::answer(self.own.org(), from, text, &keys, now)
                     .map_err(|error| self.refuse(from, &error))?;
-                let federated = self
-                    .partners
-                    .get(from)
-                    .is_some_and(|p| p.federation.is_some());
+                let federated = self.partners.get(from).is_some_and(|p| p.is_federated(now));
                 if !federated && matches!(answered.proposal(), Proposal::Access { .. }) {
                     return Err(RefusalCode::NotFederated);
                 }

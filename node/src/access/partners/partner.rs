@@ -50,7 +50,7 @@ impl Partner {
     /// Whether both recognize one another at `now`: a federation is signed, the
     /// time that it names has not passed, and the organization counts. One that
     /// forked its history or whose document ran out is told nothing that is for
-    /// partners (`spec/4-negotiation.md#N-29`).
+    /// partners (`spec/4-negotiation.md#N-30`).
     pub fn is_federated(&self, now: Timestamp) -> bool {
         self.federation.is_some()
             && self.federated_until.is_some_and(|until| now < until)
