@@ -130,9 +130,17 @@ fn gossip() -> Result<gossipsub::Behaviour<IdentityTransform, Subscriptions>, Ne
             hash.update(&message.data);
             MessageId::new(&hash.finalize())
         })
-        .mesh_n(6)
-        .mesh_n_low(4)
-        .mesh_n_high(12)
+        // Heads go to explicit peers, who are the allowed ones, and to nobody
+        // else: a stranger with an invitation may subscribe, but is flooded
+        // nothing, is taken into no mesh, and is told of no message that it
+        // could ask for. Whom we deal with is none of its business.
+        .flood_publish(false)
+        .mesh_outbound_min(0)
+        .mesh_n_low(0)
+        .mesh_n(0)
+        .mesh_n_high(0)
+        .gossip_lazy(0)
+        .gossip_factor(0.0)
         .history_length(12)
         .history_gossip(3)
         .duplicate_cache_time(Duration::from_secs(600))

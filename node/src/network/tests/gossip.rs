@@ -95,3 +95,39 @@ async fn publishing_to_nobody_and_twice_is_normal() {
     }
     assert_eq!(heard, [b"head", b"last"]);
 }
+
+/// Regression: while an invitation was open, strangers were flooded with heads.
+#[tokio::test]
+async fn a_stranger_that_subscribes_hears_nothing() {
+    let (a, mut b, mut stranger) = (Site::new(1).await, Site::new(2).await, Site::new(3).await);
+    for (from, to) in [(&a, &b), (&b, &a), (&stranger, &a)] {
+        from.handle.allow(to.id(), Vec::new()).await;
+    }
+    a.handle.set_open(true).await;
+    // To the stranger a is an explicit peer: it subscribes there and says so.
+    let asked = stranger
+        .handle
+        .request(a.id(), a.addresses(), fetch())
+        .await;
+    assert_eq!(refusal(asked), RefusalCode::NotFederated);
+    stranger.connected(a.id()).await;
+    a.handle.allow(b.id(), b.addresses()).await;
+    publish_until_heard(&a.handle, &mut b).await;
+
+    for n in 0..32_u32 {
+        a.handle.publish(format!("head {n}").into_bytes()).await;
+        let (bytes, judged) = gossiped(&mut b).await;
+        assert_eq!(bytes, format!("head {n}").into_bytes());
+        judged.as_(Verdict::Accept);
+    }
+    // Whatever was sent to it has arrived before the answer to a question.
+    let asked = stranger
+        .handle
+        .request(a.id(), a.addresses(), fetch())
+        .await;
+    assert_eq!(refusal(asked), RefusalCode::NotFederated);
+    while let Ok(event) = stranger.events.try_recv() {
+        assert!(!matches!(event, Event::Gossip { .. }), "{event:?}");
+    }
+    assert_eq!(stranger.handle.stats().gossip, 0);
+}
