@@ -1,10 +1,11 @@
-//! A partner that is connected, asks, and never answers.
+//! A partner's control plane in the hands of an attacker.
 
 use std::time::Duration;
 
-use comity::network::Event;
-use comity_identity::Digest;
-use comity_protocol::wire::Response;
+use comity::network::{Event, RequestError};
+use comity_identity::organization::peer_id;
+use comity_identity::{Digest, SecretKey, Signer as _};
+use comity_protocol::wire::{Request, Response};
 use comity_tests::rogue::Rogue;
 use comity_tests::rogue_host::{RogueHost, head, hello};
 use comity_tests::{Outcome, Three, ask, waits_for};
@@ -45,5 +46,43 @@ async fn a_partner_that_never_answers_keeps_nobody_waiting() -> Outcome {
         }
     }
     assert_eq!(unanswered.len(), 1, "{unanswered:?}");
+    Ok(())
+}
+
+/// Regression: nodes were let in and never out again. One that was stolen, and
+/// taken out of the document, went on hearing every head.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_node_that_its_organization_no_longer_lists_is_cut_off() -> Outcome {
+    let mut three = Three::meet().await?;
+    let rogue = Rogue::of(&mut three.registry).await?;
+    let victim = three.port.status().await?.org;
+    let mut host = RogueHost::start(&rogue, &victim).await?;
+    let answer = host.ask(hello(&rogue, None)).await;
+    assert!(matches!(answer, Ok(Response::Hello(_))), "{answer:?}");
+
+    let mut document = rogue.own().current().document.document().clone();
+    let successor = SecretKey::from_seed(&[9; 32]).public();
+    document.version += 1;
+    for node in &mut document.nodes {
+        node.key = successor;
+        node.peer_id = peer_id(&successor);
+    }
+    let Request::Hello(mut last) = hello(&rogue, None) else {
+        return Err("not a Hello".into());
+    };
+    last.document = document.sign(&*rogue.own().keys().doc)?;
+    // The connection ends with the answer, or before it.
+    let _ = host.ask(Request::Hello(last)).await;
+    loop {
+        let event = tokio::time::timeout(WAIT, host.events.recv()).await?;
+        if matches!(event, None | Some(Event::Disconnected(_))) {
+            break;
+        }
+    }
+    let again = host.ask(hello(&rogue, None)).await;
+    assert!(
+        matches!(again, Err(RequestError::Unreachable(_))),
+        "{again:?}"
+    );
     Ok(())
 }

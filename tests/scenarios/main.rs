@@ -6,7 +6,7 @@ mod crash_loses_nothing_acknowledged;
 mod every_call_is_judged;
 mod first_exchange;
 mod full_disk;
+mod hostile_host;
 mod hostile_partner;
 mod hostile_request;
 mod revocation_ends_access;
-mod silent_partner;

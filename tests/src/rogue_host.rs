@@ -2,7 +2,7 @@
 //! real node key on the peer network, and any answers that it likes, or none.
 
 use comity::clock;
-use comity::network::{self, Event, Handle, RequestError, Settings};
+use comity::network::{self, Area, DialPolicy, Event, Handle, RequestError, Settings};
 use comity_identity::{Digest, OrgId};
 use comity_protocol::catalog::{Head, MAX_HEAD_LIFETIME};
 use comity_protocol::wire::{Hello, Request, Response};
@@ -31,6 +31,7 @@ impl RogueHost {
             listen: vec!["/ip4/127.0.0.1/tcp/0".parse()?],
             external: Vec::new(),
             lan: false,
+            dial: DialPolicy::only(&[Area::Loopback]),
             max_connections: 64,
             memory_bytes: usize::MAX,
         };

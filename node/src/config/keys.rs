@@ -93,7 +93,7 @@ pub(super) const SECTIONS: [(&str, &str); 10] = [
 ];
 
 /// Every key, section by section.
-pub(super) const KEYS: [Key; 24] = [
+pub(super) const KEYS: [Key; 25] = [
     key("organization", "name", &["The name that people read."]),
     key(
         "organization",
@@ -120,6 +120,17 @@ pub(super) const KEYS: [Key; 24] = [
         "network",
         "lan",
         &["Whether to find nodes on the local network (mDNS)."],
+    ),
+    optional(
+        "network",
+        "dial",
+        "[\"public\", \"private\", \"loopback\"]",
+        &[
+            "Where partners are dialled, whatever their documents say: \"public\" (the internet),",
+            "\"private\" (RFC 1918, CGNAT and ULA), \"loopback\" (this machine). Names count as what they",
+            "resolve to. Link-local, multicast and metadata addresses are never dialled. Unset: \"public\",",
+            "and the areas in which this node can be reached itself.",
+        ],
     ),
     number(
         "network",

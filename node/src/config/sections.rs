@@ -6,6 +6,8 @@ use std::path::PathBuf;
 use libp2p::Multiaddr;
 use serde::{Deserialize, Serialize};
 
+use crate::network::Area;
+
 /// Default port of the peer network, for QUIC and TCP.
 pub const NETWORK_PORT: u16 = 7401;
 /// Default port of the Flight listener for partners' nodes.
@@ -39,6 +41,10 @@ pub struct Network {
     pub external: Vec<Multiaddr>,
     /// Whether to find nodes on the local network (mDNS).
     pub lan: bool,
+    /// Where partners are dialled; unset, on the public internet and wherever
+    /// this node itself can be reached.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub dial: Option<Vec<Area>>,
     /// Connections at most.
     pub max_connections: u32,
     /// Process memory, in bytes, above which new connections are refused.
@@ -62,6 +68,7 @@ impl Default for Network {
             listen: loopback_network(NETWORK_PORT),
             external: Vec::new(),
             lan: false,
+            dial: None,
             max_connections: 256,
             memory_budget_bytes: 1 << 30,
             peers: Vec::new(),

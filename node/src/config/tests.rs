@@ -57,6 +57,7 @@ fn the_example_has_every_key_and_no_other() {
     // Optional keys are in the tree only when they are set.
     config.peers.advertised = Some("flight.example.org:7402".to_owned());
     config.admin.socket = Some("admin.sock".into());
+    config.network.dial = Some(vec![crate::network::Area::Public]);
     let tree = example::tree(&config);
     let of_struct: BTreeSet<(String, String)> = tree
         .as_object()

@@ -17,6 +17,7 @@ mod admission;
 mod behaviour;
 mod codec;
 mod dial;
+mod dialable;
 mod error;
 mod handle;
 mod host;
@@ -24,6 +25,7 @@ mod limits;
 mod quota;
 mod start;
 mod stats;
+mod transport;
 
 #[cfg(test)]
 mod tests;
@@ -32,6 +34,7 @@ use comity_identity::PublicKey;
 use libp2p::identity::ed25519;
 use libp2p::{Multiaddr, PeerId};
 
+pub use dialable::{Area, DialPolicy};
 pub use error::{NetworkError, RequestError};
 pub use handle::{Event, Handle, Inbound, Judged, Verdict};
 pub use limits::{DIAL_TIMEOUT, MAX_STRANGERS, QUEUE, REQUEST_TIMEOUT, STRANGER_TIME};
@@ -48,6 +51,8 @@ pub struct Settings {
     /// Whether to announce this node on the local network by mDNS. It tells
     /// everybody there that the node exists.
     pub lan: bool,
+    /// Where partners are dialled.
+    pub dial: DialPolicy,
     /// The most established connections.
     pub max_connections: u32,
     /// Bytes of memory of this process above which no new connection is accepted.

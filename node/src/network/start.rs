@@ -7,21 +7,19 @@ use std::sync::Arc;
 
 use comity_identity::SecretKey;
 use futures::StreamExt as _;
+use libp2p::Multiaddr;
 use libp2p::identity::Keypair;
 use libp2p::multiaddr::Protocol;
 use libp2p::swarm::{Swarm, SwarmEvent};
-use libp2p::{Multiaddr, SwarmBuilder, tcp, yamux};
 use tokio::sync::mpsc;
 
 use super::behaviour::{Behaviour, heads};
 use super::dial::root;
 use super::handle::{Event, Handle};
 use super::host::Host;
-use super::limits::{
-    DIAL_TIMEOUT, IDLE_TIME, LISTEN_TIME, MAX_NEGOTIATING, Patience, QUEUE, QUIC_IDLE_MS,
-    YAMUX_STREAMS,
-};
+use super::limits::{DIAL_TIMEOUT, IDLE_TIME, LISTEN_TIME, MAX_NEGOTIATING, Patience, QUEUE};
 use super::stats::Counters;
+use super::transport::transport;
 use super::{NetworkError, Settings};
 
 /// Starts the host and waits until it listens on every address.
@@ -79,34 +77,14 @@ fn swarm(
 ) -> Result<Swarm<Behaviour>, NetworkError> {
     let mut seed = key.seed();
     let key = Keypair::ed25519_from_bytes(&mut *seed).map_err(|e| setup(&e))?;
-    let yamux = || {
-        let mut config = yamux::Config::default();
-        config.set_max_num_streams(YAMUX_STREAMS);
-        config
-    };
-    let tcp = tcp::Config::default().nodelay(true);
     let behaviour = Behaviour::new(&key, settings, patience)?;
-    let builder = SwarmBuilder::with_existing_identity(key)
-        .with_tokio()
-        .with_tcp(tcp, libp2p::tls::Config::new, yamux)
-        .map_err(|e| setup(&e))?
-        .with_quic_config(|mut config| {
-            config.max_idle_timeout = QUIC_IDLE_MS;
-            config
-        })
-        .with_dns()
-        .map_err(|e| setup(&e))?
-        .with_behaviour(|_| behaviour)
-        .map_err(|e| setup(&e))?;
-    Ok(builder
-        .with_swarm_config(|config| {
-            config
-                .with_smart_dial()
-                .with_idle_connection_timeout(IDLE_TIME)
-                .with_max_negotiating_inbound_streams(MAX_NEGOTIATING)
-        })
-        .with_connection_timeout(DIAL_TIMEOUT)
-        .build())
+    let config = libp2p::swarm::Config::with_tokio_executor()
+        .with_smart_dial()
+        .with_idle_connection_timeout(IDLE_TIME)
+        .with_max_negotiating_inbound_streams(MAX_NEGOTIATING);
+    let transport = transport(&key, settings.dial)?;
+    let peer = key.public().to_peer_id();
+    Ok(Swarm::new(transport, behaviour, peer, config))
 }
 
 /// Binds the port of `address` and lets it go.

@@ -17,7 +17,7 @@ use tokio::sync::mpsc;
 
 use super::limits::Patience;
 use super::start::start_with;
-use super::{Event, Handle, Inbound, NetworkError, RequestError, Settings};
+use super::{Area, DialPolicy, Event, Handle, Inbound, NetworkError, RequestError, Settings};
 
 /// The longest that a test waits for one thing.
 const PATIENCE: Duration = Duration::from_secs(20);
@@ -30,6 +30,7 @@ fn settings(listen: &[&str]) -> Settings {
         listen: listen.iter().map(|a| a.parse().unwrap()).collect(),
         external: Vec::new(),
         lan: false,
+        dial: DialPolicy::only(&[Area::Loopback]),
         max_connections: 64,
         memory_bytes: usize::MAX,
     }

@@ -1,5 +1,6 @@
 //! What this node asks of others: identities, catalogs, answers in negotiations.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -98,24 +99,33 @@ where
         .unwrap_or(Err(RequestError::Timeout))
 }
 
-/// The nodes of `org` and where they are: from its current document, which is
-/// signed, and from the introduction as long as the document names none (A26).
+/// The nodes of organizations that are let in, and where they are.
+pub(super) type Admitted = BTreeMap<OrgId, BTreeMap<PeerId, Vec<Multiaddr>>>;
+
+/// The nodes of `org` and where they are: as its current document says, which
+/// is signed (A26). For the node that introduced itself, when the document says
+/// no address of it, as it was introduced. A frozen organization has none.
 pub(super) fn nodes_of(partners: &Partners, org: &OrgId) -> Vec<(PeerId, Vec<Multiaddr>)> {
-    let mut nodes = Vec::new();
-    if let Some(organization) = partners.keyring().get(org) {
-        for node in organization.document().nodes(clock::now()) {
-            if let Some(peer) = network::peer_id(&node.peer_id) {
-                nodes.push((peer, network::addresses(&node.addresses)));
-            }
-        }
+    let Some(partner) = partners.get(org) else {
+        return Vec::new();
+    };
+    let Some(organization) = partner.organization() else {
+        return Vec::new();
+    };
+    if organization.standing().is_frozen() {
+        return Vec::new();
     }
-    if nodes.iter().all(|(_, addresses)| addresses.is_empty())
-        && let Some(partner) = partners.get(org)
-        && let Some(peer) = network::peer_id(&partner.peer_id)
-    {
-        nodes = vec![(peer, network::addresses(&partner.addresses))];
-    }
-    nodes
+    let nodes = organization.document().nodes(clock::now());
+    let located = nodes.filter_map(|node| {
+        let is_first = node.peer_id == partner.peer_id;
+        let texts = if node.addresses.is_empty() && is_first {
+            &partner.addresses
+        } else {
+            &node.addresses
+        };
+        Some((network::peer_id(&node.peer_id)?, network::addresses(texts)))
+    });
+    located.collect()
 }
 
 impl Node {
@@ -138,7 +148,8 @@ impl Node {
         }
     }
 
-    /// Lets every partner in and keeps connected to it.
+    /// Lets every partner in and keeps connected to it; one whose nodes changed,
+    /// by a new document or by time, is let in as it is now.
     pub(super) async fn meet_partners(&self) {
         for partner in self.partners.all() {
             self.let_in(&partner.org).await;
@@ -146,10 +157,24 @@ impl Node {
         self.refresh_door().await;
     }
 
-    /// Lets the nodes of `org` in, as its document lists them now.
+    /// Lets the nodes of `org` in, as its document lists them now. A node that
+    /// it no longer lists is cut off, and dialled no more: it may be the stolen one.
     pub(super) async fn let_in(&self, org: &OrgId) {
-        for (peer, addresses) in nodes_of(&self.partners, org) {
-            self.network.allow(peer, addresses).await;
+        let mut admitted = self.admitted.lock().await;
+        let mut now: BTreeMap<_, _> = nodes_of(&self.partners, org).into_iter().collect();
+        // A document may list any key, ours too.
+        now.remove(&self.network.peer_id());
+        let before = admitted.insert(*org, now.clone()).unwrap_or_default();
+        for gone in before.keys().filter(|peer| !now.contains_key(peer)) {
+            if !admitted.values().any(|nodes| nodes.contains_key(gone)) {
+                tracing::info!(partner = self.partners.alias(org), node = %gone, "its node is let in no more");
+                self.network.disallow(*gone).await;
+            }
+        }
+        for (peer, addresses) in now {
+            if before.get(&peer) != Some(&addresses) {
+                self.network.allow(peer, addresses).await;
+            }
         }
     }
 

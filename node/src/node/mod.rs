@@ -49,6 +49,9 @@ pub struct Node {
     listening: api::Listening,
     connected: Mutex<BTreeSet<PeerId>>,
     errands: errands::Errands,
+    /// Which nodes of which organization are let in, and where they are.
+    admitted: tokio::sync::Mutex<exchange::Admitted>,
+    dial: network::DialPolicy,
     stop: CancellationToken,
     tasks: TaskTracker,
 }
@@ -72,6 +75,11 @@ impl Node {
     /// The members.
     pub fn members(&self) -> &Arc<Members> {
         &self.members
+    }
+
+    /// Where partners are dialled.
+    pub fn dial_policy(&self) -> network::DialPolicy {
+        self.dial
     }
 
     /// Whether the node makes new promises, or why not.

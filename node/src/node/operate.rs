@@ -133,7 +133,7 @@ impl Node {
             .introduce(invitation.evidence(), meeting)
             .await?;
         let addresses = network::addresses(&invitation.addresses);
-        self.network.allow(peer, addresses.clone()).await;
+        self.let_in(&partner.org).await;
         let proof = InvitationProof {
             invitation: id,
             secret: invitation.secret,

@@ -1,11 +1,14 @@
 //! How a node starts.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::IpAddr;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use comity_identity::keyring::Keyring;
 use comity_identity::tls::{peer_server_config, workbench_server_config};
+use libp2p::Multiaddr;
+use libp2p::multiaddr::Protocol;
 use rustls::time_provider::DefaultTimeProvider;
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
@@ -30,7 +33,7 @@ use crate::index;
 use crate::journal;
 use crate::keys::Keys;
 use crate::ledger::{Ledger, Marks};
-use crate::network::{self, Settings};
+use crate::network::{self, DialPolicy, Settings};
 use crate::own::{Own, Reach};
 use crate::query::{Engine, EngineSettings};
 
@@ -51,10 +54,12 @@ impl Node {
         )?);
         let keyring = open_keyring(&ledger).await?;
 
+        let dial = dial_policy(&config);
         let settings = Settings {
             listen: config.network.listen.clone(),
             external: config.network.external.clone(),
             lan: config.network.lan,
+            dial,
             max_connections: config.network.max_connections,
             memory_bytes: usize::try_from(config.network.memory_budget_bytes).unwrap_or(usize::MAX),
         };
@@ -151,6 +156,8 @@ impl Node {
             listening,
             connected: Mutex::new(BTreeSet::new()),
             errands: Errands::new(),
+            admitted: tokio::sync::Mutex::new(BTreeMap::new()),
+            dial,
             stop: CancellationToken::new(),
             tasks: TaskTracker::new(),
         });
@@ -296,7 +303,43 @@ fn reachable(network: &network::Handle, config: &Config) -> Vec<String> {
     } else {
         configured
     };
-    addresses.iter().take(8).map(ToString::to_string).collect()
+    // Loopback is of use to partners only where there is nothing else.
+    let is_elsewhere = |a: &&Multiaddr| ip_of(a).is_none_or(|ip| !ip.is_loopback());
+    let elsewhere: Vec<_> = addresses.iter().filter(is_elsewhere).collect();
+    let told = if elsewhere.is_empty() {
+        addresses.iter().collect()
+    } else {
+        elsewhere
+    };
+    told.into_iter().take(8).map(ToString::to_string).collect()
+}
+
+/// The address with which `address` begins, if it is no name.
+fn ip_of(address: &Multiaddr) -> Option<IpAddr> {
+    match address.iter().next() {
+        Some(Protocol::Ip4(ip)) => Some(ip.into()),
+        Some(Protocol::Ip6(ip)) => Some(ip.into()),
+        _ => None,
+    }
+}
+
+/// Where partners are dialled: what the owner says, or else where this node is itself.
+fn dial_policy(config: &Config) -> DialPolicy {
+    if let Some(areas) = &config.network.dial {
+        return DialPolicy::only(areas);
+    }
+    let network = &config.network;
+    let told = if network.external.is_empty() {
+        &network.listen
+    } else {
+        &network.external
+    };
+    let policy = DialPolicy::like(told.iter().filter_map(ip_of));
+    if network.lan {
+        policy.and_private()
+    } else {
+        policy
+    }
 }
 
 fn engine_settings(config: &Config) -> EngineSettings {

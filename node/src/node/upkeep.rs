@@ -43,7 +43,7 @@ impl Node {
                 continue;
             }
             self.renew().await;
-            self.refresh_door().await;
+            self.meet_partners().await;
         }
     }
 
