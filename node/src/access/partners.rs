@@ -21,7 +21,9 @@ pub use partner::{Meeting, Partner};
 use crate::clock;
 use crate::failure::Failure;
 use crate::index::Table;
-use crate::ledger::{self, Facet, Ledger, Record, SignedKind, Stage, stage_key};
+use crate::ledger::{
+    self, Contradicted, Contradiction, Facet, Ledger, Record, SignedKind, Stage, org_key, stage_key,
+};
 use crate::own::Own;
 
 /// The organizations known here, by what they are called.
@@ -169,10 +171,45 @@ impl Partners {
             }
         };
         match tokio::task::spawn_blocking(work).await {
+            Ok(Err(AdmitError::Equivocation { known, offered })) => {
+                self.note_two_documents(&known, &offered, now).await;
+                Err(AdmitError::Equivocation { known, offered })
+            }
             Ok(result) => result,
             Err(_) => Err(AdmitError::Store(keyring::StoreFailure::new(
                 "the node is stopping",
             ))),
+        }
+    }
+
+    /// Keeps the evidence of two documents with one version, once
+    /// (`spec/2-identity.md#I-23`).
+    async fn note_two_documents(&self, known: &str, other: &str, now: Timestamp) {
+        let all = self.keyring.all();
+        let Some(organization) = all.iter().find(|o| o.document().text() == known) else {
+            return;
+        };
+        let (org, number) = (organization.id(), organization.document().version());
+        let key = org_key(&org, Facet::TwoDocuments);
+        let noted = self.ledger.get(Table::Organizations, &key);
+        if matches!(noted, Ok(Some(Record::Contradiction(c))) if c.number == number) {
+            return;
+        }
+        let evidence = Record::Contradiction(Contradiction {
+            org,
+            what: Contradicted::Document,
+            number,
+            known: known.to_owned(),
+            other: other.to_owned(),
+            at: now,
+        });
+        tracing::warn!(
+            partner = self.alias(&org),
+            version = number,
+            "two documents with one version"
+        );
+        if let Err(error) = self.ledger.commit(&evidence).await {
+            tracing::error!(%error, "the evidence of two documents was not kept");
         }
     }
 

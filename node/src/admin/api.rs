@@ -66,7 +66,8 @@ pub struct PartnerStatus {
     pub org: OrgId,
     /// Its own display name. Hostile text until printed through the escaper.
     pub name: String,
-    /// `federated`, `introduced` or `frozen`.
+    /// `federated`, `introduced`, `contradicted` (it signed two heads or two
+    /// documents with one number, which are kept as evidence) or `frozen`.
     pub state: String,
     /// Whether its node is connected now.
     pub connected: bool,

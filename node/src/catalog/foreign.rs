@@ -13,7 +13,7 @@ pub struct Foreign {
     head: Option<VerifiedHead>,
     list: String,
     products: BTreeMap<String, Arc<VerifiedDescriptor>>,
-    equivocation: Option<(String, String)>,
+    contradicted: bool,
 }
 
 impl Foreign {
@@ -29,7 +29,7 @@ impl Foreign {
             head: Some(head),
             list,
             products,
-            equivocation: None,
+            contradicted: false,
         }
     }
 
@@ -39,16 +39,24 @@ impl Foreign {
     }
 
     /// Two heads with one number (A36): nothing of this catalog is served as
-    /// current until the organization signs a higher one.
-    pub fn contradicted(&mut self, other: &VerifiedHead) {
-        if let Some(known) = &self.head {
-            self.equivocation = Some((known.text().to_owned(), other.text().to_owned()));
+    /// current until the organization signs a higher one. Gives the text of the
+    /// known head the first time.
+    pub fn contradicted(&mut self, other: &VerifiedHead) -> Option<String> {
+        if self.contradicted || self.standing(other) != Standing::Equivocation {
+            return None;
         }
+        self.contradicted = true;
+        self.head.as_ref().map(|known| known.text().to_owned())
+    }
+
+    /// The journal holds the evidence that this head was contradicted.
+    pub fn recall_contradiction(&mut self) {
+        self.contradicted = true;
     }
 
     /// Whether the organization contradicted itself.
     pub fn is_contradicted(&self) -> bool {
-        self.equivocation.is_some()
+        self.contradicted
     }
 
     /// The number of the newest head.
@@ -68,7 +76,7 @@ impl Foreign {
 
     /// The products that may be shown, by name.
     pub fn products(&self) -> impl Iterator<Item = (&String, &Arc<VerifiedDescriptor>)> {
-        let shown = self.equivocation.is_none();
+        let shown = !self.contradicted;
         self.products.iter().filter(move |_| shown)
     }
 

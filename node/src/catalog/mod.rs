@@ -1,31 +1,37 @@
 //! What we know: our products and theirs.
 //!
 //! There is one way into the catalog of another organization,
-//! [`Catalog::admit`], for heads that were gossiped, said in a Hello, fetched
+//! [`Catalog::admit`] and then [`Catalog::complete`], for heads that were gossiped, said in a Hello, fetched
 //! or read from the journal (A40).
 
 mod foreign;
 mod own;
 mod publish;
+mod take;
 pub mod types;
 mod view;
 
+#[cfg(test)]
+mod tests;
+
 use std::collections::BTreeMap;
-use std::sync::{Arc, PoisonError, RwLock};
+use std::sync::{Arc, Mutex, PoisonError, RwLock};
 
 use comity_identity::keyring::Keyring;
 use comity_identity::{Digest, OrgId, Timestamp};
-use comity_protocol::catalog::{DescriptorList, Standing, VerifiedHead};
+use comity_protocol::catalog::{DescriptorList, VerifiedHead};
 use comity_protocol::keys::StatementError;
 use comity_protocol::product::VerifiedDescriptor;
 
 pub use foreign::Foreign;
 pub use own::OwnProduct;
+use take::Fetched;
+pub use take::{MAX_CATALOG_BYTES, News};
 pub use view::{describe, matches};
 
 use crate::failure::Failure;
 use crate::index::Table;
-use crate::ledger::{ForeignHead, Ledger, Record, Statement, descriptor_key};
+use crate::ledger::{Facet, ForeignHead, Ledger, Record, org_key};
 use crate::own::Own;
 
 /// Own products and partners' catalogs.
@@ -39,6 +45,10 @@ pub struct Catalog {
     foreign: RwLock<BTreeMap<OrgId, Foreign>>,
     /// One publication at a time: heads are numbered.
     publishing: tokio::sync::Mutex<()>,
+    /// One foreign head at a time between the look at the known one and the
+    /// moment when the new one is shown. Held for one small write.
+    taking: tokio::sync::Mutex<()>,
+    fetched: Mutex<Fetched>,
 }
 
 /// What this organization announces now.
@@ -52,15 +62,6 @@ pub struct Announced {
     pub list: String,
     /// Until when the head holds.
     pub expires: Timestamp,
-}
-
-/// What a received head asks for.
-#[derive(Clone, Debug)]
-pub enum News {
-    /// Nothing: it is known, older, or contradicts what is known.
-    Nothing(Standing),
-    /// Fetch the list with this digest, then [`Catalog::missing`].
-    Fetch(Box<VerifiedHead>),
 }
 
 impl Catalog {
@@ -80,6 +81,8 @@ impl Catalog {
             announced: RwLock::default(),
             foreign: RwLock::default(),
             publishing: tokio::sync::Mutex::default(),
+            taking: tokio::sync::Mutex::default(),
+            fetched: Mutex::default(),
         };
         catalog.load_own().await?;
         for (_, record) in catalog.ledger.scan(Table::Heads, &[])? {
@@ -97,95 +100,6 @@ impl Catalog {
             }
         }
         Ok(catalog)
-    }
-
-    /// What `text`, a head that came by any way, means here. The signature is
-    /// checked against the keys of the organization that it names.
-    pub fn admit(&self, text: &str, now: Timestamp) -> Result<(OrgId, News), StatementError> {
-        let org = VerifiedHead::claimed_org(text)?;
-        let head = VerifiedHead::verify(text, &org, &*self.keyring, now)?;
-        let mut foreign = write(&self.foreign);
-        let standing = foreign
-            .get(&org)
-            .map_or(Standing::Newer, |f| f.standing(&head));
-        match standing {
-            Standing::Newer => return Ok((org, News::Fetch(Box::new(head)))),
-            Standing::Equivocation => {
-                tracing::warn!(%org, seq = head.head().seq, "two heads with one number: the catalog is set aside");
-                foreign.entry(org).or_default().contradicted(&head);
-            }
-            Standing::Same | Standing::Older => {}
-        }
-        Ok((org, News::Nothing(standing)))
-    }
-
-    /// The descriptors of `list` that are not here yet.
-    pub fn missing(&self, org: &OrgId, list: &DescriptorList) -> Vec<Digest> {
-        let foreign = read(&self.foreign);
-        let known = foreign.get(org);
-        let here = |digest: &Digest| known.is_some_and(|f| f.descriptor(digest).is_some());
-        list.digests()
-            .iter()
-            .copied()
-            .filter(|d| !here(d))
-            .collect()
-    }
-
-    /// Takes over a complete catalog: the head, its list, and the texts of the
-    /// descriptors that were missing. Journalled before it is shown.
-    pub async fn complete(
-        &self,
-        head: VerifiedHead,
-        list_text: String,
-        fetched: Vec<String>,
-        now: Timestamp,
-    ) -> Result<(), Failure> {
-        let org = head.head().org;
-        let refused = |e: StatementError| Failure::partner("bad-catalog", &org.short(), e);
-        let list = DescriptorList::read(&list_text, &head).map_err(refused)?;
-        let mut descriptors = BTreeMap::new();
-        let mut records = Vec::new();
-        for text in fetched {
-            let descriptor =
-                VerifiedDescriptor::verify(&text, &org, &*self.keyring, now).map_err(refused)?;
-            descriptors.insert(descriptor.digest(), descriptor);
-            records.push(Record::ForeignDescriptor(Statement { org, text }));
-        }
-        {
-            let foreign = read(&self.foreign);
-            for digest in list.digests() {
-                let known = foreign.get(&org).and_then(|f| f.descriptor(digest));
-                if let Some(known) = known {
-                    descriptors
-                        .entry(*digest)
-                        .or_insert_with(|| VerifiedDescriptor::clone(known));
-                }
-            }
-        }
-        descriptors.retain(|digest, _| list.digests().binary_search(digest).is_ok());
-        if descriptors.len() != list.digests().len() {
-            return Err(refused(StatementError::Rule(
-                "descriptors of the list are missing",
-            )));
-        }
-        records.push(Record::ForeignHead(ForeignHead {
-            org,
-            head: head.text().to_owned(),
-            list: list_text.clone(),
-        }));
-        self.ledger.commit_all(&records).await?;
-        let mut foreign = write(&self.foreign);
-        // Another way may have brought a newer head meanwhile.
-        let standing = foreign
-            .get(&org)
-            .map_or(Standing::Newer, |f| f.standing(&head));
-        if standing == Standing::Newer {
-            foreign.insert(
-                org,
-                Foreign::new(head, list_text, descriptors.into_values()),
-            );
-        }
-        Ok(())
     }
 
     /// The statements with these digests that others may fetch: this
@@ -239,6 +153,22 @@ impl Catalog {
         read(&self.foreign).get(org)?.descriptor(id).cloned()
     }
 
+    /// Whether `org` contradicts itself now: two heads with the newest number,
+    /// or two documents with the version that is known (A36).
+    pub fn is_contradicted(&self, org: &OrgId) -> bool {
+        let heads = read(&self.foreign)
+            .get(org)
+            .is_some_and(Foreign::is_contradicted);
+        heads || self.has_two_documents(org)
+    }
+
+    fn has_two_documents(&self, org: &OrgId) -> bool {
+        let key = org_key(org, Facet::TwoDocuments);
+        let stored = self.ledger.get(Table::Organizations, &key);
+        let version = self.keyring.get(org).map(|o| o.document().version());
+        matches!(stored, Ok(Some(Record::Contradiction(c))) if Some(c.number) == version)
+    }
+
     fn recall(&self, stored: &ForeignHead, now: Timestamp) -> Result<Foreign, Failure> {
         let bad = |e: StatementError| Failure::partner("bad-catalog", &stored.org.short(), e);
         let head =
@@ -246,18 +176,16 @@ impl Catalog {
         let list = DescriptorList::read(&stored.list, &head).map_err(bad)?;
         let mut descriptors = Vec::new();
         for digest in list.digests() {
-            let key = descriptor_key(&stored.org, digest);
-            let Some(Record::ForeignDescriptor(statement)) =
-                self.ledger.get(Table::Descriptors, &key)?
-            else {
-                return Err(bad(StatementError::Rule("a stored descriptor is missing")));
-            };
-            let descriptor =
-                VerifiedDescriptor::verify(&statement.text, &stored.org, &*self.keyring, now)
-                    .map_err(bad)?;
-            descriptors.push(descriptor);
+            descriptors.push(self.stored(&stored.org, digest, now)?);
         }
-        Ok(Foreign::new(head, stored.list.clone(), descriptors))
+        let mut foreign = Foreign::new(head, stored.list.clone(), descriptors);
+        let key = org_key(&stored.org, Facet::TwoHeads);
+        if let Some(Record::Contradiction(c)) = self.ledger.get(Table::Organizations, &key)?
+            && foreign.seq() == Some(c.number)
+        {
+            foreign.recall_contradiction();
+        }
+        Ok(foreign)
     }
 }
 

@@ -16,10 +16,10 @@ use comity_protocol::terms::Terms;
 use datafusion::catalog::TableProvider;
 
 use super::types::from_arrow;
-use super::{Announced, Catalog, OwnProduct, read, write};
+use super::{Announced, Catalog, MAX_CATALOG_BYTES, OwnProduct, read, write};
 use crate::failure::Failure;
 use crate::index::Table;
-use crate::ledger::{Published, Record};
+use crate::ledger::{self, OWN, Published, Record};
 use crate::products::{self, Contract};
 use crate::sources;
 
@@ -68,9 +68,16 @@ impl Catalog {
     /// Signs head and descriptors anew when they would soon run out. Gives whether it did.
     pub async fn refresh(&self, now: Timestamp) -> Result<bool, Failure> {
         let _one = self.publishing.lock().await;
-        let fresh = |a: &Announced| a.expires.since(now) > RENEW_BEFORE;
-        if self.announced().as_ref().is_none_or(fresh) {
+        let Some(announced) = self.announced() else {
             return Ok(false);
+        };
+        if announced.expires.since(now) > RENEW_BEFORE {
+            if announced.list == list_of(&read(&self.products)).to_text() {
+                return Ok(false);
+            }
+            // The node was killed between the products and their head.
+            self.announce(Vec::new(), now).await?;
+            return Ok(true);
         }
         let mut renewed = Vec::new();
         for product in self.own_products() {
@@ -109,7 +116,6 @@ impl Catalog {
             // journal's checksums since.
             let descriptor: Descriptor =
                 recall(DESCRIPTOR, &stored.descriptor).map_err(|e| damaged(&e))?;
-            let head: Head = recall(HEAD, &stored.head).map_err(|e| damaged(&e))?;
             let sources = reopen(&stored).await;
             let product = OwnProduct {
                 digest: Digest::of(stored.descriptor.as_bytes()),
@@ -120,23 +126,39 @@ impl Catalog {
                 sources,
             };
             write(&self.products).insert(stored.product, Arc::new(product));
-            let mut announced = write(&self.announced);
-            if announced.as_ref().is_none_or(|a| a.seq < head.seq) {
-                let (seq, expires) = (head.seq, head.expires_at);
-                *announced = Some(Announced {
-                    seq,
-                    head: stored.head,
-                    list: stored.list,
-                    expires,
-                });
+            if let (Some(head), Some(list)) = (stored.head, stored.list) {
+                self.load_announced(head, list)?;
             }
+        }
+        if let Some(Record::Announced(stored)) = self.ledger.get(Table::Heads, OWN)? {
+            self.load_announced(stored.head, stored.list)?;
+        }
+        Ok(())
+    }
+
+    /// Takes over a stored head, unless a newer one is known.
+    fn load_announced(&self, text: String, list: String) -> Result<(), Failure> {
+        let head: Head = recall(HEAD, &text).map_err(|e| Failure::own("own-catalog", e))?;
+        let mut announced = write(&self.announced);
+        if announced.as_ref().is_none_or(|a| a.seq < head.seq) {
+            *announced = Some(Announced {
+                seq: head.seq,
+                head: text,
+                list,
+                expires: head.expires_at,
+            });
         }
         Ok(())
     }
 
     /// Signs the next head over all products, `changed` among them, journals
-    /// everything as one unit, and only then shows it.
-    async fn announce(&self, changed: Vec<Arc<OwnProduct>>, now: Timestamp) -> Result<(), Failure> {
+    /// the products and then the head, and only then shows them. As long as
+    /// they fit one append, all of it is there after a crash, or nothing.
+    pub(super) async fn announce(
+        &self,
+        changed: Vec<Arc<OwnProduct>>,
+        now: Timestamp,
+    ) -> Result<(), Failure> {
         let mut products = read(&self.products).clone();
         for product in &changed {
             products.insert(product.name().to_owned(), Arc::clone(product));
@@ -147,7 +169,15 @@ impl Catalog {
                 "a catalog has at most 1024 products",
             ));
         }
-        let list = DescriptorList::new(products.values().map(|p| p.digest).collect());
+        let bytes: usize = products.values().map(|p| p.text.len()).sum();
+        if bytes > MAX_CATALOG_BYTES {
+            return Err(Failure::caller(
+                "catalog-too-large",
+                format!("the products' descriptors would have {bytes} bytes together, at most {MAX_CATALOG_BYTES} are read by others"),
+            )
+            .next("shorten the descriptions in the contracts"));
+        }
+        let list = list_of(&products);
         let list_text = list.to_text();
         let head = Head {
             v: 1,
@@ -161,7 +191,7 @@ impl Catalog {
         let head_text = head
             .sign(&*self.own.keys().issuer)
             .map_err(|e| Failure::own("head", e))?;
-        let records: Vec<Record> = changed
+        let mut records: Vec<Record> = changed
             .iter()
             .map(|product| {
                 Record::Published(Published {
@@ -169,12 +199,17 @@ impl Catalog {
                     file: product.file.clone(),
                     file_digest: product.file_digest,
                     descriptor: product.text.clone(),
-                    head: head_text.clone(),
-                    list: list_text.clone(),
+                    head: None,
+                    list: None,
                 })
             })
             .collect();
-        self.ledger.commit_all(&records).await?;
+        // Last: before it is there, the head that others know is the old one.
+        records.push(Record::Announced(ledger::Announced {
+            head: head_text.clone(),
+            list: list_text.clone(),
+        }));
+        self.ledger.commit_in_order(&records).await?;
         *write(&self.products) = products;
         *write(&self.announced) = Some(Announced {
             seq: head.seq,
@@ -226,6 +261,11 @@ impl Catalog {
             offer,
         })
     }
+}
+
+/// The list of all products.
+fn list_of(products: &BTreeMap<String, Arc<OwnProduct>>) -> DescriptorList {
+    DescriptorList::new(products.values().map(|p| p.digest).collect())
 }
 
 /// Reads a contract off the async runtime: it validates a large JSON schema.

@@ -5,7 +5,7 @@
 
 use comity_identity::{Digest, OrgId};
 
-use super::Record;
+use super::{Contradicted, Record};
 use crate::index::{Op, Table};
 
 /// Which fact about an organization an index entry points at.
@@ -16,6 +16,10 @@ pub enum Facet {
     Known = 1,
     /// How it is called and reached.
     Partner = 2,
+    /// Its newest two heads with one number.
+    TwoHeads = 3,
+    /// Its newest two documents with one version.
+    TwoDocuments = 4,
 }
 
 /// Which fact about an agreement, a federation or an invitation an entry points at.
@@ -56,7 +60,7 @@ pub fn descriptor_key(org: &OrgId, digest: &Digest) -> Vec<u8> {
     key
 }
 
-/// The key of this organization's own evidence.
+/// The key of this organization's own evidence, and of its own head.
 pub const OWN: &[u8] = b"own";
 
 /// The index entries that `record` at `position` makes.
@@ -69,11 +73,19 @@ pub(super) fn entries(position: u64, record: &Record) -> Vec<(Table, Op)> {
         Record::Invited(i) => put(Table::Invitations, stage_key(&i.id, Stage::Made)),
         Record::InvitationUsed(i) => put(Table::Invitations, stage_key(&i.id, Stage::Ended)),
         Record::Published(p) => put(Table::Products, p.product.clone().into_bytes()),
+        Record::Announced(_) => put(Table::Heads, OWN.to_vec()),
         Record::ForeignDescriptor(s) => {
             let digest = Digest::of(s.text.as_bytes());
             put(Table::Descriptors, descriptor_key(&s.org, &digest))
         }
         Record::ForeignHead(h) => put(Table::Heads, h.org.as_bytes().to_vec()),
+        Record::Contradiction(c) => {
+            let facet = match c.what {
+                Contradicted::Head => Facet::TwoHeads,
+                Contradicted::Document => Facet::TwoDocuments,
+            };
+            put(Table::Organizations, org_key(&c.org, facet))
+        }
         Record::Message(m) => put(Table::Negotiations, message_key(&m.negotiation, position)),
         Record::Signed(s) => put(Table::Agreements, stage_key(&s.id, Stage::Made)),
         Record::Revoked(r) => put(Table::Agreements, stage_key(&r.agreement, Stage::Ended)),

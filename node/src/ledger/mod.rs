@@ -16,8 +16,9 @@ use comity_identity::Digest;
 pub use fold::{Facet, OWN, Stage, descriptor_key, message_key, org_key, stage_key};
 pub use marks::Marks;
 pub use record::{
-    Delivery, Evidence, ForeignHead, InvitationUsed, Invited, Member, MemberRemoved, Message,
-    Partner, Published, Record, Refused, Revoked, Signed, SignedKind, Statement,
+    Announced, Contradicted, Contradiction, Delivery, Evidence, ForeignHead, InvitationUsed,
+    Invited, Member, MemberRemoved, Message, Partner, Published, Record, Refused, Revoked, Signed,
+    SignedKind, Statement,
 };
 
 use crate::failure::Failure;
@@ -27,6 +28,10 @@ use crate::journal::{self, Health, Journal, JournalError};
 
 /// The most entries that one scan reads: every table's own bound is smaller.
 const MAX_SCAN: usize = 1_000_000;
+
+/// Bytes of records that [`Ledger::commit_in_order`] puts into one unit: half of
+/// what the journal takes, so that frames and a last large record have room.
+const MAX_UNIT_BYTES: usize = journal::MAX_APPEND_BYTES / 2;
 
 /// The open journal and index of a node.
 #[derive(Debug)]
@@ -132,6 +137,24 @@ impl Ledger {
             .await
             .map_err(|_| Error::Stopping)??;
         Ok(position)
+    }
+
+    /// Writes `records` in their order, in as few units as the journal takes:
+    /// one, unless they are many megabytes. After a crash a beginning of them
+    /// is there, so the one that gives the others their meaning comes last.
+    pub async fn commit_in_order(&self, records: &[Record]) -> Result<(), Error> {
+        let mut rest = records;
+        while !rest.is_empty() {
+            let mut bytes = 0;
+            let fits = rest.iter().take_while(|record| {
+                bytes += encode(record).len();
+                bytes <= MAX_UNIT_BYTES
+            });
+            let (unit, later) = rest.split_at(fits.count().clamp(1, rest.len()));
+            self.commit_all(unit).await?;
+            rest = later;
+        }
+        Ok(())
     }
 
     /// [`Ledger::commit_all`] outside the async runtime.

@@ -26,12 +26,17 @@ pub enum Record {
     Invited(Invited),
     /// An invitation that somebody used; it works once.
     InvitationUsed(InvitationUsed),
-    /// A product of this organization, with the head that announces it.
+    /// A product of this organization.
     Published(Published),
+    /// What this organization announces: its head, over all its products.
+    Announced(Announced),
     /// A descriptor of another organization.
     ForeignDescriptor(Statement),
     /// A complete catalog of another organization: its head and descriptor list.
     ForeignHead(ForeignHead),
+    /// Two statements of another organization that exclude one another: the
+    /// proof that it contradicted itself (A36).
+    Contradiction(Contradiction),
     /// A negotiation message, sent or received.
     Message(Message),
     /// A federation or an agreement with both signatures.
@@ -118,10 +123,51 @@ pub struct Published {
     pub file_digest: Digest,
     /// The signed descriptor.
     pub descriptor: String,
-    /// The signed head that announces it.
+    /// The signed head that announced it, in records of before
+    /// [`Record::Announced`]: a catalog of many products repeated it with each.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub head: Option<String>,
+    /// The descriptor list of that head.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub list: Option<String>,
+}
+
+/// See [`Record::Announced`].
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Announced {
+    /// The signed head.
     pub head: String,
     /// The descriptor list that the head commits to.
     pub list: String,
+}
+
+/// See [`Record::Contradiction`].
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Contradiction {
+    /// Who signed both.
+    pub org: OrgId,
+    /// What both are.
+    pub what: Contradicted,
+    /// The number that both have: the head's `seq`, the document's `version`.
+    pub number: u64,
+    /// The statement that was known.
+    pub known: String,
+    /// The other one.
+    pub other: String,
+    /// When the other came.
+    pub at: Timestamp,
+}
+
+/// What an organization signed twice.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Contradicted {
+    /// A head (`spec/3-catalog.md#C-16`).
+    Head,
+    /// An organization document (`spec/2-identity.md#I-23`).
+    Document,
 }
 
 /// A signed statement of another organization.

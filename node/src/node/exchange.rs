@@ -14,8 +14,10 @@ use libp2p::{Multiaddr, PeerId};
 use super::Node;
 use super::errands::Wanted;
 use crate::access::{Partners, Post};
-use crate::catalog::News;
+use crate::catalog::{MAX_CATALOG_BYTES, News};
 use crate::clock;
+use crate::failure::Failure;
+use crate::ledger::Contradiction;
 use crate::network::{self, Handle, RequestError};
 
 /// The version of the messages between nodes.
@@ -254,6 +256,10 @@ impl Node {
                 true
             }
             Ok((_, News::Nothing(_))) => true,
+            Ok((_, News::Contradiction(evidence))) => {
+                self.note_contradiction(evidence);
+                true
+            }
             Err(error) => {
                 tracing::info!(%error, "a head was refused");
                 false
@@ -262,7 +268,7 @@ impl Node {
     }
 
     /// Fetches the list and the descriptors that `head` commits to.
-    async fn fetch(&self, org: &OrgId, head: VerifiedHead) {
+    async fn fetch(self: &Arc<Self>, org: &OrgId, head: VerifiedHead) {
         let federated = self
             .partners
             .get(org)
@@ -270,6 +276,12 @@ impl Node {
         if !federated {
             return;
         }
+        // It may have been overtaken, or contradicted, since it was wanted.
+        let head = match self.catalog.admit(head.text(), clock::now()) {
+            Ok((_, News::Fetch(head))) => *head,
+            Ok((_, News::Contradiction(evidence))) => return self.note_contradiction(evidence),
+            Ok((_, News::Nothing(_))) | Err(_) => return,
+        };
         let Ok(_place) = self.errands.fetches.acquire().await else {
             return;
         };
@@ -283,30 +295,37 @@ impl Node {
     }
 
     async fn try_fetch(&self, org: &OrgId, head: VerifiedHead) -> Result<(), String> {
+        let shown = |e: Failure| e.to_string();
         let wanted = head.head().list;
         let list = self.fetch_texts(org, &[wanted]).await?.into_iter().next();
         let list = list.ok_or("the list was not given")?;
         let parsed = DescriptorList::read(&list, &head).map_err(|e| e.to_string())?;
-        let missing = self.catalog.missing(org, &parsed);
-        let mut texts = Vec::new();
+        let missing = self.catalog.missing(org, &parsed).map_err(shown)?;
+        let mut fetched = Vec::new();
+        let mut room = MAX_CATALOG_BYTES;
         for some in missing.chunks(MAX_FETCH) {
             let mut rest: Vec<Digest> = some.to_vec();
             // A large answer comes in parts; each round must bring something.
             while !rest.is_empty() {
-                let some = self.fetch_texts(org, &rest).await?;
+                let texts = self.fetch_texts(org, &rest).await?;
                 let before = rest.len();
-                rest.retain(|d| !some.iter().any(|t| Digest::of(t.as_bytes()) == *d));
+                rest.retain(|d| !texts.iter().any(|t| Digest::of(t.as_bytes()) == *d));
                 if rest.len() == before {
                     return Err("descriptors of the list were not given".to_owned());
                 }
-                texts.extend(some);
+                let bytes = texts.iter().map(String::len).sum();
+                room = room
+                    .checked_sub(bytes)
+                    .ok_or("its descriptors are too large together")?;
+                let kept = self.catalog.keep(org, texts, clock::now()).await;
+                fetched.extend(kept.map_err(shown)?);
             }
         }
         let seq = head.head().seq;
         self.catalog
-            .complete(head, list, texts, clock::now())
+            .complete(head, list, fetched, clock::now())
             .await
-            .map_err(|e| e.to_string())?;
+            .map_err(shown)?;
         tracing::info!(
             partner = self.partners.alias(org),
             seq,
@@ -314,6 +333,15 @@ impl Node {
             "catalog fetched"
         );
         Ok(())
+    }
+
+    fn note_contradiction(self: &Arc<Self>, evidence: Box<Contradiction>) {
+        let node = Arc::clone(self);
+        self.tasks.spawn(async move {
+            if let Err(error) = node.catalog.note_contradiction(*evidence).await {
+                tracing::error!(%error, "the evidence of two heads was not kept");
+            }
+        });
     }
 
     async fn fetch_texts(&self, org: &OrgId, digests: &[Digest]) -> Result<Vec<String>, String> {

@@ -59,10 +59,12 @@ impl Node {
         let now = clock::now();
         let organization = partner.organization();
         let frozen = organization.is_some_and(|o| o.standing().is_frozen());
-        let state = match (frozen, partner.is_federated(now)) {
-            (true, _) => "frozen",
-            (false, true) => "federated",
-            (false, false) => "introduced",
+        let contradicted = self.catalog.is_contradicted(&partner.org);
+        let state = match (frozen, contradicted, partner.is_federated(now)) {
+            (true, _, _) => "frozen",
+            (false, true, _) => "contradicted",
+            (false, false, true) => "federated",
+            (false, false, false) => "introduced",
         };
         api::PartnerStatus {
             alias: partner.alias.clone(),
