@@ -17,6 +17,7 @@ use comity::flight::{Asked, CODE, PeerChannel};
 use comity::keys::Keys;
 use comity::lab::Org;
 use comity::ledger::{Ledger, Marks, Record};
+use comity::network::{Area, DialPolicy};
 use comity::own::Own;
 use comity::{clock, index, journal};
 use comity_identity::grant::{Chain, Grant};
@@ -77,7 +78,8 @@ impl Rogue {
             Arc::new(rustls::time_provider::DefaultTimeProvider),
         )?;
         let address = addresses.first().ok_or("no address")?;
-        Ok(PeerChannel::dial(&Arc::new(tls), leaf.leaf(), address).await?)
+        let loopback = DialPolicy::only(&[Area::Loopback]);
+        Ok(PeerChannel::dial(&Arc::new(tls), leaf.leaf(), address, loopback).await?)
     }
 
     /// The grant that the organization's node would issue to itself for

@@ -26,6 +26,7 @@ use crate::catalog::{Catalog, types};
 use crate::clock;
 use crate::flight::{Asked, Denied, Gate, PURPOSE, PeerClient, Right, Session, workbench};
 use crate::ledger::Ledger;
+use crate::network::DialPolicy;
 use crate::own::Own;
 use crate::query::{self, PartnerTable, QueryError, RemoteTable, TableName, View, ViewBuilder};
 
@@ -238,18 +239,25 @@ pub struct Reach {
     keyring: Arc<Keyring>,
     grants: Grants,
     leaf: Arc<CurrentLeaf>,
+    dial: DialPolicy,
     clients: Mutex<HashMap<OrgId, Arc<PeerClient>>>,
 }
 
 impl Reach {
-    /// Ways that present `leaf` and dial only organizations in `keyring`.
-    pub fn new(own: Arc<Own>, keyring: Arc<Keyring>, leaf: Arc<CurrentLeaf>) -> Self {
+    /// Ways that present `leaf` and dial only organizations in `keyring`, where `dial` permits.
+    pub fn new(
+        own: Arc<Own>,
+        keyring: Arc<Keyring>,
+        leaf: Arc<CurrentLeaf>,
+        dial: DialPolicy,
+    ) -> Self {
         let grants = Grants::new(Arc::clone(&own));
         Self {
             own,
             keyring,
             grants,
             leaf,
+            dial,
             clients: Mutex::default(),
         }
     }
@@ -274,6 +282,7 @@ impl Reach {
             holder,
             leaf_of,
             epoch,
+            self.dial,
         ));
         clients.insert(org, Arc::clone(&client));
         Ok(client)

@@ -9,13 +9,13 @@ use comity_identity::{Digest, Signer};
 use hyper_util::rt::TokioIo;
 use rustls::ClientConfig;
 use rustls_pki_types::ServerName;
-use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
 use tonic::metadata::MetadataValue;
 use tonic::transport::{Channel, Endpoint};
 use tonic::{Request, Status};
 
 use super::{AGREEMENT, BINDING, GRANT, MAX_MESSAGE_BYTES, PURPOSE, TRACE};
+use crate::network::DialPolicy;
 
 /// How long a connection may take, TLS included.
 const CONNECT_TIME: Duration = Duration::from_secs(5);
@@ -50,8 +50,8 @@ pub struct Asked {
 }
 
 impl PeerChannel {
-    /// Connects to `address` (`host:port`), presenting `leaf` (DER), which is
-    /// the certificate that `tls` holds.
+    /// Connects to `address` (`host:port`) where `policy` permits it (A26),
+    /// presenting `leaf` (DER), which is the certificate that `tls` holds.
     ///
     /// TLS is made here and handed to tonic whole, because the proof needs the
     /// exporter of exactly this connection.
@@ -59,11 +59,10 @@ impl PeerChannel {
         tls: &Arc<ClientConfig>,
         leaf: Vec<u8>,
         address: &str,
+        policy: DialPolicy,
     ) -> Result<Self, String> {
         let connect = async {
-            let tcp = TcpStream::connect(address)
-                .await
-                .map_err(|e| e.to_string())?;
+            let tcp = policy.connect(address).await.map_err(|e| e.to_string())?;
             tcp.set_nodelay(true).map_err(|e| e.to_string())?;
             // The name is not checked: the verifier looks at the organization instead.
             let name = ServerName::try_from("comity.invalid").map_err(|e| e.to_string())?;

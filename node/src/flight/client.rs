@@ -19,6 +19,7 @@ use tokio::sync::Mutex;
 use tonic::Status;
 
 use super::{Asked, CODE, PeerChannel, incoming};
+use crate::network::DialPolicy;
 use crate::query::QueryError;
 
 /// How long a partner may take to plan.
@@ -33,6 +34,7 @@ pub struct PeerClient {
     holder: Arc<dyn Signer>,
     leaf: LeafOf,
     epoch: Epoch,
+    dial: DialPolicy,
     live: Mutex<Option<(u64, PeerChannel)>>,
 }
 
@@ -111,13 +113,14 @@ impl From<ClientError> for QueryError {
 
 impl PeerClient {
     /// A client of the partner called `alias`. `tls` dials its organization
-    /// and no other; `holder` is the key that its grants name.
+    /// and no other, where `dial` permits; `holder` is the key that its grants name.
     pub(crate) fn new(
         alias: String,
         tls: Arc<ClientConfig>,
         holder: Arc<dyn Signer>,
         leaf: LeafOf,
         epoch: Epoch,
+        dial: DialPolicy,
     ) -> Self {
         Self {
             alias,
@@ -125,6 +128,7 @@ impl PeerClient {
             holder,
             leaf,
             epoch,
+            dial,
             live: Mutex::new(None),
         }
     }
@@ -216,7 +220,7 @@ impl PeerClient {
             reason: "its document names no address".to_owned(),
         };
         for address in addresses {
-            match PeerChannel::dial(&self.tls, (self.leaf.0)(), address).await {
+            match PeerChannel::dial(&self.tls, (self.leaf.0)(), address, self.dial).await {
                 Ok(made) => {
                     *live = Some((epoch, made.clone()));
                     return Ok(made);

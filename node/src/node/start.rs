@@ -213,6 +213,7 @@ impl Node {
                 Arc::clone(&self.own),
                 Arc::clone(self.partners.keyring()),
                 self.certificate.current(),
+                self.dial,
             )),
         });
         let token = std::fs::read_to_string(self.home.admin_token()).map_err(|e| {
