@@ -94,7 +94,16 @@ impl Index {
 
     /// An index in memory, filled from `journal`: for tests and simulations.
     pub fn in_memory(journal: &Journal, fold: &Fold<'_>) -> Result<Self, IndexError> {
-        let index = Self::fresh(PathBuf::new(), Box::<MemStore>::default())?;
+        Self::over(Box::<MemStore>::default(), journal, fold)
+    }
+
+    /// An index without a folder over `store`, filled from `journal`.
+    pub(crate) fn over(
+        store: Box<dyn Store>,
+        journal: &Journal,
+        fold: &Fold<'_>,
+    ) -> Result<Self, IndexError> {
+        let index = Self::fresh(PathBuf::new(), store)?;
         index.catch_up(journal, fold)?;
         Ok(index)
     }

@@ -5,6 +5,7 @@
 //! from a running node.
 
 mod org;
+mod ports;
 
 use std::path::{Path, PathBuf};
 use std::time::Duration;

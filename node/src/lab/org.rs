@@ -6,9 +6,13 @@ use std::time::{Duration, Instant};
 
 use tokio::process::{Child, Command};
 
-use super::{Lab, LabError, START_TIMEOUT};
+use super::{Lab, LabError, START_TIMEOUT, ports};
 use crate::admin::{Client, ClientError, api};
 use crate::home::Home;
+
+/// How often an organization is founded until its ports are its own: with four
+/// of 21,760 each, a second time is rare and a fifth does not happen.
+const MAX_INITS: u32 = 5;
 
 /// An organization: its home, and its node while it runs. Dropping it ends the node.
 #[derive(Debug)]
@@ -27,24 +31,17 @@ impl Org {
         config: &str,
     ) -> Result<Self, LabError> {
         let home = Home::at(lab.dir.join(alias));
-        let init = Command::new(&lab.program)
-            .args([
-                "init",
-                "--name",
-                name,
-                "--alias",
-                alias,
-                "--free-ports",
-                "--home",
-            ])
-            .arg(home.path())
-            .stdin(Stdio::null())
-            .output()
-            .await
-            .map_err(|e| LabError::Io(lab.program.display().to_string(), e))?;
-        if !init.status.success() {
-            let said = String::from_utf8_lossy(&init.stderr).into_owned();
-            return Err(LabError::Init(alias.to_owned(), said));
+        // Free when they are picked, the ports of two organizations may still be
+        // the same: the first one's node need not be listening yet.
+        let mut tries = 0;
+        loop {
+            Self::init(lab, &home, alias, name).await?;
+            tries += 1;
+            if tries == MAX_INITS || ports::claim(&home)? {
+                break;
+            }
+            std::fs::remove_dir_all(home.path())
+                .map_err(|e| LabError::Io(home.path().display().to_string(), e))?;
         }
         if !config.is_empty() {
             let path = home.config();
@@ -58,6 +55,22 @@ impl Org {
             program: lab.program.clone(),
             node: None,
         })
+    }
+
+    async fn init(lab: &Lab, home: &Home, alias: &str, name: &str) -> Result<(), LabError> {
+        let init = Command::new(&lab.program)
+            .args(["init", "--name", name, "--alias", alias])
+            .args(["--free-ports", "--home"])
+            .arg(home.path())
+            .stdin(Stdio::null())
+            .output()
+            .await
+            .map_err(|e| LabError::Io(lab.program.display().to_string(), e))?;
+        if !init.status.success() {
+            let said = String::from_utf8_lossy(&init.stderr).into_owned();
+            return Err(LabError::Init(alias.to_owned(), said));
+        }
+        Ok(())
     }
 
     /// What the organization is called in the lab.

@@ -10,6 +10,7 @@ mod record;
 
 use std::path::Path;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use comity_identity::Digest;
 
@@ -27,6 +28,7 @@ use crate::index::{self, Index, IndexError, Op, Table};
 use crate::journal::{self, Health, Journal, JournalError};
 
 /// The most entries that one scan reads: every table's own bound is smaller.
+/// One entry more is an error: half of the revocations would be worse than none.
 const MAX_SCAN: usize = 1_000_000;
 
 /// Bytes of records that [`Ledger::commit_in_order`] puts into one unit: half of
@@ -39,6 +41,9 @@ pub struct Ledger {
     journal: Arc<Journal>,
     index: Arc<Index>,
     rebuilt: Option<String>,
+    /// The journal position that the index must have reached before it is read:
+    /// set when the index failed over a record that the journal already had.
+    owed: Arc<AtomicU64>,
 }
 
 /// Why the ledger does not do as asked. Always this node's own fault.
@@ -59,9 +64,9 @@ pub enum Error {
         /// What the reader says.
         reason: String,
     },
-    /// The work was cut short by the node's end.
-    #[error("the node is stopping")]
-    Stopping,
+    /// A scan met more entries than it may read.
+    #[error("a table of the index holds more than {MAX_SCAN} entries")]
+    TooMany,
 }
 
 impl From<Error> for Failure {
@@ -105,9 +110,8 @@ impl Ledger {
             tracing::warn!(reason, "rebuilt the index from the journal");
         }
         Ok(Self {
-            journal: Arc::new(journal),
-            index: Arc::new(index),
             rebuilt,
+            ..Self::over(journal, index)
         })
     }
 
@@ -115,11 +119,16 @@ impl Ledger {
     pub fn create(dir: &Path) -> Result<Self, Error> {
         let (journal, _) = Journal::open(dir, journal::Settings::default())?;
         let index = Index::in_memory(&journal, &fold_bytes)?;
-        Ok(Self {
+        Ok(Self::over(journal, index))
+    }
+
+    fn over(journal: Journal, index: Index) -> Self {
+        Self {
             journal: Arc::new(journal),
             index: Arc::new(index),
             rebuilt: None,
-        })
+            owed: Arc::default(),
+        }
     }
 
     /// Writes `record` and returns its position when it is on the device.
@@ -128,14 +137,21 @@ impl Ledger {
     }
 
     /// Writes `records` as one unit: after a crash all of them are there, or none.
+    ///
+    /// What the journal took is committed, whatever the index does: an error here
+    /// would have a caller undo what every restart brings back. An index that
+    /// fails is caught up before the next read, which fails until that succeeds.
     pub async fn commit_all(&self, records: &[Record]) -> Result<u64, Error> {
         let bytes: Vec<Vec<u8>> = records.iter().map(encode).collect();
         let position = self.journal.append(&bytes).await?;
         let (journal, index) = (Arc::clone(&self.journal), Arc::clone(&self.index));
-        // Catching up keeps the order when two commits return at the same time.
-        tokio::task::spawn_blocking(move || index.catch_up(&journal, &fold_bytes))
-            .await
-            .map_err(|_| Error::Stopping)??;
+        let owed = Arc::clone(&self.owed);
+        let end = position + records.len() as u64;
+        let indexed = tokio::task::spawn_blocking(move || {
+            show(&journal, &index, &owed, end);
+        });
+        // An error is the runtime's end: nobody reads the index after it.
+        let _ = indexed.await;
         Ok(position)
     }
 
@@ -161,13 +177,14 @@ impl Ledger {
     pub fn commit_all_blocking(&self, records: &[Record]) -> Result<u64, Error> {
         let bytes: Vec<Vec<u8>> = records.iter().map(encode).collect();
         let position = self.journal.append_blocking(&bytes)?;
-        self.index.catch_up(&self.journal, &fold_bytes)?;
+        let end = position + records.len() as u64;
+        show(&self.journal, &self.index, &self.owed, end);
         Ok(position)
     }
 
     /// The record that the index has under `key`.
     pub fn get(&self, table: Table, key: &[u8]) -> Result<Option<Record>, Error> {
-        match self.index.get(table, key)? {
+        match self.caught_up()?.get(table, key)? {
             Some(value) => self.record(&value).map(Some),
             None => Ok(None),
         }
@@ -176,7 +193,10 @@ impl Ledger {
     /// The records whose keys begin with `prefix`, in the order of their keys.
     pub fn scan(&self, table: Table, prefix: &[u8]) -> Result<Vec<(Vec<u8>, Record)>, Error> {
         let end = successor(prefix);
-        let entries = self.index.range(table, prefix, &end, MAX_SCAN)?;
+        let entries = self.caught_up()?.range(table, prefix, &end, MAX_SCAN + 1)?;
+        if entries.len() > MAX_SCAN {
+            return Err(Error::TooMany);
+        }
         entries
             .into_iter()
             .map(|(key, value)| Ok((key, self.record(&value)?)))
@@ -215,6 +235,15 @@ impl Ledger {
         Ok(self.index.close()?)
     }
 
+    /// The index, which has every record that was committed.
+    fn caught_up(&self) -> Result<&Index, Error> {
+        let owed = self.owed.load(Ordering::Acquire);
+        if owed > 0 && self.index.position() < owed {
+            self.index.catch_up(&self.journal, &fold_bytes)?;
+        }
+        Ok(&self.index)
+    }
+
     fn record(&self, value: &[u8]) -> Result<Record, Error> {
         let position = value
             .try_into()
@@ -228,6 +257,15 @@ impl Ledger {
             reason: "the index points past the journal's end".to_owned(),
         })?;
         decode(position, &bytes)
+    }
+}
+
+/// Brings the index up to `journal`, or notes in `owed` that it must reach `end`.
+/// Catching up keeps the order when two commits return at the same time.
+fn show(journal: &Journal, index: &Index, owed: &AtomicU64, end: u64) {
+    if let Err(error) = index.catch_up(journal, &fold_bytes) {
+        tracing::error!(%error, "the index did not take a committed record; trying again with the next read");
+        owed.fetch_max(end, Ordering::AcqRel);
     }
 }
 
@@ -262,3 +300,6 @@ fn successor(prefix: &[u8]) -> Vec<u8> {
     }
     Vec::new()
 }
+
+#[cfg(test)]
+mod tests;
