@@ -1,5 +1,6 @@
 //! Real hosts on loopback. Every wait is for an event and has an end.
 
+mod admission;
 mod gossip;
 mod hostile;
 mod membership;
