@@ -123,9 +123,10 @@ fn configuration(plan: &Plan) -> Result<String, Failure> {
             .use_free_ports()
             .map_err(|e| Failure::own("ports", e))?;
     }
-    let problems: Vec<String> = config.check().iter().map(ToString::to_string).collect();
+    let problems: Vec<String> = config.check().into_iter().map(|p| p.message).collect();
     if !problems.is_empty() {
-        return Err(Failure::caller("bad-configuration", problems.join("\n")));
+        return Err(Failure::caller("bad-name", problems.join("; "))
+            .next("correct --name or --alias; an alias is like port-authority"));
     }
     Ok(config.render())
 }

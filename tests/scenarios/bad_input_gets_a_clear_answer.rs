@@ -3,7 +3,7 @@
 use std::path::Path;
 use std::process::{Command, Output};
 
-use comity_tests::{Outcome, contracts, lab, program};
+use comity_tests::{Outcome, Three, ask, contracts, decide, lab, program, waits_for};
 
 fn comity(home: &Path, args: &[&str]) -> Output {
     Command::new(program())
@@ -186,8 +186,48 @@ async fn a_used_invitation_does_not_work_again() -> Outcome {
         comity(other.home().path(), &["join", &broken])
             .status
             .code(),
-        Some(1)
+        Some(64),
+        "a damaged text is wrong usage"
     );
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_counter_offer_that_changes_nothing_is_refused() -> Outcome {
+    let three = Three::meet().await?;
+    let n = ask(&three.port, "aircraft-registry", "planes").await?;
+    waits_for(&three.registry, &n.id).await?;
+    let countered = comity(three.registry.home().path(), &["counter", &n.id]);
+    assert_eq!(countered.status.code(), Some(64), "{}", said(&countered));
+    assert!(
+        said(&countered).contains("--columns"),
+        "{}",
+        said(&countered)
+    );
+    // The one who asked is told whose turn it is, in words.
+    let own = comity(three.port.home().path(), &["approve", &n.id]);
+    assert!(
+        said(&own).contains("aircraft-registry must answer first"),
+        "{}",
+        said(&own)
+    );
+    decide(&three.registry, &n.id, "approve").await?;
+    let again = comity(three.registry.home().path(), &["decline", &n.id]);
+    assert!(
+        said(&again).contains("it has ended: FINALIZED"),
+        "{}",
+        said(&again)
+    );
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn wrong_usage_is_told_to_programs_as_json() -> Outcome {
+    let dir = tempfile::tempdir()?;
+    let wrong = comity(dir.path(), &["--json", "frobnicate"]);
+    assert_eq!(wrong.status.code(), Some(64));
+    let told: serde_json::Value = serde_json::from_slice(&wrong.stderr)?;
+    assert_eq!(told["error"]["code"], "usage");
     Ok(())
 }
 

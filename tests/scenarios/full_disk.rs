@@ -61,10 +61,13 @@ async fn until_refused<T, F: Future<Output = Result<T, LabError>>>(call: impl Fn
 async fn a_full_disk_refuses_promises_and_deliveries_and_loses_nothing() -> Outcome {
     const COUNT: &str = r#"SELECT count(*) AS n FROM "weather-service".weather.weather"#;
     let (lab, _dir) = lab();
-    let Some(disk) = SmallDisk::mount(&lab.dir().join("weather-service")) else {
-        eprintln!("skipped: this user may not mount a small file system");
+    if std::env::var_os("COMITY_TEST_NO_MOUNT").is_some() {
+        eprintln!("left out: COMITY_TEST_NO_MOUNT is set");
         return Ok(());
-    };
+    }
+    let disk = SmallDisk::mount(&lab.dir().join("weather-service")).ok_or(
+        "this user may not mount a small file system; COMITY_TEST_NO_MOUNT=1 leaves this test out",
+    )?;
     let mut weather = lab.org("weather-service", "Weather Service", "").await?;
     let port = lab.org("port-authority", "Port Authority", "").await?;
     weather.federate(&port).await?;

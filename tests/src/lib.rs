@@ -11,7 +11,7 @@ pub mod rogue_host;
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
-use comity::admin::api;
+use comity::admin::{Client, ClientError, api};
 use comity::flight::SqlClient;
 use comity::lab::{Lab, LabError, Org};
 
@@ -100,17 +100,29 @@ impl Three {
     }
 }
 
-/// Port Authority asks for `product` with the purpose that the examples offer.
+/// `org` asks for `product` with the purpose that the examples offer.
 pub async fn ask(org: &Org, partner: &str, product: &str) -> Result<api::Negotiation, LabError> {
-    let ask = api::Ask {
+    org.post("/v1/requests", &request(partner, product)).await
+}
+
+/// [`ask`] without holding on to the organization, which may be killed meanwhile.
+pub async fn ask_from(
+    admin: Client,
+    partner: &'static str,
+    product: &'static str,
+) -> Result<api::Negotiation, ClientError> {
+    admin.post("/v1/requests", &request(partner, product)).await
+}
+
+fn request(partner: &str, product: &str) -> api::Ask {
+    api::Ask {
         partner: partner.to_owned(),
         product: product.to_owned(),
         columns: BTreeMap::new(),
         purposes: BTreeSet::from(["delay-analysis".to_owned()]),
         days: 90,
         reason: String::new(),
-    };
-    org.post("/v1/requests", &ask).await
+    }
 }
 
 /// The negotiation `id` as `org` sees it.

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use super::document::{Document, Node};
-use super::{DocumentError, MAX_LIFETIME, peer_id};
+use super::{DocumentError, MAX_LIFETIME, PROTOCOL_VERSION, peer_id};
 
 /// The version of the payload.
 const VERSION: u64 = 1;
@@ -31,6 +31,11 @@ pub(super) fn content(document: &Document) -> Result<(), DocumentError> {
     let d = document;
     require(d.v == VERSION, "unknown version of the payload")?;
     require(d.version >= 1, "version starts at 1")?;
+    // spec/2-identity.md#I-52: talking on would be the downgrade that it rules out (A8).
+    require(
+        (1..=PROTOCOL_VERSION).contains(&d.min_version),
+        "the organization asks for a newer version of the protocol than this program speaks: update it",
+    )?;
     // spec/2-identity.md#I-17
     require(
         d.issued_at < d.expires_at && d.expires_at.since(d.issued_at) <= MAX_LIFETIME,

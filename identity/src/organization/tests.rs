@@ -75,9 +75,11 @@ fn content_rules_hold() {
     let party = Party::new(1);
     assert!(verify(&party, &party.document(1)).is_ok());
     type Change = (&'static str, fn(&mut Document));
-    let cases: [Change; 16] = [
+    let cases: [Change; 18] = [
         ("payload version", |d| d.v = 2),
         ("version 0", |d| d.version = 0),
+        ("protocol 0", |d| d.min_version = 0),
+        ("newer protocol", |d| d.min_version = PROTOCOL_VERSION + 1),
         ("lifetime", |d| {
             d.expires_at = d.issued_at.saturating_add(MAX_LIFETIME + SECOND);
         }),

@@ -73,10 +73,10 @@ impl Members {
     /// Ends a member's token.
     pub async fn remove(&self, name: &str) -> Result<(), Failure> {
         if !self.names().iter().any(|known| known == name) {
-            return Err(Failure::caller(
-                "unknown-member",
-                format!("no member is called '{name}'"),
-            ));
+            return Err(
+                Failure::caller("unknown-member", format!("no member is called '{name}'"))
+                    .next("see the members' names with 'comity member list'"),
+            );
         }
         let record = ledger::MemberRemoved {
             name: name.to_owned(),

@@ -80,7 +80,7 @@ fn routes(node: Arc<Node>) -> Router {
         .route("/v1/requests/{id}/decline", post(decline))
         .route("/v1/agreements", get(agreements))
         .route("/v1/agreements/{id}/revoke", post(revoke))
-        .route("/v1/members", post(add_member))
+        .route("/v1/members", get(members).post(add_member))
         .route("/v1/members/remove", post(remove_member))
         .fallback(nothing_here)
         .layer(DefaultBodyLimit::max(MAX_BODY_BYTES))
@@ -271,6 +271,12 @@ async fn revoke(
     UrlPath(id): UrlPath<String>,
 ) -> Answer<api::Agreement> {
     Ok(Json(node.revoke(&id).await?))
+}
+
+async fn members(State(node): State<Arc<Node>>) -> Json<Vec<String>> {
+    let mut names = node.members().names();
+    names.sort();
+    Json(names)
 }
 
 async fn add_member(

@@ -15,8 +15,10 @@ pub(super) struct Config {
 #[derive(Debug, clap::Subcommand)]
 enum Verb {
     /// Read the configuration and say whether the node would start with it.
+    #[command(after_help = "Example:\n  comity --home /srv/comity config check")]
     Check,
     /// Print an example with every key, its default and its meaning.
+    #[command(after_help = "Example:\n  comity config example > comity.toml")]
     Example,
 }
 

@@ -60,9 +60,9 @@ impl Counter {
             None => Default::default(),
             Some(path) => {
                 let text = std::fs::read_to_string(path)
-                    .map_err(|e| Problem::usage(format!("{}: {e}", path.display())))?;
+                    .map_err(|e| Problem::failed(format!("{}: {e}", path.display())))?;
                 serde_json::from_str(&text)
-                    .map_err(|e| Problem::usage(format!("{}: {e}", path.display())))?
+                    .map_err(|e| Problem::failed(format!("{}: {e}", path.display())))?
             }
         };
         let body = api::Counter {

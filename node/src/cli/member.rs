@@ -19,11 +19,16 @@ pub(super) struct Member {
 #[derive(Debug, clap::Subcommand)]
 enum Verb {
     /// Make a token for a member.
+    #[command(after_help = "Example:\n  comity member add analyst > analyst.token")]
     Add {
         /// The member's name.
         name: String,
     },
+    /// List the members who have a token.
+    #[command(after_help = "Example:\n  comity member list")]
+    List,
     /// End a member's token.
+    #[command(after_help = "Example:\n  comity member remove analyst")]
     Remove {
         /// The member's name.
         name: String,
@@ -38,6 +43,13 @@ impl Member {
                 let made: api::MemberToken =
                     client.post("/v1/members", &api::AddMember { name }).await?;
                 output.answer(&made, |m| format!("{}\n", m.token));
+            }
+            Verb::List => {
+                let names: Vec<String> = client.get("/v1/members").await?;
+                output.answer(&names, |names| match names.as_slice() {
+                    [] => "no member has a token; give one with 'comity member add NAME'\n".into(),
+                    names => names.join("\n"),
+                });
             }
             Verb::Remove { name } => {
                 let body = api::AddMember { name };

@@ -1,7 +1,8 @@
 //! The command line: one file per command.
 //!
 //! Every command but `init`, `up`, `config` and `demo` is a client of the
-//! running node's admin API. Exit codes: 0 done, 1 failed, 64 wrong usage.
+//! running node's admin API. Exit codes: 0 done, 1 tried and not done, 64 the
+//! command line itself is malformed.
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -57,45 +58,27 @@ pub struct Args {
     command: Command,
 }
 
+// No doc comments here: they would hide those of the commands themselves, which are the help.
 #[derive(Debug, Subcommand)]
 enum Command {
-    /// Create an organization: its folder, keys and configuration.
     Init(init::Init),
-    /// Run the node in the foreground until SIGTERM or Ctrl-C.
     Up(up::Up),
-    /// Show how the node is doing, and whom it knows.
     Status(status::Status),
-    /// Make an invitation for another organization.
     Invite(invite::Invite),
-    /// Join with the organization that sent an invitation.
     Join(invite::Join),
-    /// Announce a data product from its ODCS file.
     Publish(publish::Publish),
-    /// Search the products known here, own and partners'.
     Search(search::Search),
-    /// Show one product: tables, columns, what it offers.
     Show(search::Show),
-    /// Ask a partner for access to a product.
     Request(request::Request),
-    /// List negotiations and what they wait for.
     Requests(request::Requests),
-    /// Agree to what the other side proposes.
     Approve(decide::Approve),
-    /// Offer other terms.
     Counter(decide::Counter),
-    /// Refuse, and end the negotiation.
     Decline(decide::Decline),
-    /// List agreements, given and received.
     Agreements(agreements::Agreements),
-    /// Take an agreement back: running streams stop, the partner is told.
     Revoke(agreements::Revoke),
-    /// Run one SQL statement at the own node's workbench.
     Sql(sql::Sql),
-    /// Give a member of the organization a token for the workbench.
     Member(member::Member),
-    /// Check the configuration, or print the documented example.
     Config(config::Config),
-    /// Run three organizations on this machine and let them exchange real data.
     Demo(demo::Demo),
 }
 
@@ -105,6 +88,11 @@ pub fn main() -> ExitCode {
         Ok(args) => args,
         Err(error) => {
             // Help and version are answers, not mistakes.
+            if error.use_stderr() && std::env::args_os().any(|a| a == "--json") {
+                let said = error.render().to_string();
+                let said = said.trim_start_matches("error: ").trim_end();
+                return Output::new(true).fail(&Problem::usage(said));
+            }
             let code = if error.use_stderr() { EXIT_USAGE } else { 0 };
             let _ = error.print();
             return ExitCode::from(code);
@@ -175,16 +163,30 @@ mod tests {
 
     #[test]
     fn every_command_shows_an_example() {
-        for command in Args::command().get_subcommands() {
-            let help = command
-                .get_after_help()
-                .map(ToString::to_string)
-                .unwrap_or_default();
+        let top = Args::command();
+        let mut left: Vec<&clap::Command> = top.get_subcommands().collect();
+        while let Some(command) = left.pop() {
+            let help = command.get_after_help().map(ToString::to_string);
             assert!(
-                help.contains("Example"),
+                help.unwrap_or_default().contains("Example"),
                 "comity {} has no example",
                 command.get_name()
             );
+            left.extend(command.get_subcommands());
+        }
+    }
+
+    #[test]
+    fn the_long_help_is_the_commands_own() {
+        let top = Args::command();
+        let of = |name: &str| top.find_subcommand(name).and_then(|c| c.get_long_about());
+        for (command, says) in [
+            ("sql", r#""ORGANIZATION"."PRODUCT"."TABLE""#),
+            ("approve", "--beyond-offer"),
+            ("request", "rules may agree at once"),
+        ] {
+            let help = of(command).map(ToString::to_string).unwrap_or_default();
+            assert!(help.contains(says), "comity {command}: {help}");
         }
     }
 }

@@ -7,7 +7,7 @@ use std::process::ExitCode;
 use serde::Serialize;
 
 use crate::admin::ClientError;
-use crate::failure::{Failure, Fault};
+use crate::failure::Failure;
 
 /// Where and how a command answers.
 #[derive(Debug)]
@@ -56,23 +56,31 @@ impl Problem {
     /// As an operation of the node itself failed.
     pub(super) fn from_failure(failure: &Failure) -> Self {
         let said = failure.to_api();
-        let usage = failure.fault() == Fault::Caller && said.code == "usage";
         Self {
+            usage: is_usage(&said.code),
             code: said.code,
             message: said.message,
             next: said.next,
-            usage,
         }
     }
+}
+
+/// Whether an argument was malformed, as only the node can tell. What is well
+/// formed and names nothing is a failure like others.
+fn is_usage(code: &str) -> bool {
+    matches!(
+        code,
+        "bad-alias" | "bad-invitation" | "bad-node-name" | "bad-name" | "nothing-countered"
+    )
 }
 
 impl From<ClientError> for Problem {
     fn from(error: ClientError) -> Self {
         Self {
+            usage: is_usage(error.code()),
             code: error.code().to_owned(),
             message: error.to_string(),
             next: error.next(),
-            usage: false,
         }
     }
 }

@@ -21,7 +21,7 @@ pub(super) struct Publish {
 impl Publish {
     pub(super) async fn run(self, home: &Home, output: &Output) -> Result<(), Problem> {
         let path = self.file.canonicalize().map_err(|e| {
-            Problem::usage(format!("{}: {e}", self.file.display()))
+            Problem::failed(format!("{}: {e}", self.file.display()))
                 .next("name an existing .odcs.yaml file")
         })?;
         let path = path

@@ -101,7 +101,7 @@ impl Requests {
                         n.product.clone().unwrap_or_else(|| n.kind.clone()),
                         n.role.clone(),
                         n.state.clone(),
-                        if n.waits_for_us { "you" } else { "them" }.to_owned(),
+                        waits_for(n).to_owned(),
                         n.note.clone(),
                     ]
                 })
@@ -125,6 +125,14 @@ impl Requests {
             text
         });
         Ok(())
+    }
+}
+
+fn waits_for(n: &api::Negotiation) -> &'static str {
+    match n.state.as_str() {
+        "FINALIZED" | "TERMINATED" => "-",
+        _ if n.waits_for_us => "you",
+        _ => "them",
     }
 }
 

@@ -66,7 +66,8 @@ impl Up {
     }
 }
 
-async fn signalled() -> Result<&'static str, Problem> {
+/// Ends at SIGTERM or Ctrl-C, and says which.
+pub(super) async fn signalled() -> Result<&'static str, Problem> {
     use tokio::signal::unix::{SignalKind, signal};
     let mut term = signal(SignalKind::terminate())
         .map_err(|e| Problem::failed(format!("SIGTERM cannot be awaited: {e}")))?;

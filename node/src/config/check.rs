@@ -167,6 +167,14 @@ fn listeners(config: &Config, found: &mut Found) {
             "must be host:port, such as \"flight.example.org:7402\"",
         );
     }
+    // Partners are told the address that is signed in the organization's document.
+    if config.peers.listen.ip().is_unspecified() && config.peers.advertised.is_none() {
+        found.error(
+            "peers.advertised",
+            "must name the host:port under which partners reach the listener, \
+             such as \"flight.example.org:7402\": no partner can dial every address of `listen`",
+        );
+    }
     if config.peers.listen.ip().is_loopback() && config.peers.advertised.is_some() {
         found.warning(
             "peers.advertised",

@@ -161,7 +161,9 @@ pub(super) const KEYS: [Key; 25] = [
         "peers",
         "advertised",
         "\"flight.example.org:7402\"",
-        &["Host and port under which partners reach the listener, where they differ."],
+        &[
+            "Host and port under which partners reach the listener, where they differ; needed with 0.0.0.0.",
+        ],
     ),
     key(
         "workbench",

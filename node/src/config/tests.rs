@@ -296,6 +296,10 @@ fn listeners_that_would_expose_tokens_or_collide_are_refused() {
         }),
         [""; 0]
     );
+    assert_eq!(
+        with(|c| c.peers.listen = "0.0.0.0:7402".parse().unwrap()),
+        ["peers.advertised"]
+    );
     for advertised in [
         "",
         "host",

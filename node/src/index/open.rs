@@ -93,7 +93,9 @@ pub(super) fn open(
         Ok((store, next)) => Index::resume(dir.to_owned(), store, next),
         Err(reason) => {
             report.quarantined = clear_away(dir, &database, &reason)?;
-            if !(reason == RebuildReason::Missing && journal.is_empty()) {
+            if reason == RebuildReason::Missing {
+                tracing::info!("filling the index from the journal");
+            } else {
                 tracing::warn!(reason = reason.name(), detail = ?reason, "rebuilding the index from the journal");
             }
             report.rebuilt = Some(reason);

@@ -6,7 +6,7 @@ use std::net::{IpAddr, SocketAddr, TcpListener, UdpSocket};
 use std::sync::Arc;
 
 use comity_identity::SecretKey;
-use futures::StreamExt as _;
+use futures::{FutureExt as _, StreamExt as _};
 use libp2p::Multiaddr;
 use libp2p::identity::Keypair;
 use libp2p::multiaddr::Protocol;
@@ -141,6 +141,12 @@ async fn await_listeners(
     tokio::time::timeout(LISTEN_TIME, wait)
         .await
         .map_err(|_| setup(&"the listeners did not come up in time"))??;
+    // A listener on every interface tells one address after the other.
+    while let Some(event) = swarm.next().now_or_never().flatten() {
+        if let SwarmEvent::NewListenAddr { address, .. } = event {
+            bound.push(address);
+        }
+    }
     Ok(bound)
 }
 

@@ -176,7 +176,7 @@ impl QueryError {
         while !line.is_char_boundary(end) {
             end -= 1;
         }
-        Self::new("bad-sql", &line[..end])
+        Self::new("bad-sql", hinted(&line[..end]))
     }
 
     pub(crate) fn not_permitted(what: impl std::fmt::Display) -> Self {
@@ -251,6 +251,25 @@ impl QueryError {
     fn with_detail(mut self, detail: impl Into<String>) -> Self {
         self.owner_detail = Some(detail.into());
         self
+    }
+}
+
+/// What the engine says of a statement, with what to write instead where a
+/// newcomer stumbles.
+fn hinted(line: &str) -> String {
+    if line.contains("found: -") {
+        return format!("{line}; a name that contains '-' stands in double quotes");
+    }
+    match line
+        .strip_prefix("table '")
+        .and_then(|l| l.strip_suffix("' not found"))
+    {
+        // The engine's name for a schema that was not written.
+        Some(name) => format!(
+            "table '{}' not found; 'comity search' shows what there is, named \"ORGANIZATION\".\"PRODUCT\".\"TABLE\"",
+            name.replacen("._.", ".", 1)
+        ),
+        None => line.to_owned(),
     }
 }
 

@@ -29,7 +29,10 @@ impl Files {
 
     fn unchanged(&self) -> io::Result<()> {
         for file in &self.files {
-            if file.canonicalize()? != *file {
+            let now = file.canonicalize();
+            let now =
+                now.map_err(|e| io::Error::new(e.kind(), format!("{}: {e}", file.display())))?;
+            if now != *file {
                 return Err(io::Error::other(format!(
                     "{} became a link after it was opened",
                     file.display()

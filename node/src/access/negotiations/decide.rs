@@ -114,6 +114,21 @@ impl Negotiations {
         Ok(())
     }
 
+    /// A refused step in the words of whoever took it.
+    fn why_not(&self, n: &Negotiation, error: &NegotiationError) -> String {
+        match error {
+            NegotiationError::OutOfOrder { .. } if n.state().is_final() => {
+                format!("it has ended: {}", n.state().name())
+            }
+            NegotiationError::OutOfOrder { .. } if !n.waits_for_us() => {
+                let partner = self.partners.get(&n.peer()).map(|p| p.alias);
+                let partner = partner.unwrap_or_else(|| n.peer().to_string());
+                format!("{partner} must answer first ({})", n.state().name())
+            }
+            error => error.to_string(),
+        }
+    }
+
     async fn decide(
         &self,
         beginning: &str,
@@ -128,7 +143,7 @@ impl Negotiations {
                 .ok_or_else(|| no_negotiation(beginning))?;
             let mut after = before.clone();
             step(self, &mut after, clock::now()).map_err(|e| {
-                Failure::new(Fault::Conflict, "negotiation", e.to_string())
+                Failure::new(Fault::Conflict, "negotiation", self.why_not(&before, &e))
                     .next("see how it stands with 'comity requests --all'")
             })?;
             self.keep(&mut all, Some(&before), after).await?;

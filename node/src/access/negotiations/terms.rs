@@ -98,6 +98,13 @@ pub(super) fn countered(
             "a federation is approved or declined",
         ));
     };
+    if counter.columns.is_empty() && counter.filters.is_empty() && counter.days.is_none() {
+        // The same again would leave both sides waiting for the other.
+        return Err(
+            Failure::caller("nothing-countered", "a counter-offer changes something")
+                .next("name --columns, --filter or --days; 'comity approve' agrees as it is"),
+        );
+    }
     let mut terms = terms.clone();
     for (name, columns) in &counter.columns {
         let Some(table) = terms.tables.get_mut(name) else {

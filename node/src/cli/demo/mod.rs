@@ -7,6 +7,7 @@ mod tell;
 use std::path::PathBuf;
 
 use super::output::{Output, Problem};
+use super::up::signalled;
 use crate::lab::{Lab, LabError};
 
 /// Run three organizations on this machine and let them exchange real data.
@@ -33,11 +34,11 @@ impl Demo {
         let lab = Lab::new(&dir, program);
         let told = tokio::select! {
             told = story::tell(&lab, output, self.keep) => told.map_err(problem),
-            _ = tokio::signal::ctrl_c() => Err(Problem::failed("interrupted")),
+            why = signalled() => Err(Problem::failed(why?)),
         };
         let mut orgs = told?;
         if self.keep {
-            let _ = tokio::signal::ctrl_c().await;
+            signalled().await?;
         }
         for org in &mut orgs {
             org.stop().await.map_err(problem)?;

@@ -78,10 +78,10 @@ impl Gate {
             return Err(QueryError::bad_sql("write exactly one statement"));
         };
         let Statement::Statement(inner) = &statement else {
-            return Err(QueryError::not_permitted("a statement that is not a query"));
+            return Err(not_a_query());
         };
         let ast::Statement::Query(query) = inner.as_ref() else {
-            return Err(QueryError::not_permitted("a statement that is not a query"));
+            return Err(not_a_query());
         };
         syntax::check(query)?;
         Ok(statement)
@@ -110,4 +110,10 @@ impl Gate {
         growth::check(&plan)?;
         Ok((plan, walk.tables()))
     }
+}
+
+fn not_a_query() -> QueryError {
+    QueryError::not_permitted(
+        "a statement that is not a query; the client's catalog and 'comity search' list the tables",
+    )
 }
