@@ -30,10 +30,12 @@ lint:
 unit:
 	cargo test --locked -p comity-identity -p comity-protocol -p comity
 
-# The published test vectors, checked without any code of ours.
+# The published test vectors, checked without any code of ours; and that the
+# rules of the specification and the code name each other.
 vectors:
 	@command -v openssl >/dev/null || apt-get install -y -qq openssl
 	$(PYTHON) spec/vectors/verify.py
+	$(PYTHON) spec/citations.py
 
 # Real node processes on loopback.
 scenarios: build

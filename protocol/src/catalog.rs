@@ -193,7 +193,7 @@ impl VerifiedHead {
         let Some(known) = known else {
             return Standing::Newer;
         };
-        // spec/3-catalog.md#C-15 and C-16
+        // spec/3-catalog.md#C-15, and for an equivocation #C-16
         match self.head.seq.cmp(&known.head.seq) {
             core::cmp::Ordering::Greater => Standing::Newer,
             core::cmp::Ordering::Less => Standing::Older,

@@ -87,6 +87,7 @@ pub struct Column {
 }
 
 /// The Arrow types that cross between organizations. Every column is nullable on the wire.
+/// A descriptor with another type is not read at all (`spec/3-catalog.md#C-9`).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case", deny_unknown_fields)]
 pub enum ColumnType {
@@ -158,7 +159,7 @@ impl Descriptor {
         Ok(Digest::of(&bytes))
     }
 
-    /// spec/3-catalog.md#C-3 to C-6
+    /// What a descriptor must be, beside its tables (`spec/3-catalog.md#C-3`).
     fn check(&self) -> Result<(), StatementError> {
         require(self.v == 1, "the descriptor's version is not 1")?;
         require(
@@ -176,10 +177,12 @@ impl Descriptor {
             version,
             "the product's version is not 1 to 64 of A-Z a-z 0-9 . - +",
         )?;
+        // spec/3-catalog.md#C-4
         require(
             Self::digest_of_contract(&self.contract)? == self.contract_digest,
             "the contract's digest is not the one stated",
         )?;
+        // spec/3-catalog.md#C-5
         let tables = (1..=MAX_TABLES).contains(&self.tables.len());
         require(tables, "a product has 1 to 64 tables")?;
         let mut names = BTreeSet::new();
@@ -187,6 +190,7 @@ impl Descriptor {
             require(names.insert(&table.name), "two tables have one name")?;
             table.check()?;
         }
+        // spec/3-catalog.md#C-6
         if let Some(offer) = &self.offer {
             offer
                 .check()
@@ -201,6 +205,7 @@ impl Descriptor {
 }
 
 impl Table {
+    /// What a table must be (`spec/3-catalog.md#C-5`).
     fn check(&self) -> Result<(), StatementError> {
         let columns = (1..=MAX_COLUMNS).contains(&self.columns.len());
         require(columns, "a table has 1 to 1024 columns")?;

@@ -1,4 +1,4 @@
-//! Messages between nodes, and every limit on them (`spec/3-catalog.md#C-17` to C-19).
+//! Messages between nodes, and every limit on them (`spec/3-catalog.md#C-17`).
 //!
 //! A message is CBOR on a libp2p request-response stream. It carries signed
 //! envelopes as text; nothing outside an envelope is believed.
@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 pub const MAX_REQUEST_BYTES: u64 = 256 * 1024;
 /// The most bytes of one response.
 pub const MAX_RESPONSE_BYTES: u64 = 1024 * 1024;
-/// The most descriptors that one fetch may name.
+/// The most descriptors that one fetch may name (`spec/3-catalog.md#C-18`).
 pub const MAX_FETCH: usize = 64;
 /// The most bytes of a gossiped head.
 pub const MAX_GOSSIP_BYTES: usize = 2 * 1024;
@@ -85,7 +85,8 @@ pub struct Refusal {
     pub trace: String,
 }
 
-/// The closed vocabulary of refusals: it says what to do, never why in detail (A19).
+/// The closed vocabulary of refusals: it says what to do, never why in detail
+/// (A19, `spec/3-catalog.md#C-19`).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, thiserror::Error)]
 #[serde(rename_all = "kebab-case")]
 #[non_exhaustive]

@@ -103,6 +103,7 @@ pub fn peer_server_config(
 ) -> Result<ServerConfig, rustls::Error> {
     let provider = provider();
     let verifier = Arc::new(PeerVerifier::listening(trust));
+    // spec/5-data-plane.md#D-102
     let config = ServerConfig::builder_with_details(provider, clock)
         .with_protocol_versions(&[&version::TLS13])?
         .with_client_cert_verifier(verifier)

@@ -239,8 +239,9 @@ impl Agreements {
         }
     }
 
-    /// Takes an agreement back. It counts from the moment that the journal has
-    /// it; the text is for telling the other side.
+    /// Takes an agreement back, as either side may at any time
+    /// (`spec/4-negotiation.md#N-24`). It counts from the moment that the
+    /// journal has it; the text is for telling the other side.
     pub async fn revoke(&self, agreement: &Agreement) -> Result<String, Failure> {
         let now = clock::now();
         if let Some(revoked) = &agreement.revoked {
@@ -275,6 +276,8 @@ impl Agreements {
         if agreement.peer != *peer || revocation.peer != self.own.org() {
             return Ok(false);
         }
+        // Recorded before it is answered; told again, it is the same
+        // (spec/4-negotiation.md#N-24).
         if agreement.revoked.is_none() {
             self.end(&agreement, *peer, text.to_owned(), now).await?;
         }

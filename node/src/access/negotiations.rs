@@ -83,7 +83,8 @@ pub struct Parts {
 }
 
 impl Negotiations {
-    /// Reads the negotiations from the ledger by folding their messages.
+    /// Reads the negotiations from the ledger by folding their messages: they
+    /// alone give the state (`spec/4-negotiation.md#N-22`).
     pub fn load(parts: Parts) -> Result<Self, Failure> {
         let mut messages: BTreeMap<NegotiationId, Vec<ledger::Message>> = BTreeMap::new();
         for (_, record) in parts.ledger.scan(Table::Negotiations, &[])? {

@@ -68,7 +68,8 @@ impl Gate for WorkbenchGate {
         let purpose = match request.metadata().get(PURPOSE).map(|p| p.to_str()) {
             None => None,
             Some(Ok(purpose)) => Some(purpose.to_owned()),
-            // It must not pass for "no purpose stated", which means every agreed one.
+            // It must not pass for "no purpose stated", which means every agreed
+            // one (spec/5-data-plane.md#D-120).
             Some(Err(_)) => {
                 return Err(Denied::new(
                     "purpose",

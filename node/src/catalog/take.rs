@@ -146,6 +146,8 @@ impl Catalog {
             list: list_text.clone(),
         });
         self.ledger.commit(&record).await?;
+        // In place of the catalog before it: what this head does not list is
+        // withdrawn (spec/3-catalog.md#C-14).
         write(&self.foreign).insert(org, Foreign::new(head, list_text, descriptors));
         Ok(())
     }

@@ -2,7 +2,8 @@
 //!
 //! Both listeners serve the same Flight SQL service. They differ in who may
 //! call: own members with a token ([`workbench`]) or partners' nodes with
-//! mutual TLS, an agreement and a grant ([`peers`]). Each has a [`Gate`] that
+//! mutual TLS, an agreement and a grant ([`peers`]), each on a listener of its
+//! own (`spec/5-data-plane.md#D-101`). Each has a [`Gate`] that
 //! judges *every* call before the service sees it, metadata calls included, so
 //! that a new call cannot be forgotten; the service works with the [`Session`]
 //! that the gate made and never with names or tokens of its own.

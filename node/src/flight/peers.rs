@@ -31,7 +31,8 @@ const MAX_HEADER_BYTES: u32 = 64 * 1024;
 /// The longest life of a connection; then it is renewed with a fresh handshake.
 const MAX_AGE: Duration = Duration::from_secs(60 * 60);
 
-/// Serves partners on `listener` until `stop`.
+/// Serves partners on `listener` until `stop`. `tls` is TLS 1.3 with a client
+/// certificate and without resumption (`spec/5-data-plane.md#D-102`).
 pub async fn serve(
     listener: TcpListener,
     tls: Arc<ServerConfig>,
@@ -90,7 +91,8 @@ impl Claims {
             // One more than allowed, so that the verifier can say that it is too long.
             grant: text(GRANT)?.split(' ').take(5).map(str::to_owned).collect(),
             binding: metadata.get_bin(BINDING)?.to_bytes().ok()?.to_vec(),
-            // One that cannot be read must not pass for "no purpose stated".
+            // One that cannot be read must not pass for "no purpose stated"
+            // (spec/5-data-plane.md#D-120).
             purpose: match metadata.get(PURPOSE) {
                 None => None,
                 Some(stated) => Some(stated.to_str().ok()?.to_owned()),

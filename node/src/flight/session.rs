@@ -55,7 +55,8 @@ pub trait Recorder: Send + Sync + std::fmt::Debug {
     fn ended(&self, query: Digest, rows: u64, bytes: u64, code: Option<&'static str>);
 }
 
-/// A refusal: a stable code and a trace id. The reason is in the owner's log.
+/// A refusal: a stable code and a trace id. The reason is in the owner's log
+/// (`spec/5-data-plane.md#D-118`).
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Denied {
     /// The stable code.

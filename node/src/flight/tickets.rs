@@ -1,4 +1,4 @@
-//! Tickets: opaque handles of statements (A16, `spec/5-data-plane.md#D-112` to D-114).
+//! Tickets: opaque handles of statements (A16, `spec/5-data-plane.md#D-112`).
 
 use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -11,7 +11,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::Denied;
 
-/// How long a ticket may be redeemed, as often as its holder likes.
+/// How long a ticket may be redeemed, as often as its holder likes (`spec/5-data-plane.md#D-114`).
 pub(super) const TICKET_TIME: Duration = Duration::from_secs(15 * 60);
 
 /// The most live tickets of one caller; its oldest go first, and nobody
@@ -111,7 +111,8 @@ impl Tickets {
     }
 
     /// What `handle` stands for, if it is live and `key`'s. Whether it is
-    /// unknown, another's or expired makes no difference in the answer.
+    /// unknown, another's or expired makes no difference in the answer
+    /// (`spec/5-data-plane.md#D-113`).
     pub(super) fn redeem(
         &self,
         handle: &[u8],

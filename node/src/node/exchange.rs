@@ -348,7 +348,8 @@ impl Node {
         let request = Request::Fetch(digests.to_vec());
         match ask(&self.network, &self.partners, org, request).await {
             Ok(Response::Fetch(texts)) => {
-                // Only what was asked for: anything else is not looked at.
+                // Only what was asked for: anything else is not looked at
+                // (spec/3-catalog.md#C-18).
                 let asked = |t: &String| digests.contains(&Digest::of(t.as_bytes()));
                 Ok(texts.into_iter().filter(asked).collect())
             }

@@ -186,6 +186,7 @@ impl Node {
         if !federated {
             return Err(RefusalCode::NotFederated);
         }
+        // spec/3-catalog.md#C-18
         if digests.len() > MAX_FETCH {
             return Err(RefusalCode::Malformed);
         }

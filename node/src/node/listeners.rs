@@ -9,7 +9,8 @@ use crate::config::Config;
 use crate::failure::Failure;
 use crate::home::Home;
 
-/// Every TCP and Unix listener of a node, bound.
+/// Every TCP and Unix listener of a node, bound. Partners and members never
+/// share one (`spec/5-data-plane.md#D-101`).
 #[derive(Debug)]
 pub(super) struct Listeners {
     pub(super) peers: TcpListener,

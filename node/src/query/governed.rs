@@ -139,7 +139,8 @@ impl TableProvider for GovernedTable {
             }
             plan = plan.filter(unqualified(predicate)?)?;
         }
-        // After the policy: a limit on the source would count hidden rows.
+        // After the policy: a limit on the source would count hidden rows
+        // (spec/5-data-plane.md#D-15).
         plan = plan.limit(0, limit)?;
         let all: Vec<usize> = (0..self.columns.len()).collect();
         let wanted = projection.unwrap_or(&all);

@@ -89,7 +89,8 @@ impl Document {
         typ_of(&self.proposal)
     }
 
-    /// The envelope with the provider's signature.
+    /// The envelope with the provider's signature; the consumer's is put beside
+    /// it, over the same payload bytes (`spec/4-negotiation.md#N-17`).
     pub(super) fn sign(&self, signer: &dyn Signer) -> Result<String, DocumentError> {
         let text = General::new(self.typ(), self)?.sign(signer).to_text();
         // What the other side will refuse must not leave.
@@ -110,7 +111,7 @@ impl SignedDocument {
         let claimed: Document = envelope.danger_unverified_payload()?;
         let provider = signer_of(&envelope, &claimed.provider.org, keys, now)?;
         let consumer = signer_of(&envelope, &claimed.consumer.org, keys, now)?;
-        // spec/4-negotiation.md#N-21
+        // spec/4-negotiation.md#N-17 says who signs, #N-21 that everybody checks it.
         let document: Document = envelope.verify_exactly(&[provider, consumer])?;
         if document.v != 1 || document.typ() != typ {
             return Err(DocumentError::Other("another version or kind of document"));

@@ -264,6 +264,7 @@ impl Negotiation {
                 "a negotiation begins with a request",
             ));
         };
+        // spec/4-negotiation.md#N-13
         if first.seq != 0 || first.prev.is_some() || first.from == first.to {
             return Err(NegotiationError::Rule(
                 "a first request has number 0 and no predecessor",

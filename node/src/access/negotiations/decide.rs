@@ -85,7 +85,7 @@ impl Negotiations {
 
     /// What no person need notice: columns that the consumer cannot know, and a
     /// contract or descriptor that we never published. Such a request is only
-    /// declined (`spec/4-negotiation.md#N-28` and N-29).
+    /// declined (`spec/4-negotiation.md#N-28`, `#N-29`).
     pub(super) fn may_be_asked(&self, n: &Negotiation) -> Result<(), NegotiationError> {
         let Proposal::Access {
             product,

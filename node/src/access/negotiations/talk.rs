@@ -166,6 +166,7 @@ impl Negotiations {
     }
 
     /// Journals what is new in `after` as one unit, then makes it the state.
+    /// Whoever says or answers something does so after this (`spec/4-negotiation.md#N-22`).
     pub(super) async fn keep(
         &self,
         all: &mut BTreeMap<NegotiationId, Negotiation>,

@@ -14,7 +14,7 @@ use crate::negotiation::{
 use crate::terms::MAX_INT;
 
 impl Negotiation {
-    /// spec/4-negotiation.md#N-12 to N-16: who may say what in which state.
+    /// Who may say what in which state (`spec/4-negotiation.md#N-12`).
     pub(super) fn in_order(
         &self,
         message: &Message,
@@ -27,13 +27,14 @@ impl Negotiation {
         if self.state.is_final() {
             return Err(out_of_order);
         }
-        // Ending is possible even when messages cross.
+        // Ending is possible even when messages cross (spec/4-negotiation.md#N-14).
         if matches!(message.body, Body::Terminate { .. }) {
             // A provider is bound by its own signature: it takes back by revoking.
             let bound = self.state == State::Agreed && speaker == Side::Provider;
             let open = self.state != State::Verified && !bound;
             return if open { Ok(()) } else { Err(out_of_order) };
         }
+        // spec/4-negotiation.md#N-13: the other messages follow one another (A48).
         let expected = self.last();
         if message.prev != Some(expected) || message.seq != self.entries.len() as u64 {
             return Err(NegotiationError::Broken { expected });
@@ -51,6 +52,7 @@ impl Negotiation {
                 | (Body::Verify { .. }, Side::Consumer, State::Agreed)
                 | (Body::Finalize { .. }, Side::Provider, State::Verified)
         );
+        // spec/4-negotiation.md#N-16
         let haggles = matches!(message.body, Body::Request { .. } | Body::Offer { .. });
         if haggles && self.entries.len() >= MAX_MESSAGES - CLOSING_MESSAGES {
             return Err(NegotiationError::Rule(
@@ -60,7 +62,8 @@ impl Negotiation {
         if fits { Ok(()) } else { Err(out_of_order) }
     }
 
-    /// Checks what a message of the other side carries.
+    /// Checks what a message of the other side carries: it is about the same
+    /// thing, and what it accepts is what was offered (`spec/4-negotiation.md#N-15`).
     pub(super) fn check_body(
         &self,
         body: &Body,
