@@ -6,6 +6,8 @@ import pathlib
 import signal
 import subprocess
 import sys
+import time
+import urllib.request
 
 import pytest
 
@@ -15,6 +17,9 @@ COMITY = os.environ.get("COMITY_BIN", "comity")
 
 # The demo takes seconds; a cold machine that also builds needs more.
 START_SECONDS = 180
+
+# How long something that takes milliseconds may take on a busy machine.
+WAIT_SECONDS = 30
 
 
 class Node:
@@ -36,6 +41,24 @@ class Node:
         if check and done.returncode != 0:
             raise AssertionError(f"comity {arguments}: {done.stderr}")
         return json.loads(done.stdout) if done.stdout.strip() else json.loads(done.stderr)
+
+    def count(self, metric):
+        """The present value of a metric, written with its labels; 0 before it is first counted."""
+        token = (pathlib.Path(self.home) / "admin.token").read_text().strip()
+        url = self.comity("status")["listening"]["admin"] + "/metrics"
+        request = urllib.request.Request(url, headers={"Authorization": f"Bearer {token}"})
+        with urllib.request.urlopen(request, timeout=20) as answer:
+            lines = answer.read().decode().splitlines()
+        values = (line.rsplit(" ", 1) for line in lines if not line.startswith("#"))
+        return next((int(value) for name, value in values if name == metric), 0)
+
+    def wait_for(self, metric, above):
+        """Waits until a metric is above a value."""
+        for _ in range(WAIT_SECONDS * 10):
+            if self.count(metric) > above:
+                return
+            time.sleep(0.1)
+        raise AssertionError(f"{metric} stays at {self.count(metric)}")
 
 
 class Exchange:

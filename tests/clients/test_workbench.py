@@ -6,67 +6,17 @@ import pyarrow
 import pyarrow.compute
 import pyarrow.flight
 import pytest
-from adbc_driver_flightsql import DatabaseOptions
 
 from conftest import DATA
+from flight_sql import FLIGHTS, Flight, adbc, any_message, fetch, statement
 
-FLIGHTS = '"port-authority"."flights"."flights"'
 PLANES = '"aircraft-registry"."planes"."planes"'
-
-
-def adbc(node, token=None):
-    return flightsql.connect(node.uri, autocommit=True, db_kwargs={
-        DatabaseOptions.AUTHORIZATION_HEADER.value: f"Bearer {token or node.token}",
-        DatabaseOptions.TLS_ROOT_CERTS.value: node.ca,
-    })
 
 
 @pytest.fixture
 def connection(exchange):
     with adbc(exchange.port) as connection:
         yield connection
-
-
-def fetch(connection, statement):
-    with connection.cursor() as cursor:
-        cursor.execute(statement)
-        return cursor.fetch_arrow_table()
-
-
-class Flight:
-    """A plain Flight client with a token per call, as pyarrow users write it."""
-
-    def __init__(self, node, token):
-        self.client = pyarrow.flight.connect(node.uri, tls_root_certs=node.ca)
-        headers = [(b"authorization", f"Bearer {token}".encode())] if token else []
-        self.options = pyarrow.flight.FlightCallOptions(headers=headers)
-
-    def info(self, command):
-        descriptor = pyarrow.flight.FlightDescriptor.for_command(command)
-        return self.client.get_flight_info(descriptor, self.options)
-
-    def rows(self, ticket):
-        return self.client.do_get(ticket, self.options).read_all()
-
-
-def any_message(name, body=b""):
-    """google.protobuf.Any around a Flight SQL command, written by hand."""
-    url = f"type.googleapis.com/arrow.flight.protocol.sql.{name}".encode()
-    field = lambda number, value: bytes([number << 3 | 2]) + varint(len(value)) + value
-    return field(1, url) + (field(2, body) if body else b"")
-
-
-def varint(number):
-    out = b""
-    while number > 0x7F:
-        out += bytes([number & 0x7F | 0x80])
-        number >>= 7
-    return out + bytes([number])
-
-
-def statement(sql):
-    text = sql.encode()
-    return any_message("CommandStatementQuery", b"\x0a" + varint(len(text)) + text)
 
 
 @pytest.mark.parametrize("depth", ["catalogs", "db_schemas", "tables", "all"])
