@@ -24,6 +24,8 @@ test: lint unit vectors scenarios clients
 	@echo "all green"
 
 lint:
+	@cargo fmt --version >/dev/null 2>&1 || { echo "rustfmt is missing: rustup component add rustfmt (or your system's package rustfmt)" >&2; exit 1; }
+	@cargo clippy --version >/dev/null 2>&1 || { echo "clippy is missing: rustup component add clippy (or your system's package rust-clippy)" >&2; exit 1; }
 	cargo fmt --all --check
 	cargo clippy --locked --workspace --all-targets -- -D warnings
 
