@@ -222,6 +222,26 @@ async fn a_counter_offer_that_changes_nothing_is_refused() -> Outcome {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_contract_that_is_not_active_is_not_announced() -> Outcome {
+    let (lab, dir) = lab();
+    let org = lab.org("weather-service", "Weather Service", "").await?;
+    let example = contracts().join("weather-service");
+    let text = std::fs::read_to_string(example.join("weather.odcs.yaml"))?;
+    let data = example.join("../../data").canonicalize()?;
+    let text = text.replace("../../data", &data.display().to_string());
+    for (status, code) in [("draft", 1), ("retired", 1), ("active", 0)] {
+        let file = dir.path().join("weather.odcs.yaml");
+        std::fs::write(
+            &file,
+            text.replace("status: active", &format!("status: {status}")),
+        )?;
+        let told = comity(org.home().path(), &["publish", &file.display().to_string()]);
+        assert_eq!(told.status.code(), Some(code), "{status}: {}", said(&told));
+    }
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn wrong_usage_is_told_to_programs_as_json() -> Outcome {
     let dir = tempfile::tempdir()?;
     let wrong = comity(dir.path(), &["--json", "frobnicate"]);

@@ -26,8 +26,19 @@ type Answer<T> = Result<Json<T>, Failure>;
 /// Binds the Unix socket. A socket left by a dead node is replaced; the
 /// journal's lock already proves that no other node runs on this home.
 pub fn bind_socket(path: &Path) -> Result<UnixListener, Failure> {
+    // Linux's room for a socket's path, with its closing zero byte.
+    const MAX_PATH: usize = 107;
     let refused =
         |e: std::io::Error| Failure::own("admin-socket", format!("{}: {e}", path.display()));
+    if path.as_os_str().len() > MAX_PATH {
+        let message = format!(
+            "{}: a socket's path has at most {MAX_PATH} bytes",
+            path.display()
+        );
+        return Err(Failure::own("admin-socket", message).next(
+            "name a folder with a shorter path with --home, or a shorter 'socket' under [admin]",
+        ));
+    }
     match std::fs::remove_file(path) {
         Err(e) if e.kind() != std::io::ErrorKind::NotFound => return Err(refused(e)),
         _ => {}

@@ -37,6 +37,13 @@ impl Catalog {
     /// product. Nothing is announced that could not be served now.
     pub async fn publish(&self, path: &Path, now: Timestamp) -> Result<Arc<OwnProduct>, Failure> {
         let (contract, file_digest) = read_contract(path).await?;
+        if !contract.status().announced() {
+            return Err(Failure::caller(
+                "not-announced",
+                "a contract with this status is not announced: its status says draft, proposed or retired",
+            )
+            .next("write 'status: active' when it is ready for partners"));
+        }
         let sources = open_sources(&contract).await;
         for (table, source) in &sources {
             if let Err(reason) = source {

@@ -187,8 +187,13 @@ pub(super) fn stands(n: &api::Negotiation) -> String {
         text.push_str(&format!("  agreement {agreement}\n"));
     }
     if n.waits_for_us {
+        // Only the provider offers terms.
+        let counter = match n.role.as_str() {
+            "provider" if n.product.is_some() => format!(" | comity counter {id} …"),
+            _ => String::new(),
+        };
         text.push_str(&format!(
-            "  decide: comity approve {id} | comity counter {id} … | comity decline {id}\n"
+            "  decide: comity approve {id}{counter} | comity decline {id}\n"
         ));
     }
     text

@@ -14,7 +14,8 @@ use futures::stream::BoxStream;
 use tonic::{Request, Response, Status, Streaming};
 
 use super::service::SqlService;
-use super::session::session;
+use super::session::{query_status, session};
+use crate::query::QueryError;
 
 type Stream<T> = BoxStream<'static, Result<T, Status>>;
 
@@ -95,10 +96,11 @@ impl FlightService for Face {
                 .view
                 .tables()
                 .find(|(name, _)| path.iter().eq([&name.catalog, &name.schema, &name.table]));
-            let (_, schema) = found.ok_or_else(|| Status::not_found("no such table"))?;
+            let refused = |error: QueryError| query_status(&error, &session.trace);
+            let (_, schema) = found.ok_or_else(|| refused(QueryError::bad_sql("no such table")))?;
             let info = FlightInfo::new()
                 .try_with_schema(&schema)
-                .map_err(|_| Status::internal("the schema could not be encoded"))?;
+                .map_err(|e| refused(QueryError::internal(e.to_string())))?;
             return Ok(Response::new(SchemaResult {
                 schema: info.schema,
             }));
