@@ -4,6 +4,7 @@
 //! catalog      head ── commits to ──> list of descriptors ──> product (descriptor)
 //! invitation   how two organizations meet
 //! negotiation  request, offer, accept, agree, verify, finalize ──> a document both signed
+//! compatibility  what changed between two versions of a product, and how much its number must rise
 //! terms        what a document permits: narrows, intersect
 //! revocation   one side takes a document back
 //! receipt      what was delivered, signed by both
@@ -17,6 +18,7 @@
 #![cfg_attr(not(test), deny(clippy::unwrap_used))]
 
 pub mod catalog;
+pub mod compatibility;
 pub mod invitation;
 pub mod keys;
 pub mod names;
@@ -25,6 +27,7 @@ pub mod product;
 pub mod receipt;
 pub mod revocation;
 pub mod terms;
+pub mod version;
 pub mod wire;
 
 #[cfg(test)]

@@ -139,7 +139,7 @@ impl Predicate {
 }
 
 impl Limits {
-    pub(super) fn narrows(&self, other: &Self) -> bool {
+    pub(crate) fn narrows(&self, other: &Self) -> bool {
         match (self.max_rows_per_query, other.max_rows_per_query) {
             (_, None) => true,
             (None, Some(_)) => false,
