@@ -10,3 +10,4 @@ mod hostile_host;
 mod hostile_partner;
 mod hostile_request;
 mod revocation_ends_access;
+mod versions;

@@ -5,6 +5,7 @@
 
 pub mod attack;
 pub mod calls;
+pub mod orders;
 pub mod rogue;
 pub mod rogue_host;
 

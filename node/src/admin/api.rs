@@ -125,6 +125,17 @@ pub struct Publish {
     pub path: String,
 }
 
+/// A product that was just announced.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Published {
+    /// The product.
+    #[serde(flatten)]
+    pub product: Product,
+    /// Changes by which more may leave the organization than before, in words.
+    #[serde(default)]
+    pub second_looks: Vec<String>,
+}
+
 /// A product, own or a partner's.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Product {

@@ -11,6 +11,7 @@ use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
 use axum::{Json, Router};
 use comity_identity::Digest;
+use comity_protocol::product::Descriptor;
 use tokio::net::{TcpListener, UnixListener};
 use tokio_util::sync::CancellationToken;
 
@@ -82,8 +83,12 @@ fn routes(node: Arc<Node>) -> Router {
         .route("/v1/status", get(status))
         .route("/v1/invitations", post(invite))
         .route("/v1/join", post(join))
-        .route("/v1/products", post(publish))
+        .route("/v1/products", get(products).post(publish))
         .route("/v1/products/{partner}/{product}", get(show))
+        .route(
+            "/v1/products/{partner}/{product}/descriptor",
+            get(descriptor),
+        )
         .route("/v1/search", post(search))
         .route("/v1/requests", get(requests).post(request))
         .route("/v1/requests/{id}/approve", post(approve))
@@ -220,8 +225,19 @@ async fn join(State(node): State<Arc<Node>>, Json(ask): Json<api::Join>) -> Answ
 async fn publish(
     State(node): State<Arc<Node>>,
     Json(ask): Json<api::Publish>,
-) -> Answer<api::Product> {
+) -> Answer<api::Published> {
     Ok(Json(node.publish(ask).await?))
+}
+
+async fn products(State(node): State<Arc<Node>>) -> Answer<Vec<api::Product>> {
+    Ok(Json(node.own_products()))
+}
+
+async fn descriptor(
+    State(node): State<Arc<Node>>,
+    UrlPath((partner, product)): UrlPath<(String, String)>,
+) -> Answer<Descriptor> {
+    Ok(Json(node.descriptor(&partner, &product)?))
 }
 
 async fn show(

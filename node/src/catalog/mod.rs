@@ -9,6 +9,7 @@ mod own;
 mod publish;
 mod take;
 pub mod types;
+mod versions;
 mod view;
 
 #[cfg(test)]
@@ -25,8 +26,10 @@ use comity_protocol::product::VerifiedDescriptor;
 
 pub use foreign::Foreign;
 pub use own::OwnProduct;
+pub use publish::Announcement;
 use take::Fetched;
 pub use take::{MAX_CATALOG_BYTES, News};
+pub use versions::in_words;
 pub use view::{describe, matches};
 
 use crate::failure::Failure;

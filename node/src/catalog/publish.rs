@@ -12,10 +12,10 @@ use comity_protocol::catalog::{DescriptorList, HEAD, Head, MAX_HEAD_LIFETIME, MA
 use comity_protocol::product::{
     Column, ColumnType, DESCRIPTOR, Descriptor, MAX_DESCRIPTOR_LIFETIME, Table as TableShape,
 };
-use comity_protocol::terms::Terms;
 use datafusion::catalog::TableProvider;
 
 use super::types::from_arrow;
+use super::versions;
 use super::{Announced, Catalog, MAX_CATALOG_BYTES, OwnProduct, read, write};
 use crate::failure::Failure;
 use crate::index::Table;
@@ -32,10 +32,20 @@ const RENEW_BEFORE: Duration = Duration::from_secs(15 * 24 * 60 * 60);
 /// The data of each table, or why it cannot be read.
 type Sources = BTreeMap<String, Result<Arc<dyn TableProvider>, String>>;
 
+/// A product that was just announced.
+#[derive(Clone, Debug)]
+pub struct Announcement {
+    /// The product.
+    pub product: Arc<OwnProduct>,
+    /// Changes by which more may leave the organization, in words.
+    pub second_looks: Vec<String>,
+}
+
 impl Catalog {
     /// Reads the ODCS file at `path`, opens its sources, and announces the
-    /// product. Nothing is announced that could not be served now.
-    pub async fn publish(&self, path: &Path, now: Timestamp) -> Result<Arc<OwnProduct>, Failure> {
+    /// product. Nothing is announced that could not be served now, or whose
+    /// version is too low for what changed.
+    pub async fn publish(&self, path: &Path, now: Timestamp) -> Result<Announcement, Failure> {
         let (contract, file_digest) = read_contract(path).await?;
         if !contract.status().announced() {
             return Err(Failure::caller(
@@ -57,6 +67,10 @@ impl Catalog {
         let _one = self.publishing.lock().await;
         let before = self.own_product(contract.name());
         let descriptor = self.descriptor_of(&contract, &sources, before.as_deref(), now)?;
+        let second_looks = match &before {
+            Some(before) => versions::risen(&before.descriptor, &descriptor)?,
+            None => Vec::new(),
+        };
         let text = descriptor
             .sign(&*self.own.keys().issuer)
             .map_err(|e| Failure::caller("descriptor", e.to_string()))?;
@@ -69,7 +83,10 @@ impl Catalog {
             sources,
         });
         self.announce(vec![Arc::clone(&product)], now).await?;
-        Ok(product)
+        Ok(Announcement {
+            product,
+            second_looks,
+        })
     }
 
     /// Signs head and descriptors anew when they would soon run out. Gives whether it did.
@@ -246,13 +263,8 @@ impl Catalog {
                 source.ok_or_else(|| wrong(format!("table {} has no source", table.name)))?;
             tables.push(shape(table, &source.schema()).map_err(wrong)?);
         }
-        let offer = contract.offer().map(|offer| Terms {
-            tables: offer.tables.clone(),
-            purposes: offer.purposes.clone(),
-            limits: offer.limits.clone(),
-            not_before: Timestamp::from_secs(0),
-            expires: now.saturating_add(OFFER_LIFETIME),
-        });
+        let expires = now.saturating_add(OFFER_LIFETIME);
+        let offer = contract.offer().map(|offer| offer.terms(expires));
         Ok(Descriptor {
             v: 1,
             org: self.own.org(),

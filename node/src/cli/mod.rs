@@ -19,7 +19,7 @@ mod init;
 mod invite;
 mod member;
 mod output;
-mod publish;
+mod product;
 mod request;
 mod search;
 mod sql;
@@ -66,7 +66,8 @@ enum Command {
     Status(status::Status),
     Invite(invite::Invite),
     Join(invite::Join),
-    Publish(publish::Publish),
+    Product(product::Product),
+    Publish(product::Publish),
     Search(search::Search),
     Show(search::Show),
     Request(request::Request),
@@ -125,6 +126,7 @@ fn run(args: Args, output: &Output) -> Result<(), Problem> {
             Command::Status(c) => c.run(&home, output).await,
             Command::Invite(c) => c.run(&home, output).await,
             Command::Join(c) => c.run(&home, output).await,
+            Command::Product(c) => c.run(&home, output).await,
             Command::Publish(c) => c.run(&home, output).await,
             Command::Search(c) => c.run(&home, output).await,
             Command::Show(c) => c.run(&home, output).await,

@@ -2,7 +2,8 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use comity_protocol::terms::{Limits, Mask, RowFilter, TableTerms};
+use comity_identity::Timestamp;
+use comity_protocol::terms::{Limits, Mask, RowFilter, TableTerms, Terms};
 use serde_json::Value;
 
 use super::filter;
@@ -24,6 +25,19 @@ pub struct Offer {
     pub purposes: BTreeSet<String>,
     /// How much may be read.
     pub limits: Limits,
+}
+
+impl Offer {
+    /// The terms that are announced, which end at `expires`.
+    pub fn terms(&self, expires: Timestamp) -> Terms {
+        Terms {
+            tables: self.tables.clone(),
+            purposes: self.purposes.clone(),
+            limits: self.limits.clone(),
+            not_before: Timestamp::from_secs(0),
+            expires,
+        }
+    }
 }
 
 /// The offers of a contract, in its order. Whatever this release cannot enforce

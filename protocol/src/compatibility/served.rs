@@ -103,11 +103,12 @@ fn terms(
 ) {
     let narrower = Grade::breaking("less is offered");
     let wider = Grade::wider("more is offered");
-    let has = |edition: &Edition<'_>, table: &str, column: Option<&str>| {
-        edition.tables.is_none_or(|tables| {
+    let has = |edition: &Edition<'_>, table: &str, column: Option<&str>| match edition.tables {
+        Some(tables) => {
             let mut tables = tables.iter().filter(|t| t.name.as_str() == table);
             tables.any(|t| column.is_none_or(|c| t.columns.iter().any(|k| k.name == c)))
-        })
+        }
+        None => listed(edition.contract, table, column),
     };
     for (name, table) in &before.tables {
         let here = Spot::new("offer", &[name]);
@@ -155,6 +156,16 @@ fn terms(
         let here = Spot::new("offer", &["limits"]);
         here.other(&before.limits, &after.limits, grade, out);
     }
+}
+
+/// Whether the contract lists the table, and in it the column.
+fn listed(contract: &Value, table: &str, column: Option<&str>) -> bool {
+    let entry = |list: &Value, name: &str| -> Option<Value> {
+        let mut entries = list.as_array()?.iter();
+        entries.find(|e| e["name"] == name).cloned()
+    };
+    entry(&contract["schema"], table)
+        .is_some_and(|t| column.is_none_or(|c| entry(&t["properties"], c).is_some()))
 }
 
 fn rows_and_masks(name: &str, old: &TableTerms, new: &TableTerms, out: &mut Vec<Finding>) {

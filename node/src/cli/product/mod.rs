@@ -1,0 +1,42 @@
+//! `comity product`: authoring data products. One file per subcommand.
+
+mod diff;
+mod list;
+mod publish;
+
+use clap::Subcommand;
+
+use super::output::{Output, Problem};
+use crate::home::Home;
+
+pub(super) use publish::Publish;
+
+/// Author data products: compare, announce, list.
+#[derive(Debug, clap::Args)]
+#[command(
+    after_help = "Example:\n  comity product diff orders orders.odcs.yaml\n  comity product publish orders.odcs.yaml\n  comity product list"
+)]
+pub(super) struct Product {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Show what changed between two versions, and the version that it needs.
+    Diff(diff::Diff),
+    /// Announce a data product from its ODCS file.
+    Publish(Publish),
+    /// List the products that this organization announces.
+    List(list::List),
+}
+
+impl Product {
+    pub(super) async fn run(self, home: &Home, output: &Output) -> Result<(), Problem> {
+        match self.command {
+            Command::Diff(c) => c.run(home, output).await,
+            Command::Publish(c) => c.run(home, output).await,
+            Command::List(c) => c.run(home, output).await,
+        }
+    }
+}
