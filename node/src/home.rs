@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 /// HOME/comity.toml      configuration
 /// HOME/keys/            0700; one file per key
 /// HOME/journal/         the truth; back this up
+/// HOME/contracts/       the contract file of every announced version, as it was
 /// HOME/index/           rebuilt from the journal when it is missing
 /// HOME/admin.sock       the admin API, for this user
 /// HOME/admin.token      the admin API's token over TCP
@@ -37,6 +38,11 @@ impl Home {
     /// The journal's folder.
     pub fn journal(&self) -> PathBuf {
         self.0.join("journal")
+    }
+
+    /// The folder of the announced contracts.
+    pub fn contracts(&self) -> PathBuf {
+        self.0.join("contracts")
     }
 
     /// The index's folder.

@@ -31,7 +31,7 @@ use serde_json::Value;
 
 use crate::product::{Descriptor, Table};
 use crate::terms::Terms;
-use crate::version::{Bump, NotAVersion, Version};
+use crate::version::{Bump, Version};
 
 /// One version of a product: what of it is compared.
 #[derive(Clone, Debug)]
@@ -99,13 +99,13 @@ pub enum Kind {
 
 impl<'a> Edition<'a> {
     /// What of an announced product is compared.
-    pub fn of(descriptor: &'a Descriptor) -> Result<Self, NotAVersion> {
-        Ok(Self {
-            version: descriptor.version.parse()?,
+    pub fn of(descriptor: &'a Descriptor) -> Self {
+        Self {
+            version: descriptor.version,
             contract: &descriptor.contract,
             tables: Some(&descriptor.tables),
             offer: descriptor.offer.as_ref(),
-        })
+        }
     }
 }
 

@@ -1,6 +1,7 @@
 //! What organizations say to one another, and the rules of saying it.
 //!
 //! ```text
+//! address      one major version of a product, and the versions that an agreement covers
 //! catalog      head ── commits to ──> list of descriptors ──> product (descriptor)
 //! invitation   how two organizations meet
 //! negotiation  request, offer, accept, agree, verify, finalize ──> a document both signed
@@ -17,6 +18,7 @@
 
 #![cfg_attr(not(test), deny(clippy::unwrap_used))]
 
+pub mod address;
 pub mod catalog;
 pub mod compatibility;
 pub mod invitation;

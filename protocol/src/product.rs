@@ -8,9 +8,11 @@ use comity_identity::organization::Role;
 use comity_identity::{Digest, OrgId, Signer, Timestamp};
 use serde::{Deserialize, Serialize};
 
+use crate::address::Address;
 use crate::keys::{IssuerKeys, StatementError, open};
 use crate::names::{Name, is_column};
 use crate::terms::{MAX_COLUMNS, MAX_INT, MAX_TABLES, Predicate, TableTerms, Terms};
+use crate::version::Version;
 
 #[cfg(test)]
 mod tests;
@@ -21,8 +23,9 @@ pub const DESCRIPTOR: Typ = Typ::new("comity-descriptor+jwt", 256 * 1024);
 /// The longest life of a descriptor: a publisher that is gone disappears without a broker.
 pub const MAX_DESCRIPTOR_LIFETIME: Duration = Duration::from_secs(30 * 24 * 60 * 60);
 
-/// The most characters of a product's version.
-pub const MAX_VERSION_CHARS: usize = 64;
+/// The time between the announcement of an end and the end, where the contract
+/// promises no other (`spec/3-catalog.md#C-78`).
+pub const DEFAULT_NOTICE: Duration = Duration::from_secs(90 * 24 * 60 * 60);
 
 /// How far ahead of our clock a statement may have been issued.
 pub const MAX_SKEW: Duration = Duration::from_secs(5 * 60);
@@ -38,7 +41,7 @@ pub struct Descriptor {
     /// The product's name.
     pub product: Name,
     /// The product's version, as its contract says.
-    pub version: String,
+    pub version: Version,
     /// Counts the descriptors of this product.
     pub seq: u64,
     /// The descriptor before this one.
@@ -57,6 +60,23 @@ pub struct Descriptor {
     /// What partners may ask for without further talk.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub offer: Option<Terms>,
+    /// The announced end of this major version.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub deprecation: Option<Deprecation>,
+}
+
+/// The announced end of a major version (`spec/3-catalog.md#C-78`). A part of
+/// the descriptor: signed with it, fetched with it, and never out of step.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Deprecation {
+    /// When the end was announced first.
+    pub since: Timestamp,
+    /// Until when it is served at least.
+    pub sunset: Timestamp,
+    /// What to read instead.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub replacement: Option<Address>,
 }
 
 /// A served table.
@@ -152,6 +172,14 @@ impl Descriptor {
         Ok(Compact::sign(DESCRIPTOR, self, signer)?)
     }
 
+    /// The address of this major version.
+    pub fn address(&self) -> Address {
+        Address {
+            product: self.product.clone(),
+            major: self.version.major,
+        }
+    }
+
     /// The digest that `contract_digest` must have.
     pub fn digest_of_contract(contract: &serde_json::Value) -> Result<Digest, StatementError> {
         let bytes = serde_json_canonicalizer::to_vec(contract)
@@ -168,15 +196,6 @@ impl Descriptor {
             "a descriptor holds for more than 0 and at most 30 days",
         )?;
         require(self.seq <= MAX_INT, "a number is above 2^53 - 1")?;
-        let version = (1..=MAX_VERSION_CHARS).contains(&self.version.len())
-            && self
-                .version
-                .bytes()
-                .all(|b| b.is_ascii_alphanumeric() || b".-+".contains(&b));
-        require(
-            version,
-            "the product's version is not 1 to 64 of A-Z a-z 0-9 . - +",
-        )?;
         // spec/3-catalog.md#C-4
         require(
             Self::digest_of_contract(&self.contract)? == self.contract_digest,
@@ -189,6 +208,16 @@ impl Descriptor {
         for table in &self.tables {
             require(names.insert(&table.name), "two tables have one name")?;
             table.check()?;
+        }
+        if let Some(end) = &self.deprecation {
+            require(
+                end.since <= self.issued_at && end.sunset >= end.since,
+                "an end is announced before it comes, and not in the future",
+            )?;
+            require(
+                end.sunset.as_secs() <= MAX_INT,
+                "a number is above 2^53 - 1",
+            )?;
         }
         // spec/3-catalog.md#C-6
         if let Some(offer) = &self.offer {

@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 
 use comity_identity::{Digest, OrgId, Timestamp};
+use comity_protocol::address::Range;
 use comity_protocol::negotiation::{AGREEMENT, Proposal, Side, SignedDocument};
 use comity_protocol::revocation::Revocation;
 use comity_protocol::terms::Terms;
@@ -34,6 +35,7 @@ pub struct Agreement {
     side: Side,
     peer: OrgId,
     product: String,
+    range: Range,
     terms: Terms,
     revoked: Option<Revoked>,
     stop: CancellationToken,
@@ -58,10 +60,11 @@ impl Agreement {
             Side::Provider => document.consumer.org,
             Side::Consumer => document.provider.org,
         };
-        let Proposal::Access { product, terms, .. } = &document.proposal else {
+        let Proposal::Access { range, terms, .. } = &document.proposal else {
             return None;
         };
-        let (product, terms) = (product.to_string(), terms.clone());
+        let (range, terms) = (*range, terms.clone());
+        let product = document.proposal.address()?.to_string();
         let stop = CancellationToken::new();
         if revoked.is_some() {
             stop.cancel();
@@ -71,6 +74,7 @@ impl Agreement {
             side,
             peer,
             product,
+            range,
             terms,
             revoked,
             stop,
@@ -92,9 +96,14 @@ impl Agreement {
         self.peer
     }
 
-    /// The product's name.
+    /// The product's address.
     pub fn product(&self) -> &str {
         &self.product
+    }
+
+    /// The versions of the product that it covers.
+    pub fn range(&self) -> Range {
+        self.range
     }
 
     /// The descriptor that the consumer read.
@@ -316,6 +325,7 @@ impl Agreements {
             },
             partner: self.partners.alias(&agreement.peer),
             product: agreement.product.clone(),
+            range: agreement.range,
             state: match agreement.standing(now) {
                 Standing::InForce => "in-force".to_owned(),
                 Standing::Expired => "expired".to_owned(),

@@ -16,6 +16,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use comity_identity::{Digest, OrgId};
+use comity_protocol::address::Range;
 use comity_protocol::negotiation::{FederationTerms, Negotiation, NegotiationId, Proposal};
 use tokio::sync::Mutex;
 
@@ -139,6 +140,7 @@ impl Negotiations {
         let terms = wanted(&ask, descriptor, now)?;
         let proposal = Proposal::Access {
             product: descriptor.product.clone(),
+            range: Range::from(descriptor.version),
             descriptor: product.digest(),
             contract: descriptor.contract_digest,
             terms,

@@ -176,7 +176,9 @@ impl PeerGate {
             &product,
             now,
         )?;
-        let mut view = View::builder(self.own.alias());
+        let end = product.descriptor.deprecation.as_ref();
+        let address = product.address().to_string();
+        let mut view = View::builder(self.own.alias()).ending(self.own.alias(), &address, end);
         let tables = governed(self.own.alias(), &product, &scope)
             .map_err(|reason| out("source-unavailable", reason))?;
         for (name, table) in tables {
@@ -247,7 +249,7 @@ pub(super) fn governed(
         })?;
         let name = TableName {
             catalog: alias.to_owned(),
-            schema: product.name().to_owned(),
+            schema: product.address().to_string(),
             table: table.clone(),
         };
         Ok((name, governed))

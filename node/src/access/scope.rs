@@ -148,10 +148,17 @@ fn narrow(
 
 /// The agreement counts now, was given by this organization, and is for this product.
 fn in_force(agreement: &Agreement, product: &OwnProduct, now: Timestamp) -> Result<(), OutOfScope> {
-    if agreement.side() != Side::Provider || agreement.product() != product.name() {
+    if agreement.side() != Side::Provider || agreement.product() != product.address().to_string() {
         return Err(out(
             "no-agreement",
             "the agreement is not for this product of ours",
+        ));
+    }
+    // A version never falls; if it did, what was promised would not be there.
+    if !agreement.range().covers(product.descriptor.version) {
+        return Err(out(
+            "withdrawn",
+            "no version that the agreement covers is announced",
         ));
     }
     match agreement.standing(now) {

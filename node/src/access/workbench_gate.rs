@@ -134,7 +134,7 @@ impl WorkbenchGate {
                 Ok(scope) => scope,
                 Err(why) => {
                     tracing::warn!(
-                        product = product.name(),
+                        product = %product.address(),
                         reason = why.reason,
                         "left out of the workbench"
                     );
@@ -144,13 +144,15 @@ impl WorkbenchGate {
             // One product whose file is gone must not close the whole workbench.
             match governed(self.own.alias(), &product, &scope) {
                 Ok(tables) => {
+                    let end = product.descriptor.deprecation.as_ref();
+                    view = view.ending(self.own.alias(), &product.address().to_string(), end);
                     for (name, table) in tables {
                         view = view.governed(name, table);
                     }
                 }
                 Err(reason) => {
-                    let product = product.name();
-                    tracing::error!(product, reason, "left out of the workbench");
+                    let product = product.address();
+                    tracing::error!(%product, reason, "left out of the workbench");
                 }
             }
         }
@@ -159,7 +161,49 @@ impl WorkbenchGate {
                 view = self.foreign(view, &partner, &product, member, purpose, trace);
             }
         }
+        for agreement in self.agreements.of_side(Side::Consumer) {
+            if agreement.standing(now) == Standing::InForce {
+                view = self.withdrawn(view, &agreement);
+            }
+        }
         view.build()
+    }
+
+    /// A product that is agreed and no longer announced: its tables stay and
+    /// say so, where a name that is gone would look like a slip of the pen.
+    fn withdrawn(&self, mut view: ViewBuilder, agreement: &Agreement) -> ViewBuilder {
+        let (peer, product) = (agreement.peer(), agreement.product());
+        let Some(partner) = self.partners.get(&peer) else {
+            return view;
+        };
+        if !self.catalog.is_withdrawn(&peer, product) {
+            return view;
+        }
+        let read = agreement.descriptor();
+        let Some(descriptor) = read.and_then(|id| self.catalog.remembered(&peer, &id)) else {
+            return view;
+        };
+        for table in &descriptor.tables {
+            let Some(terms) = agreement.terms().tables.get(table.name.as_str()) else {
+                continue;
+            };
+            let schema = types::schema(table, |c| terms.columns.contains(c));
+            let closed = Arc::new(Closed {
+                alias: partner.alias.clone(),
+                code: "withdrawn",
+            });
+            let remote = RemoteTable {
+                product: product.to_owned(),
+                table: table.name.to_string(),
+            };
+            let name = TableName {
+                catalog: partner.alias.clone(),
+                schema: product.to_owned(),
+                table: table.name.to_string(),
+            };
+            view = view.partner(name, PartnerTable::new(closed, remote, schema));
+        }
+        view
     }
 
     /// A partner's product: what the agreement opens, or a table that says
@@ -175,7 +219,9 @@ impl WorkbenchGate {
     ) -> ViewBuilder {
         let now = clock::now();
         let descriptor = product.descriptor();
-        let name = descriptor.product.as_str();
+        let address = descriptor.address().to_string();
+        let name = address.as_str();
+        view = view.ending(&partner.alias, name, descriptor.deprecation.as_ref());
         let agreement = self.agreements.opening(&partner.org, name, now);
         let closed = match &agreement {
             Some(_) => None,

@@ -4,6 +4,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use comity_identity::{Digest, OrgId, Timestamp};
+use comity_protocol::address::{Address, Range};
+use comity_protocol::product::Deprecation;
 use comity_protocol::terms::Terms;
 use serde::{Deserialize, Serialize};
 
@@ -38,6 +40,9 @@ pub struct Status {
     pub partners: Vec<PartnerStatus>,
     /// Own products announced.
     pub products: Vec<String>,
+    /// Partners' products that an agreement opens to us and that end.
+    #[serde(default)]
+    pub ending: Vec<Ending>,
     /// Negotiations that wait for a person here.
     pub waiting: usize,
     /// Agreements in force, as provider and as consumer.
@@ -125,6 +130,39 @@ pub struct Publish {
     pub path: String,
 }
 
+/// `POST /v1/deprecations`: announce the end of a major version.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Deprecate {
+    /// The product's address.
+    pub product: Address,
+    /// Until when it is served at least.
+    pub sunset: Timestamp,
+    /// What to read instead.
+    #[serde(default)]
+    pub replacement: Option<Address>,
+}
+
+/// `POST /v1/retirements`: withdraw a major version for good.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Retire {
+    /// The product's address.
+    pub product: Address,
+}
+
+/// A partner's product that this organization may read, and that ends.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Ending {
+    /// Whose it is, as catalogs are called here.
+    pub partner: String,
+    /// The product's address.
+    pub product: String,
+    /// When it ends and what to read instead; absent when it is withdrawn already.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub deprecation: Option<Deprecation>,
+}
+
 /// A product that was just announced.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Published {
@@ -143,10 +181,13 @@ pub struct Product {
     pub alias: String,
     /// Whose it is.
     pub org: OrgId,
-    /// The product's name.
+    /// The product's address: its name, and `@MAJOR` unless that is 1.
     pub product: String,
     /// Its version.
     pub version: String,
+    /// The announced end of this major version.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub deprecation: Option<Deprecation>,
     /// The descriptor's id.
     pub descriptor: Digest,
     /// What it is for.
@@ -189,7 +230,7 @@ pub struct Column {
 pub struct Ask {
     /// The partner's name here.
     pub partner: String,
-    /// The product's name.
+    /// The product's address: its name, and `@MAJOR` unless that is 1.
     pub product: String,
     /// Columns by table; what the product offers when absent.
     #[serde(default)]
@@ -278,8 +319,10 @@ pub struct Agreement {
     pub role: String,
     /// The other organization, as it is called here.
     pub partner: String,
-    /// The product.
+    /// The product's address: its name, and `@MAJOR` unless that is 1.
     pub product: String,
+    /// The versions of it that are covered.
+    pub range: Range,
     /// `in-force`, `expired` or `revoked`.
     pub state: String,
     /// What it permits.

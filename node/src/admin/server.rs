@@ -89,6 +89,8 @@ fn routes(node: Arc<Node>) -> Router {
             "/v1/products/{partner}/{product}/descriptor",
             get(descriptor),
         )
+        .route("/v1/deprecations", post(deprecate))
+        .route("/v1/retirements", post(retire))
         .route("/v1/search", post(search))
         .route("/v1/requests", get(requests).post(request))
         .route("/v1/requests/{id}/approve", post(approve))
@@ -231,6 +233,20 @@ async fn publish(
 
 async fn products(State(node): State<Arc<Node>>) -> Answer<Vec<api::Product>> {
     Ok(Json(node.own_products()))
+}
+
+async fn deprecate(
+    State(node): State<Arc<Node>>,
+    Json(ask): Json<api::Deprecate>,
+) -> Answer<api::Product> {
+    Ok(Json(node.deprecate(ask).await?))
+}
+
+async fn retire(
+    State(node): State<Arc<Node>>,
+    Json(ask): Json<api::Retire>,
+) -> Answer<api::Product> {
+    Ok(Json(node.retire(ask).await?))
 }
 
 async fn descriptor(

@@ -23,7 +23,7 @@ impl Foreign {
         list: String,
         descriptors: impl IntoIterator<Item = VerifiedDescriptor>,
     ) -> Self {
-        let named = |d: VerifiedDescriptor| (d.descriptor().product.to_string(), Arc::new(d));
+        let named = |d: VerifiedDescriptor| (d.descriptor().address().to_string(), Arc::new(d));
         let products = descriptors.into_iter().map(named).collect();
         Self {
             head: Some(head),
@@ -74,13 +74,13 @@ impl Foreign {
         &self.list
     }
 
-    /// The products that may be shown, by name.
+    /// The products that may be shown, by address.
     pub fn products(&self) -> impl Iterator<Item = (&String, &Arc<VerifiedDescriptor>)> {
         let shown = !self.contradicted;
         self.products.iter().filter(move |_| shown)
     }
 
-    /// The product of this name.
+    /// The product at this address.
     pub fn product(&self, name: &str) -> Option<&Arc<VerifiedDescriptor>> {
         self.products()
             .find(|(known, _)| *known == name)

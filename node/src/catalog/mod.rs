@@ -5,6 +5,8 @@
 //! or read from the journal (A40).
 
 mod foreign;
+mod kept;
+mod lifecycle;
 mod own;
 mod publish;
 mod take;
@@ -16,13 +18,15 @@ mod view;
 mod tests;
 
 use std::collections::BTreeMap;
+use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
 
 use comity_identity::keyring::Keyring;
 use comity_identity::{Digest, OrgId, Timestamp};
 use comity_protocol::catalog::{DescriptorList, VerifiedHead};
 use comity_protocol::keys::StatementError;
-use comity_protocol::product::VerifiedDescriptor;
+use comity_protocol::product::{DESCRIPTOR, Descriptor, VerifiedDescriptor};
+use comity_protocol::version::Version;
 
 pub use foreign::Foreign;
 pub use own::OwnProduct;
@@ -34,7 +38,7 @@ pub use view::{describe, matches};
 
 use crate::failure::Failure;
 use crate::index::Table;
-use crate::ledger::{Facet, ForeignHead, Ledger, Record, org_key};
+use crate::ledger::{Facet, ForeignHead, Ledger, Record, descriptor_key, org_key};
 use crate::own::Own;
 
 /// Own products and partners' catalogs.
@@ -44,8 +48,11 @@ pub struct Catalog {
     own: Arc<Own>,
     keyring: Arc<Keyring>,
     products: RwLock<BTreeMap<String, Arc<OwnProduct>>>,
+    retired: RwLock<BTreeMap<String, Version>>,
     announced: RwLock<Option<Announced>>,
     foreign: RwLock<BTreeMap<OrgId, Foreign>>,
+    /// Where the contract of every announced version is kept as it was.
+    kept: PathBuf,
     /// One publication at a time: heads are numbered.
     publishing: tokio::sync::Mutex<()>,
     /// One foreign head at a time between the look at the known one and the
@@ -69,14 +76,18 @@ pub struct Announced {
 
 impl Catalog {
     /// Reads both catalogs from the ledger. Sources are opened; one that is
-    /// missing is reported and the product stays announced.
+    /// missing is reported and the product stays announced. `kept` is the
+    /// folder of the announced contracts.
     pub async fn load(
         ledger: Arc<Ledger>,
         own: Arc<Own>,
         keyring: Arc<Keyring>,
+        kept: PathBuf,
         now: Timestamp,
     ) -> Result<Self, Failure> {
         let catalog = Self {
+            kept,
+            retired: RwLock::default(),
             ledger,
             own,
             keyring,
@@ -129,14 +140,14 @@ impl Catalog {
         read(&self.announced).clone()
     }
 
-    /// Own products, by name.
+    /// Own products, by address.
     pub fn own_products(&self) -> Vec<Arc<OwnProduct>> {
         read(&self.products).values().cloned().collect()
     }
 
-    /// The own product of this name.
-    pub fn own_product(&self, name: &str) -> Option<Arc<OwnProduct>> {
-        read(&self.products).get(name).cloned()
+    /// The own product at this address.
+    pub fn own_product(&self, address: &str) -> Option<Arc<OwnProduct>> {
+        read(&self.products).get(address).cloned()
     }
 
     /// A partner's product.
@@ -154,6 +165,27 @@ impl Catalog {
     /// A descriptor of `org` with this id, current or read before.
     pub fn descriptor(&self, org: &OrgId, id: &Digest) -> Option<Arc<VerifiedDescriptor>> {
         read(&self.foreign).get(org)?.descriptor(id).cloned()
+    }
+
+    /// Whether `org` announced `address` once and no longer does, as far as is
+    /// known: not of an organization whose catalog was never seen or is set aside.
+    pub fn is_withdrawn(&self, org: &OrgId, address: &str) -> bool {
+        let foreign = read(&self.foreign);
+        foreign.get(org).is_some_and(|f| {
+            f.seq().is_some() && !f.is_contradicted() && f.product(address).is_none()
+        })
+    }
+
+    /// A descriptor of `org` that was announced once and verified then, though
+    /// it may be withdrawn or out of date now: for its shape, never for a right.
+    pub fn remembered(&self, org: &OrgId, id: &Digest) -> Option<Descriptor> {
+        let stored = self
+            .ledger
+            .get(Table::Descriptors, &descriptor_key(org, id));
+        let Ok(Some(Record::ForeignDescriptor(statement))) = stored else {
+            return None;
+        };
+        publish::recall(DESCRIPTOR, &statement.text).ok()
     }
 
     /// Whether `org` contradicts itself now: two heads with the newest number,

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use comity_identity::Digest;
+use comity_protocol::address::Address;
 use comity_protocol::product::{Descriptor, Table};
 use datafusion::catalog::TableProvider;
 
@@ -26,9 +27,9 @@ pub struct OwnProduct {
 }
 
 impl OwnProduct {
-    /// The product's name.
-    pub fn name(&self) -> &str {
-        self.descriptor.product.as_str()
+    /// The address of this major version.
+    pub fn address(&self) -> Address {
+        self.descriptor.address()
     }
 
     /// The announced table of this name.

@@ -10,12 +10,15 @@ use comity_identity::envelope::{Compact, Typ};
 use comity_identity::{Digest, Timestamp};
 use comity_protocol::catalog::{DescriptorList, HEAD, Head, MAX_HEAD_LIFETIME, MAX_PRODUCTS};
 use comity_protocol::product::{
-    Column, ColumnType, DESCRIPTOR, Descriptor, MAX_DESCRIPTOR_LIFETIME, Table as TableShape,
+    Column, ColumnType, DESCRIPTOR, Deprecation, Descriptor, MAX_DESCRIPTOR_LIFETIME,
+    Table as TableShape,
 };
+use comity_protocol::version::{NotAVersion, Version};
 use datafusion::catalog::TableProvider;
 
+use super::kept;
 use super::types::from_arrow;
-use super::versions;
+use super::versions::{self, address_of};
 use super::{Announced, Catalog, MAX_CATALOG_BYTES, OwnProduct, read, write};
 use crate::failure::Failure;
 use crate::index::Table;
@@ -65,7 +68,12 @@ impl Catalog {
             }
         }
         let _one = self.publishing.lock().await;
-        let before = self.own_product(contract.name());
+        let version: Version = contract
+            .version()
+            .parse()
+            .map_err(|e: NotAVersion| Failure::caller("contract", e.to_string()))?;
+        self.may_be_announced(contract.name(), version)?;
+        let before = self.own_product(&address_of(contract.name(), version));
         let descriptor = self.descriptor_of(&contract, &sources, before.as_deref(), now)?;
         let second_looks = match &before {
             Some(before) => versions::risen(&before.descriptor, &descriptor)?,
@@ -74,6 +82,7 @@ impl Catalog {
         let text = descriptor
             .sign(&*self.own.keys().issuer)
             .map_err(|e| Failure::caller("descriptor", e.to_string()))?;
+        kept::keep(&self.kept, path, file_digest).await?;
         let product = Arc::new(OwnProduct {
             digest: Digest::of(text.as_bytes()),
             descriptor,
@@ -82,7 +91,7 @@ impl Catalog {
             file_digest,
             sources,
         });
-        self.announce(vec![Arc::clone(&product)], now).await?;
+        self.announce(vec![Arc::clone(&product)], None, now).await?;
         Ok(Announcement {
             product,
             second_looks,
@@ -100,47 +109,63 @@ impl Catalog {
                 return Ok(false);
             }
             // The node was killed between the products and their head.
-            self.announce(Vec::new(), now).await?;
+            self.announce(Vec::new(), None, now).await?;
             return Ok(true);
         }
         let mut renewed = Vec::new();
         for product in self.own_products() {
-            let mut descriptor = product.descriptor.clone();
-            descriptor.seq += 1;
-            descriptor.prev = Some(product.digest);
-            descriptor.issued_at = now;
-            descriptor.expires_at = now.saturating_add(MAX_DESCRIPTOR_LIFETIME);
-            if let Some(offer) = &mut descriptor.offer {
-                offer.expires = now.saturating_add(OFFER_LIFETIME);
-            }
-            let text = descriptor
-                .sign(&*self.own.keys().issuer)
-                .map_err(|e| Failure::own("descriptor", e))?;
-            renewed.push(Arc::new(OwnProduct {
-                digest: Digest::of(text.as_bytes()),
-                descriptor,
-                text,
-                file: product.file.clone(),
-                file_digest: product.file_digest,
-                sources: product.sources.clone(),
-            }));
+            renewed.push(self.renewed(&product, product.descriptor.deprecation.clone(), now)?);
         }
-        self.announce(renewed, now).await?;
+        self.announce(renewed, None, now).await?;
         Ok(true)
+    }
+
+    /// The same product under a new descriptor, with this end.
+    pub(super) fn renewed(
+        &self,
+        product: &OwnProduct,
+        deprecation: Option<Deprecation>,
+        now: Timestamp,
+    ) -> Result<Arc<OwnProduct>, Failure> {
+        let mut descriptor = product.descriptor.clone();
+        descriptor.seq += 1;
+        descriptor.prev = Some(product.digest);
+        descriptor.issued_at = now;
+        descriptor.expires_at = now.saturating_add(MAX_DESCRIPTOR_LIFETIME);
+        descriptor.deprecation = deprecation;
+        if let Some(offer) = &mut descriptor.offer {
+            offer.expires = now.saturating_add(OFFER_LIFETIME);
+        }
+        let text = descriptor
+            .sign(&*self.own.keys().issuer)
+            .map_err(|e| Failure::own("descriptor", e))?;
+        Ok(Arc::new(OwnProduct {
+            digest: Digest::of(text.as_bytes()),
+            descriptor,
+            text,
+            file: product.file.clone(),
+            file_digest: product.file_digest,
+            sources: product.sources.clone(),
+        }))
     }
 
     /// Reads own products and the head from the ledger and opens the sources.
     pub(super) async fn load_own(&self) -> Result<(), Failure> {
         let damaged = |e: &dyn std::fmt::Display| Failure::own("own-catalog", e.to_string());
         for (_, record) in self.ledger.scan(Table::Products, &[])? {
-            let Record::Published(stored) = record else {
-                continue;
+            let stored = match record {
+                Record::Published(stored) => stored,
+                Record::Retired(retired) => {
+                    write(&self.retired).insert(retired.product, retired.version);
+                    continue;
+                }
+                _ => continue,
             };
             // Our own signature, checked when it was made and covered by the
             // journal's checksums since.
             let descriptor: Descriptor =
                 recall(DESCRIPTOR, &stored.descriptor).map_err(|e| damaged(&e))?;
-            let sources = reopen(&stored).await;
+            let sources = reopen(&stored, &self.kept).await;
             let product = OwnProduct {
                 digest: Digest::of(stored.descriptor.as_bytes()),
                 descriptor,
@@ -149,7 +174,7 @@ impl Catalog {
                 file_digest: stored.file_digest,
                 sources,
             };
-            write(&self.products).insert(stored.product, Arc::new(product));
+            write(&self.products).insert(product.address().to_string(), Arc::new(product));
             if let (Some(head), Some(list)) = (stored.head, stored.list) {
                 self.load_announced(head, list)?;
             }
@@ -175,17 +200,21 @@ impl Catalog {
         Ok(())
     }
 
-    /// Signs the next head over all products, `changed` among them, journals
+    /// Signs the next head over all products, `changed` among them and `retired` not, journals
     /// the products and then the head, and only then shows them. As long as
     /// they fit one append, all of it is there after a crash, or nothing.
     pub(super) async fn announce(
         &self,
         changed: Vec<Arc<OwnProduct>>,
+        retired: Option<&OwnProduct>,
         now: Timestamp,
     ) -> Result<(), Failure> {
         let mut products = read(&self.products).clone();
         for product in &changed {
-            products.insert(product.name().to_owned(), Arc::clone(product));
+            products.insert(product.address().to_string(), Arc::clone(product));
+        }
+        if let Some(gone) = retired {
+            products.remove(&gone.address().to_string());
         }
         if products.len() > MAX_PRODUCTS {
             return Err(Failure::caller(
@@ -219,7 +248,7 @@ impl Catalog {
             .iter()
             .map(|product| {
                 Record::Published(Published {
-                    product: product.name().to_owned(),
+                    product: product.address().to_string(),
                     file: product.file.clone(),
                     file_digest: product.file_digest,
                     descriptor: product.text.clone(),
@@ -228,6 +257,13 @@ impl Catalog {
                 })
             })
             .collect();
+        records.extend(retired.map(|gone| {
+            Record::Retired(ledger::Retired {
+                product: gone.address().to_string(),
+                version: gone.descriptor.version,
+                at: now,
+            })
+        }));
         // Last: before it is there, the head that others know is the old one.
         records.push(Record::Announced(ledger::Announced {
             head: head_text.clone(),
@@ -235,6 +271,9 @@ impl Catalog {
         }));
         self.ledger.commit_in_order(&records).await?;
         *write(&self.products) = products;
+        if let Some(gone) = retired {
+            write(&self.retired).insert(gone.address().to_string(), gone.descriptor.version);
+        }
         *write(&self.announced) = Some(Announced {
             seq: head.seq,
             head: head_text,
@@ -269,7 +308,10 @@ impl Catalog {
             v: 1,
             org: self.own.org(),
             product,
-            version: contract.version().to_owned(),
+            version: contract
+                .version()
+                .parse()
+                .map_err(|e: NotAVersion| wrong(e.to_string()))?,
             seq: before.map_or(1, |b| b.descriptor.seq + 1),
             prev: before.map(|b| b.digest),
             issued_at: now,
@@ -278,6 +320,8 @@ impl Catalog {
             contract: contract.public().clone(),
             tables,
             offer,
+            // A further minor of a major that ends does not live longer.
+            deprecation: before.and_then(|b| b.descriptor.deprecation.clone()),
         })
     }
 }
@@ -318,7 +362,11 @@ async fn open_sources(contract: &Contract) -> Sources {
 
 /// Opens the sources of a product that was published before. What cannot be
 /// opened now is refused to partners with a stable code, and named in the log.
-async fn reopen(stored: &Published) -> Sources {
+async fn reopen(stored: &Published, kept: &Path) -> Sources {
+    // The file may hold the next major by now: what was announced is what is served.
+    if let Some(contract) = kept::recall(kept, &stored.file, stored.file_digest).await {
+        return reported(stored, open_sources(&contract).await);
+    }
     let sources = match read_contract(&stored.file).await {
         Ok((_, digest)) if digest != stored.file_digest => {
             tracing::warn!(product = stored.product, file = %stored.file.display(), "the contract changed since it was published; publish it again to announce the change");
@@ -333,6 +381,11 @@ async fn reopen(stored: &Published) -> Sources {
             Sources::new()
         }
     };
+    reported(stored, sources)
+}
+
+/// The sources, after the owner's log was told which cannot be read.
+fn reported(stored: &Published, sources: Sources) -> Sources {
     for (table, source) in &sources {
         if let Err(reason) = source {
             tracing::error!(
@@ -401,7 +454,7 @@ fn family(kind: ColumnType) -> u8 {
 }
 
 /// Reads a statement that this node signed itself.
-fn recall<T: serde::de::DeserializeOwned>(
+pub(super) fn recall<T: serde::de::DeserializeOwned>(
     typ: Typ,
     text: &str,
 ) -> Result<T, comity_identity::envelope::EnvelopeError> {

@@ -1,6 +1,6 @@
 //! The way into another organization's catalog.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::PoisonError;
 
 use comity_identity::{Digest, OrgId, Timestamp};
@@ -162,6 +162,7 @@ impl Catalog {
     ) -> Result<Vec<VerifiedDescriptor>, Failure> {
         let mut fetched: BTreeMap<_, _> = fetched.into_iter().map(|d| (d.digest(), d)).collect();
         let mut all = Vec::new();
+        let mut addresses = BTreeSet::new();
         let mut bytes = 0;
         for digest in list.digests() {
             let descriptor = match (fetched.remove(digest), self.descriptor(org, digest)) {
@@ -175,6 +176,11 @@ impl Catalog {
                     org,
                     StatementError::Rule("the catalog is too large"),
                 ));
+            }
+            // spec/3-catalog.md#C-74
+            if !addresses.insert(descriptor.descriptor().address()) {
+                let twice = StatementError::Rule("two descriptors have one address");
+                return Err(refused(org, twice));
             }
             all.push(descriptor);
         }

@@ -44,7 +44,14 @@ impl Site {
         let keys = Keys::open(home.path()).unwrap();
         let own = Arc::new(Own::load(Arc::clone(&ledger), keys, alias).unwrap());
         let keyring = Keyring::open(Arc::new(Marks::new(Arc::clone(&ledger)))).unwrap();
-        let catalog = Catalog::load(ledger, Arc::clone(&own), Arc::new(keyring), clock::now());
+        let kept = home.contracts();
+        let catalog = Catalog::load(
+            ledger,
+            Arc::clone(&own),
+            Arc::new(keyring),
+            kept,
+            clock::now(),
+        );
         let catalog = catalog.await.unwrap();
         Self { catalog, own, dir }
     }
@@ -93,7 +100,7 @@ impl Site {
             v: 1,
             org: self.own.org(),
             product: name.parse().unwrap(),
-            version: "1.0.0".to_owned(),
+            version: "1.0.0".parse().unwrap(),
             seq: 1,
             prev: None,
             issued_at: now,
@@ -110,6 +117,7 @@ impl Site {
                 }],
             }],
             offer: None,
+            deprecation: None,
         };
         let text = descriptor.sign(&*self.own.keys().issuer).unwrap();
         Arc::new(OwnProduct {
@@ -205,7 +213,7 @@ async fn a_catalog_beyond_one_append_is_announced_and_read_again() {
         .collect();
     let bytes: usize = products.iter().map(|p| p.text.len()).sum();
     assert!(bytes > journal::MAX_APPEND_BYTES);
-    let announced = site.catalog.announce(products, clock::now()).await;
+    let announced = site.catalog.announce(products, None, clock::now()).await;
     announced.unwrap();
     let site = site.again().await;
     assert_eq!(site.catalog.own_products().len(), 60);
@@ -218,7 +226,10 @@ async fn a_catalog_beyond_one_append_is_announced_and_read_again() {
 async fn products_whose_head_was_not_written_are_announced_at_the_next_look() {
     let site = Site::new("publisher").await;
     let first = vec![site.product("a", 10)];
-    site.catalog.announce(first, clock::now()).await.unwrap();
+    site.catalog
+        .announce(first, None, clock::now())
+        .await
+        .unwrap();
     // Killed after a product, before the head.
     let late = site.product("b", 10);
     let published = Record::Published(crate::ledger::Published {
@@ -236,6 +247,37 @@ async fn products_whose_head_was_not_written_are_announced_at_the_next_look() {
     let announced = site.catalog.announced().unwrap();
     assert_eq!(announced.seq, 2);
     assert!(announced.list.contains(&late.digest.to_string()));
+}
+
+/// Whichever of two descriptors at one address is shown, the other is hidden
+/// behind the same head (C-74).
+#[tokio::test]
+async fn a_catalog_with_two_descriptors_at_one_address_is_refused() {
+    let (reader, publisher) = (Site::new("reader").await, Site::new("publisher").await);
+    reader.knows(&publisher);
+    let take = async |seq: u64, products: &[Arc<OwnProduct>]| {
+        let list = DescriptorList::new(products.iter().map(|p| p.digest).collect());
+        let now = clock::now();
+        let head = Head {
+            v: 1,
+            org: publisher.own.org(),
+            seq,
+            issued_at: now,
+            expires_at: now.saturating_add(MAX_HEAD_LIFETIME),
+            count: products.len() as u64,
+            list: Digest::of(list.to_text().as_bytes()),
+        };
+        let head = reader.wanted(&head.sign(&*publisher.own.keys().issuer).unwrap());
+        let texts = products.iter().map(|p| p.text.clone()).collect();
+        let kept = reader.catalog.keep(&publisher.own.org(), texts, now);
+        let kept = kept.await.unwrap();
+        let done = reader.catalog.complete(head, list.to_text(), kept, now);
+        done.await
+    };
+    let (one, two) = (publisher.product("a", 10), publisher.product("a", 11));
+    let refused = take(1, &[Arc::clone(&one), two]).await.unwrap_err();
+    assert!(refused.to_string().contains("one address"), "{refused}");
+    take(2, &[one, publisher.product("b", 10)]).await.unwrap();
 }
 
 #[tokio::test]

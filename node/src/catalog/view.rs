@@ -33,8 +33,9 @@ pub fn describe(
     api::Product {
         alias: alias.to_owned(),
         org,
-        product: descriptor.product.to_string(),
-        version: descriptor.version.clone(),
+        product: descriptor.address().to_string(),
+        version: descriptor.version.to_string(),
+        deprecation: descriptor.deprecation.clone(),
         descriptor: digest,
         description: purpose(descriptor),
         tables: tables.collect(),

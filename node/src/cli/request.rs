@@ -40,7 +40,7 @@ impl Request {
         let (partner, product) = split(&self.product)?;
         let ask = api::Ask {
             partner: partner.to_owned(),
-            product: product.to_owned(),
+            product: product.to_string(),
             columns: self.columns.into_iter().collect::<BTreeMap<_, _>>(),
             purposes: self.purpose.into_iter().collect(),
             days: self.days,

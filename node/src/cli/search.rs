@@ -1,5 +1,8 @@
 //! `comity search` and `comity show`.
 
+use comity_protocol::address::Address;
+use comity_protocol::product::Deprecation;
+
 use super::output::{Output, Problem, printable, table};
 use crate::admin::Client;
 use crate::admin::api;
@@ -44,7 +47,7 @@ impl Search {
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Example:\n  comity show weather-service/weather")]
 pub(super) struct Show {
-    /// PARTNER/PRODUCT, as `comity search` prints it.
+    /// PARTNER/PRODUCT[@MAJOR], as `comity search` prints it.
     product: String,
 }
 
@@ -58,18 +61,31 @@ impl Show {
     }
 }
 
-/// Splits `PARTNER/PRODUCT` and checks that both are names, so that neither
+/// Splits `PARTNER/PRODUCT[@MAJOR]` and checks that both are names, so that neither
 /// can smuggle a path into the request.
-pub(super) fn split(text: &str) -> Result<(&str, &str), Problem> {
-    let is_name = |s: &str| {
+pub(super) fn split(text: &str) -> Result<(&str, Address), Problem> {
+    let is_alias = |s: &str| {
         !s.is_empty()
             && s.bytes()
                 .all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b"-_".contains(&b))
     };
-    match text.split_once('/') {
-        Some((partner, product)) if is_name(partner) && is_name(product) => Ok((partner, product)),
-        _ => Err(Problem::usage(format!("'{text}' is not PARTNER/PRODUCT"))
-            .next("copy the name from 'comity search'")),
+    let parts = text
+        .split_once('/')
+        .filter(|(partner, _)| is_alias(partner));
+    match parts.and_then(|(partner, product)| Some((partner, product.parse().ok()?))) {
+        Some(parts) => Ok(parts),
+        None => Err(Problem::usage(format!(
+            "'{text}' is not PARTNER/PRODUCT or PARTNER/PRODUCT@MAJOR"
+        ))
+        .next("copy the name from 'comity search'")),
+    }
+}
+
+/// When a product of `partner` ends, and what to read instead.
+pub(super) fn ends(partner: &str, end: &Deprecation) -> String {
+    match &end.replacement {
+        None => end.sunset.to_string(),
+        Some(instead) => format!("{}; read {partner}/{instead} instead", end.sunset),
     }
 }
 
@@ -91,6 +107,9 @@ fn text(p: &api::Product) -> String {
             ),
         }
     );
+    if let Some(end) = &p.deprecation {
+        text.push_str(&format!("ends          {}\n", ends(&p.alias, end)));
+    }
     if let Some(offer) = &p.offer {
         let purposes: Vec<&str> = offer.purposes.iter().map(String::as_str).collect();
         text.push_str(&format!("purposes      {}\n", purposes.join(", ")));

@@ -5,6 +5,7 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 use super::output::{Output, Problem, table};
+use super::search::ends;
 use crate::admin::api;
 use crate::admin::{Client, ClientError};
 use crate::home::Home;
@@ -88,6 +89,14 @@ fn text(s: &api::Status) -> String {
     );
     if let Some(reason) = &s.index_rebuilt {
         text.push_str(&format!("index         rebuilt at start: {reason}\n"));
+    }
+    for ending in &s.ending {
+        let (partner, product) = (&ending.partner, &ending.product);
+        let when = match &ending.deprecation {
+            Some(end) => format!("ends {}", ends(partner, end)),
+            None => "is withdrawn".to_owned(),
+        };
+        text.push_str(&format!("ending        {partner}/{product} {when}\n"));
     }
     text.push('\n');
     if s.partners.is_empty() {

@@ -15,7 +15,7 @@ pub struct ApproveRule {
     /// The partner's organization id, or the name that was given to it here
     /// (`--as` of `comity invite` and `comity join`). A name that it gave itself opens nothing.
     pub partner: String,
-    /// The product's name.
+    /// The product: its name, or NAME@MAJOR for another major than 1.
     pub product: String,
     /// The purposes that may be asked for.
     pub purposes: BTreeSet<String>,

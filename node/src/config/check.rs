@@ -5,6 +5,7 @@ use std::fmt;
 use std::net::SocketAddr;
 
 use comity_identity::OrgId;
+use comity_protocol::address::Address;
 use libp2p::multiaddr::Protocol;
 use tracing_subscriber::EnvFilter;
 
@@ -212,8 +213,13 @@ fn approve(number: usize, rule: &ApproveRule, found: &mut Found) {
     if !is_alias(&rule.partner) && rule.partner.parse::<OrgId>().is_err() {
         error("partner", "must be an alias or an organization id");
     }
-    if !is_name(&rule.product) {
-        error("product", "must be a product's name");
+    // Written as the catalog writes it: `orders@1` would never match `orders`.
+    let address = rule.product.parse::<Address>();
+    if address.map(|a| a.to_string()).as_ref() != Ok(&rule.product) {
+        error(
+            "product",
+            "must be a product's name, or NAME@MAJOR for another major than 1",
+        );
     }
     if rule.purposes.is_empty() || rule.purposes.iter().any(|p| p.trim().is_empty()) {
         error("purposes", "must name at least one purpose");

@@ -13,6 +13,7 @@ mod actions;
 mod binding;
 mod channel;
 mod client;
+mod ending;
 mod face;
 mod incoming;
 mod metadata;

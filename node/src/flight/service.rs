@@ -29,6 +29,7 @@ use tonic::{Code, Request, Response, Status, Streaming};
 
 use super::actions;
 use super::binding;
+use super::ending;
 use super::metadata::Answer;
 use super::session::{Session, query_status, session, status};
 use super::stream::encode;
@@ -261,9 +262,10 @@ impl FlightSqlService for SqlService {
     ) -> Result<Response<FlightInfo>, Status> {
         let session = session(&request)?;
         let statement = Statement::plain(&command.query);
-        let schema = self.prepare(&session, &statement).await?.schema();
+        let prepared = self.prepare(&session, &statement).await?;
+        let schema = prepared.schema();
         let info = self.info(&session, statement, &schema, request.into_inner())?;
-        Ok(Response::new(info))
+        Ok(ending::told(info, session.view.ends(prepared.tables())))
     }
 
     async fn do_get_statement(
@@ -324,7 +326,7 @@ impl FlightSqlService for SqlService {
         let (ticket, prepared) = self.redeem(&session, handle).await?;
         let schema = prepared.schema();
         let info = self.info(&session, ticket.statement, &schema, request.into_inner())?;
-        Ok(Response::new(info))
+        Ok(ending::told(info, session.view.ends(prepared.tables())))
     }
 
     async fn do_get_prepared_statement(

@@ -73,6 +73,8 @@ pub(super) fn entries(position: u64, record: &Record) -> Vec<(Table, Op)> {
         Record::Invited(i) => put(Table::Invitations, stage_key(&i.id, Stage::Made)),
         Record::InvitationUsed(i) => put(Table::Invitations, stage_key(&i.id, Stage::Ended)),
         Record::Published(p) => put(Table::Products, p.product.clone().into_bytes()),
+        // In place of the product: a retired one is remembered, not served.
+        Record::Retired(r) => put(Table::Products, r.product.clone().into_bytes()),
         Record::Announced(_) => put(Table::Heads, OWN.to_vec()),
         Record::ForeignDescriptor(s) => {
             let digest = Digest::of(s.text.as_bytes());

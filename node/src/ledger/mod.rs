@@ -18,8 +18,8 @@ pub use fold::{Facet, OWN, Stage, descriptor_key, message_key, org_key, stage_ke
 pub use marks::Marks;
 pub use record::{
     Announced, Contradicted, Contradiction, Delivery, Evidence, ForeignHead, InvitationUsed,
-    Invited, Member, MemberRemoved, Message, Partner, Published, Record, Refused, Revoked, Signed,
-    SignedKind, Statement,
+    Invited, Member, MemberRemoved, Message, Partner, Published, Record, Refused, Retired, Revoked,
+    Signed, SignedKind, Statement,
 };
 
 use crate::failure::Failure;

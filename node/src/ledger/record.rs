@@ -8,6 +8,7 @@
 use std::path::PathBuf;
 
 use comity_identity::{Digest, OrgId, Timestamp, keyring};
+use comity_protocol::version::Version;
 use serde::{Deserialize, Serialize};
 
 /// One line of the node's log.
@@ -28,6 +29,8 @@ pub enum Record {
     InvitationUsed(InvitationUsed),
     /// A product of this organization.
     Published(Published),
+    /// A major version of a product that is no longer announced, for good.
+    Retired(Retired),
     /// What this organization announces: its head, over all its products.
     Announced(Announced),
     /// A descriptor of another organization.
@@ -115,7 +118,7 @@ pub struct InvitationUsed {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Published {
-    /// The product's name.
+    /// The product's address.
     pub product: String,
     /// The ODCS file it was published from. Private.
     pub file: PathBuf,
@@ -130,6 +133,18 @@ pub struct Published {
     /// The descriptor list of that head.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub list: Option<String>,
+}
+
+/// See [`Record::Retired`].
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Retired {
+    /// The product's address.
+    pub product: String,
+    /// The last version that was announced.
+    pub version: Version,
+    /// When.
+    pub at: Timestamp,
 }
 
 /// See [`Record::Announced`].

@@ -10,6 +10,7 @@ mod exchange;
 mod inbound;
 mod listeners;
 mod operate;
+mod products;
 mod start;
 mod upkeep;
 

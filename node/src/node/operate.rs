@@ -1,18 +1,15 @@
 //! What the operator asks of the node, where several rooms work together.
 
-use std::path::Path;
 use std::sync::Arc;
 
 use comity_identity::organization::Freshness;
 use comity_protocol::invitation::{Invitation, InvitationError};
 use comity_protocol::negotiation::Side;
-use comity_protocol::product::{Descriptor, VerifiedDescriptor};
 use comity_protocol::wire::{InvitationProof, Request, Response};
 
 use super::Node;
 use crate::access::{Meeting, Partner};
 use crate::admin::{Reading, api};
-use crate::catalog::{OwnProduct, describe, matches};
 use crate::clock;
 use crate::failure::{Failure, Fault};
 use crate::network::{self, RequestError};
@@ -45,11 +42,12 @@ impl Node {
             journal_root,
             index_rebuilt: self.ledger.rebuilt().map(str::to_owned),
             partners,
+            ending: self.ending(),
             products: self
                 .catalog
                 .own_products()
                 .iter()
-                .map(|p| p.name().to_owned())
+                .map(|p| p.address().to_string())
                 .collect(),
             waiting: self.negotiations.waiting().await,
             agreements: self.agreements.in_force(now),
@@ -182,88 +180,6 @@ impl Node {
         })
     }
 
-    /// Announces a product.
-    pub async fn publish(self: &Arc<Self>, ask: api::Publish) -> Result<api::Published, Failure> {
-        let path = Path::new(&ask.path);
-        let published = self.catalog.publish(path, clock::now()).await?;
-        self.spread_head().await;
-        Ok(api::Published {
-            product: self.view_own(&published.product),
-            second_looks: published.second_looks,
-        })
-    }
-
-    /// One product, own or a partner's.
-    pub fn show(&self, alias: &str, product: &str) -> Result<api::Product, Failure> {
-        if alias == self.own.alias() {
-            let own = self.announced(alias, product)?;
-            return Ok(self.view_own(&own));
-        }
-        let (partner, found) = self.foreign(alias, product)?;
-        Ok(self.view_foreign(&partner, &found))
-    }
-
-    /// The whole descriptor of one product, own or a partner's: what is compared.
-    pub fn descriptor(&self, alias: &str, product: &str) -> Result<Descriptor, Failure> {
-        if alias == self.own.alias() {
-            return Ok(self.announced(alias, product)?.descriptor.clone());
-        }
-        Ok(self.foreign(alias, product)?.1.descriptor().clone())
-    }
-
-    fn announced(&self, alias: &str, product: &str) -> Result<Arc<OwnProduct>, Failure> {
-        let own = self.catalog.own_product(product);
-        own.ok_or_else(|| unknown_product(alias, product))
-    }
-
-    fn foreign(
-        &self,
-        alias: &str,
-        product: &str,
-    ) -> Result<(Partner, Arc<VerifiedDescriptor>), Failure> {
-        let partner = self.partners.by_alias(alias);
-        let partner = partner.ok_or_else(|| Failure::no_partner(alias))?;
-        let found = self.catalog.foreign_product(&partner.org, product);
-        let found = found.ok_or_else(|| unknown_product(alias, product))?;
-        Ok((partner, found))
-    }
-
-    /// What this organization announces.
-    pub fn own_products(&self) -> Vec<api::Product> {
-        let own = self.catalog.own_products();
-        own.iter().map(|p| self.view_own(p)).collect()
-    }
-
-    /// The products whose texts hold every word.
-    pub fn search(&self, words: &str) -> Vec<api::Product> {
-        let mut found = self.own_products();
-        for partner in self.partners.all() {
-            for product in self.catalog.foreign_products(&partner.org) {
-                found.push(self.view_foreign(&partner, &product));
-            }
-        }
-        found.retain(|p| matches(p, words));
-        found
-    }
-
-    fn view_own(&self, product: &OwnProduct) -> api::Product {
-        let (alias, org) = (self.own.alias(), self.own.org());
-        describe(alias, org, product.digest, &product.descriptor, None)
-    }
-
-    fn view_foreign(&self, partner: &Partner, product: &VerifiedDescriptor) -> api::Product {
-        let descriptor = product.descriptor();
-        let name = descriptor.product.as_str();
-        let agreement = self.agreements.opening(&partner.org, name, clock::now());
-        describe(
-            &partner.alias,
-            partner.org,
-            product.digest(),
-            descriptor,
-            agreement.map(|a| a.id()),
-        )
-    }
-
     /// Takes an agreement back and tells the other side.
     pub async fn revoke(self: &Arc<Self>, id: &str) -> Result<api::Agreement, Failure> {
         let agreement = self.agreements.find(id)?;
@@ -278,11 +194,6 @@ impl Node {
         let revoked = self.agreements.get(&agreement.id()).unwrap_or(agreement);
         Ok(self.agreements.view(&revoked, now))
     }
-}
-
-fn unknown_product(alias: &str, product: &str) -> Failure {
-    let message = format!("{alias} announces no product '{product}'");
-    Failure::new(Fault::Unknown, "unknown-product", message).next("see 'comity search'")
 }
 
 fn bad_invitation(error: &InvitationError) -> Failure {

@@ -98,6 +98,7 @@ impl Node {
                 Arc::clone(&ledger),
                 Arc::clone(&own),
                 Arc::clone(&keyring),
+                home.contracts(),
                 now,
             )
             .await?,

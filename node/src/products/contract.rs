@@ -80,6 +80,17 @@ pub fn read(path: &Path) -> Result<Contract, Problems> {
     Contract::parse(path, &bytes)
 }
 
+/// Reads the copy of a contract file, whose relative paths count from the
+/// folder of `file`, where it was. `None` when there is no such copy.
+///
+/// # Errors
+///
+/// As [`read`].
+pub fn read_copy(copy: &Path, file: &Path) -> Option<Result<Contract, Problems>> {
+    let bytes = bytes(copy).ok()?;
+    Some(Contract::parse(file, &bytes))
+}
+
 impl Contract {
     /// Takes a file's bytes through the gates; `file` is for messages and relative paths.
     pub(super) fn parse(file: &Path, bytes: &[u8]) -> Result<Self, Problems> {

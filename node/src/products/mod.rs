@@ -36,7 +36,7 @@ mod yaml;
 #[cfg(test)]
 mod tests;
 
-pub use contract::{Contract, MAX_PUBLIC_BYTES, Status, read};
+pub use contract::{Contract, MAX_PUBLIC_BYTES, Status, read, read_copy};
 pub use offer::Offer;
 pub use problem::{Problem, Problems};
 pub use source::{Format, SourceSpec};

@@ -59,6 +59,9 @@ impl QueryError {
             "too-many-rows" => {
                 "; the agreement permits fewer rows in one query: 'comity agreements ID' has the number"
             }
+            "withdrawn" => {
+                "; it is no longer announced: 'comity status' and 'comity search' show what is"
+            }
             "purpose" => "; state a purpose that was agreed",
             "busy" | "unavailable" => "; try again shortly",
             _ => "",

@@ -38,7 +38,7 @@ pub trait Partner: Send + Sync + fmt::Debug {
 /// What a table is called at the partner.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct RemoteTable {
-    /// The product's name.
+    /// The product's address: its name, and `@MAJOR` unless that is 1.
     pub product: String,
     /// The table's name within the product.
     pub table: String,

@@ -5,6 +5,7 @@ use std::fmt;
 use std::sync::Arc;
 
 use arrow::datatypes::SchemaRef;
+use comity_protocol::product::Deprecation;
 use datafusion::catalog::{
     CatalogProvider, CatalogProviderList, MemoryCatalogProvider, MemoryCatalogProviderList,
     MemorySchemaProvider, SchemaProvider, TableProvider,
@@ -20,7 +21,7 @@ pub(crate) const SHORT_NAMES: &str = "_";
 pub struct TableName {
     /// The organization's local alias.
     pub catalog: String,
-    /// The product's name.
+    /// The product's address: its name, and `@MAJOR` unless that is 1.
     pub schema: String,
     /// The table's name within the product.
     pub table: String,
@@ -38,6 +39,7 @@ pub struct View {
     default_catalog: String,
     tables: BTreeMap<TableName, Arc<dyn TableProvider>>,
     catalogs: Arc<dyn CatalogProviderList>,
+    ends: BTreeMap<(String, String), Deprecation>,
 }
 
 impl View {
@@ -48,6 +50,7 @@ impl View {
         ViewBuilder {
             default_catalog: default_catalog.to_owned(),
             tables: BTreeMap::new(),
+            ends: BTreeMap::new(),
         }
     }
 
@@ -56,6 +59,22 @@ impl View {
         self.tables
             .iter()
             .map(|(name, table)| (name, table.schema()))
+    }
+
+    /// The products of these tables whose end is announced: organization
+    /// alias, product, end; each once.
+    pub fn ends<'a>(
+        &'a self,
+        tables: &'a [TableName],
+    ) -> impl Iterator<Item = (&'a str, &'a str, &'a Deprecation)> {
+        let of = |(catalog, schema): &(String, String), table: &TableName| {
+            table.catalog == *catalog && table.schema == *schema
+        };
+        let read = move |(product, _): &(&(String, String), &Deprecation)| {
+            tables.iter().any(|table| of(product, table))
+        };
+        let ends = self.ends.iter().filter(read);
+        ends.map(|((catalog, schema), end)| (catalog.as_str(), schema.as_str(), end))
     }
 
     pub(crate) fn default_catalog(&self) -> &str {
@@ -86,9 +105,17 @@ impl fmt::Debug for View {
 pub struct ViewBuilder {
     default_catalog: String,
     tables: BTreeMap<TableName, Arc<dyn TableProvider>>,
+    ends: BTreeMap<(String, String), Deprecation>,
 }
 
 impl ViewBuilder {
+    /// Says that the product `schema` of `catalog` ends: readers are told.
+    pub fn ending(mut self, catalog: &str, schema: &str, end: Option<&Deprecation>) -> Self {
+        let product = (catalog.to_owned(), schema.to_owned());
+        self.ends.extend(end.map(|end| (product, end.clone())));
+        self
+    }
+
     /// Adds a table of this node's own. A later table of the same name replaces an earlier one.
     pub fn governed(mut self, name: TableName, table: GovernedTable) -> Self {
         self.tables.insert(name, Arc::new(table));
@@ -113,7 +140,10 @@ impl ViewBuilder {
                 .entry(&name.schema)
                 .or_default();
             register(schema, &name.table, table);
-            if name.catalog == self.default_catalog && short.insert(&name.table, table).is_some() {
+            // Beside a second major the first keeps its short names: a statement
+            // must not end because another version is announced.
+            let shortened = name.catalog == self.default_catalog && !name.schema.contains('@');
+            if shortened && short.insert(&name.table, table).is_some() {
                 ambiguous.insert(&name.table);
             }
         }
@@ -140,6 +170,7 @@ impl ViewBuilder {
             default_catalog: self.default_catalog,
             tables: self.tables,
             catalogs: Arc::new(catalogs),
+            ends: self.ends,
         })
     }
 }

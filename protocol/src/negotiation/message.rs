@@ -6,6 +6,7 @@ use comity_identity::{Digest, OrgId, Signer, Timestamp};
 use serde::{Deserialize, Serialize};
 
 use super::{MAX_NOTE_CHARS, MAX_SUPPORTED, NegotiationError, NegotiationId, SUPPORTED};
+use crate::address::{Address, Range};
 use crate::keys::{IssuerKeys, StatementError, open};
 use crate::names::Name;
 use crate::terms::{MAX_INT, Terms};
@@ -97,6 +98,8 @@ pub enum Proposal {
     Access {
         /// The product.
         product: Name,
+        /// Its versions that are covered (`spec/4-negotiation.md#N-60`).
+        range: Range,
         /// The descriptor that the consumer read.
         descriptor: Digest,
         /// The digest of the contract in it.
@@ -139,21 +142,34 @@ impl Proposal {
             (
                 Self::Access {
                     product,
+                    range,
                     descriptor,
                     contract,
                     ..
                 },
                 Self::Access {
                     product: p,
+                    range: r,
                     descriptor: d,
                     contract: c,
                     ..
                 },
-            ) => product == p && descriptor == d && contract == c,
+            ) => product == p && range == r && descriptor == d && contract == c,
             (Self::Federation { invitation, .. }, Self::Federation { invitation: i, .. }) => {
                 invitation == i
             }
             _ => false,
+        }
+    }
+
+    /// The major version that access is asked for.
+    pub fn address(&self) -> Option<Address> {
+        match self {
+            Self::Access { product, range, .. } => Some(Address {
+                product: product.clone(),
+                major: range.major,
+            }),
+            Self::Federation { .. } => None,
         }
     }
 

@@ -168,6 +168,7 @@ impl World {
 fn access(columns: &[&str]) -> Proposal {
     Proposal::Access {
         product: "weather".parse().unwrap(),
+        range: "^1.0".parse().unwrap(),
         descriptor: Digest::of(b"descriptor"),
         contract: Digest::of(b"contract"),
         terms: terms(columns),

@@ -65,7 +65,7 @@ fn catalog(provider: &Party, consumer: &Party, texts: &mut BTreeMap<String, Stri
         v: 1,
         org: provider.org(),
         product: "weather".parse().unwrap(),
-        version: "1.0.0".to_owned(),
+        version: "1.0.0".parse().unwrap(),
         seq: 0,
         prev: None,
         issued_at: NOW,
@@ -88,6 +88,7 @@ fn catalog(provider: &Party, consumer: &Party, texts: &mut BTreeMap<String, Stri
             ],
         }],
         offer: Some(terms(&["origin", "temp"])),
+        deprecation: None,
     };
     let text = descriptor.sign(&provider.announce).unwrap();
     let list = DescriptorList::new(vec![Digest::of(text.as_bytes())]);
@@ -172,6 +173,7 @@ fn agreement(
     let descriptor = Digest::of(texts["descriptor"].as_bytes());
     let proposal = |columns: &[&str]| Proposal::Access {
         product: "weather".parse().unwrap(),
+        range: "^1.0".parse().unwrap(),
         descriptor,
         contract,
         terms: terms(columns),

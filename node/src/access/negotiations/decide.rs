@@ -88,7 +88,8 @@ impl Negotiations {
     /// declined (`spec/4-negotiation.md#N-28`, `#N-29`).
     pub(super) fn may_be_asked(&self, n: &Negotiation) -> Result<(), NegotiationError> {
         let Proposal::Access {
-            product,
+            product: _,
+            range,
             descriptor,
             contract,
             terms,
@@ -97,9 +98,14 @@ impl Negotiations {
             return Ok(());
         };
         let rule = |text| Err(NegotiationError::Rule(text));
-        let Some(own) = self.catalog.own_product(product.as_str()) else {
+        let address = n.requested().address().map(|a| a.to_string());
+        let Some(own) = self.catalog.own_product(&address.unwrap_or_default()) else {
             return rule("the product is no longer announced; decline the request");
         };
+        // spec/4-negotiation.md#N-61
+        if !range.covers(own.descriptor.version) {
+            return rule("the request is for versions that are not announced; decline it");
+        }
         if *contract != own.descriptor.contract_digest {
             return rule("the request is for another contract than the one announced; decline it");
         }

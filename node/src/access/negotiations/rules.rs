@@ -27,12 +27,11 @@ impl Negotiations {
                 standard && first && self.partners.came_with(&n.peer(), invitation)
             }
             Proposal::Access {
-                product,
-                descriptor,
-                terms,
-                ..
+                descriptor, terms, ..
             } => {
-                let Some(own) = self.catalog.own_product(product.as_str()) else {
+                let address = n.proposal().address().map(|a| a.to_string());
+                let address = address.unwrap_or_default();
+                let Some(own) = self.catalog.own_product(&address) else {
                     return false;
                 };
                 let partner = self.partners.get(&n.peer());
@@ -42,7 +41,7 @@ impl Negotiations {
                 // Of an older descriptor a person decides: its columns may mean something else now.
                 let current = own.digest == *descriptor && self.may_be_asked(n).is_ok();
                 let covers = |rule: &ApproveRule| {
-                    let same = rule.product == product.as_str()
+                    let same = rule.product == address
                         && (rule.partner == partner.org.to_string()
                             // A name that a guest gave itself opens nothing.
                             || partner.named_by_us() && rule.partner == partner.alias);

@@ -88,6 +88,7 @@ pub(super) fn countered(
 ) -> Result<Proposal, Failure> {
     let Proposal::Access {
         product,
+        range,
         descriptor,
         contract,
         terms,
@@ -134,6 +135,7 @@ pub(super) fn countered(
         .map_err(|e| Failure::caller("bad-terms", e.to_string()))?;
     Ok(Proposal::Access {
         product: product.clone(),
+        range: *range,
         descriptor: *descriptor,
         contract: *contract,
         terms,

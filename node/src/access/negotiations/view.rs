@@ -8,8 +8,9 @@ use crate::admin::api;
 impl Negotiations {
     pub(super) fn view(&self, n: &Negotiation) -> api::Negotiation {
         let (kind, product, terms) = match n.proposal() {
-            Proposal::Access { product, terms, .. } => {
-                ("access", Some(product.to_string()), Some(terms.clone()))
+            Proposal::Access { terms, .. } => {
+                let address = n.proposal().address().map(|a| a.to_string());
+                ("access", address, Some(terms.clone()))
             }
             Proposal::Federation { .. } => ("federation", None, None),
         };
@@ -44,13 +45,15 @@ impl Negotiations {
     /// In what a request asks for more than the product offers, for the person
     /// who decides: a note may say what it likes.
     pub(super) fn beyond_offer(&self, n: &Negotiation) -> Vec<String> {
-        let Proposal::Access { product, terms, .. } = n.proposal() else {
+        let (Proposal::Access { terms, .. }, Some(address)) =
+            (n.proposal(), n.proposal().address())
+        else {
             return Vec::new();
         };
         if n.side() != Side::Provider || n.state() != State::Requested {
             return Vec::new();
         }
-        let own = self.catalog.own_product(product.as_str());
+        let own = self.catalog.own_product(&address.to_string());
         let Some(mut offer) = own.and_then(|own| own.descriptor.offer.clone()) else {
             return Vec::new();
         };

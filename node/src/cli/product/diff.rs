@@ -19,7 +19,7 @@ use crate::products::{self, Contract};
 /// Show what changed between two versions, and the version that it needs.
 ///
 /// Each side is a contract file, or an announced product: NAME, PARTNER/NAME,
-/// or NAME@VERSION to be sure which. Ends with 1 when the version of NEW is too
+/// NAME@MAJOR, or NAME@VERSION to be sure which. Ends with 1 when the version of NEW is too
 /// low for what changed.
 #[derive(Debug, clap::Args)]
 #[command(
@@ -101,25 +101,29 @@ impl Side {
         if is_yaml || path.is_file() {
             return Self::file(path.to_owned()).await;
         }
-        let (product, version) = match named.split_once('@') {
-            Some((product, version)) => (product, Some(version)),
-            None => (named, None),
+        // NAME@1.4.0 is the address NAME@1, and the version that is expected there.
+        let (name, version) = match named.split_once('@') {
+            Some((name, text)) if text.contains('.') => {
+                let version: Version = text
+                    .parse()
+                    .map_err(|_| Problem::usage(format!("'{text}' is not a version")))?;
+                (format!("{name}@{}", version.major), Some(version))
+            }
+            _ => (named.to_owned(), None),
         };
         let client = Client::new(home.admin_socket());
-        let own = async || client.get::<api::Status>("/v1/status").await;
-        let full = match product.contains('/') {
-            true => product.to_owned(),
-            false => format!("{}/{product}", own().await?.alias),
+        let full = if name.contains('/') {
+            name
+        } else {
+            let status: api::Status = client.get("/v1/status").await?;
+            format!("{}/{name}", status.alias)
         };
         let (partner, product) = crate::cli::search::split(&full)?;
         let path = format!("/v1/products/{partner}/{product}/descriptor");
         let descriptor: Descriptor = client.get(&path).await?;
-        if version.is_some_and(|version| version != descriptor.version) {
-            let message = format!(
-                "{full} is announced as {}, not as {}",
-                descriptor.version,
-                version.unwrap_or_default()
-            );
+        if let Some(version) = version.filter(|version| *version != descriptor.version) {
+            let announced = descriptor.version;
+            let message = format!("{full} is announced as {announced}, not as {version}");
             return Err(Problem::failed(message)
                 .next("compare with the file of that version: only the newest is announced"));
         }
@@ -153,7 +157,7 @@ impl Side {
                 tables: None,
                 offer: file.1.as_ref(),
             }),
-            Self::Announced(descriptor) => Edition::of(descriptor).map_err(bad),
+            Self::Announced(descriptor) => Ok(Edition::of(descriptor)),
         }
     }
 }

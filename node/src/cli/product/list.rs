@@ -24,13 +24,15 @@ impl List {
                     p.product.clone(),
                     p.version.clone(),
                     p.tables.len().to_string(),
-                    p.expires.to_string(),
+                    p.deprecation
+                        .as_ref()
+                        .map_or_else(|| "-".to_owned(), |end| end.sunset.to_string()),
                     p.description.clone(),
                 ]
             };
             let rows: Vec<Vec<String>> = products.iter().map(row).collect();
             table(
-                &["PRODUCT", "VERSION", "TABLES", "VALID UNTIL", "DESCRIPTION"],
+                &["PRODUCT", "VERSION", "TABLES", "ENDS", "DESCRIPTION"],
                 &rows,
             )
         });

@@ -1,8 +1,10 @@
 //! `comity product`: authoring data products. One file per subcommand.
 
+mod deprecate;
 mod diff;
 mod list;
 mod publish;
+mod retire;
 
 use clap::Subcommand;
 
@@ -11,7 +13,7 @@ use crate::home::Home;
 
 pub(super) use publish::Publish;
 
-/// Author data products: compare, announce, list.
+/// Author data products: compare, announce, list, end.
 #[derive(Debug, clap::Args)]
 #[command(
     after_help = "Example:\n  comity product diff orders orders.odcs.yaml\n  comity product publish orders.odcs.yaml\n  comity product list"
@@ -29,6 +31,10 @@ enum Command {
     Publish(Publish),
     /// List the products that this organization announces.
     List(list::List),
+    /// Announce the end of a major version, signed, to everybody who may read it.
+    Deprecate(deprecate::Deprecate),
+    /// Withdraw a major version for good.
+    Retire(retire::Retire),
 }
 
 impl Product {
@@ -37,6 +43,8 @@ impl Product {
             Command::Diff(c) => c.run(home, output).await,
             Command::Publish(c) => c.run(home, output).await,
             Command::List(c) => c.run(home, output).await,
+            Command::Deprecate(c) => c.run(home, output).await,
+            Command::Retire(c) => c.run(home, output).await,
         }
     }
 }

@@ -4,6 +4,7 @@ use serde_json::Value;
 
 use super::{Change, Grade, UNKNOWN, said};
 use crate::compatibility::Kind;
+use crate::product::DEFAULT_NOTICE;
 
 /// The grade, if the difference is about a promise.
 pub(super) fn grade(c: &Change<'_>) -> Option<Grade> {
@@ -131,12 +132,33 @@ fn service_level_entry(c: &Change<'_>) -> Grade {
         better(property.and_then(Value::as_str).unwrap_or_default()),
         Some(Better::Later)
     );
+    if property == Some(&Value::from("deprecationNotice")) {
+        return notice(c);
+    }
     match c.kind {
         Kind::Add if ends => Grade::additive("its end is announced"),
         Kind::Remove if ends => Grade::additive("its end is taken back"),
         Kind::Add => KEPT,
         Kind::Remove => GONE,
         Kind::Change => UNKNOWN,
+    }
+}
+
+/// A contract without a notice period promises the default one: stating a
+/// shorter one takes something away.
+fn notice(c: &Change<'_>) -> Grade {
+    let default = DEFAULT_NOTICE.as_secs_f64();
+    let seconds = |entry: Option<&Value>| match entry {
+        None => Some(default),
+        Some(entry) => quantity("deprecationNotice", entry)
+            .filter(|(_, unit)| unit == "s")
+            .map(|(value, _)| value),
+    };
+    match c.ranks(seconds) {
+        Some((old, new)) if new < old => GONE,
+        Some((old, new)) if new > old => KEPT,
+        Some(_) => Grade::text("the period that it had is stated"),
+        None => OTHER,
     }
 }
 

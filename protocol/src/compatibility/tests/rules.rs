@@ -147,6 +147,19 @@ fn a_service_level_is_compared_with_its_unit() {
     );
 }
 
+/// Regression: a notice period of no days, where none was stated, counted as one promise more.
+#[test]
+fn a_contract_without_a_notice_period_promises_ninety_days() {
+    let unstated = removed("/slaProperties", 5);
+    let days = |days: u64| set("/slaProperties/5/value", days);
+    let bump = |old: &Value, new: &Value| compare(old, new).bump();
+    assert_eq!(bump(&unstated, &days(0)), Some(Major));
+    assert_eq!(bump(&unstated, &days(89)), Some(Major));
+    assert_eq!(bump(&unstated, &days(90)), Some(Patch));
+    assert_eq!(bump(&unstated, &days(91)), Some(Minor));
+    assert_eq!(bump(&days(91), &unstated), Some(Major));
+}
+
 #[test]
 fn words_that_bind_or_measure_are_more_than_words() {
     let amount = "/schema/0/properties/3/description";
@@ -337,7 +350,12 @@ fn an_offer_that_narrows_breaks_and_one_that_widens_is_looked_at_twice() {
     let contract = orders();
     let (narrow, mut wide) = (terms(&["temp"]), terms(&["origin", "temp"]));
     wide.purposes.insert("research".to_owned());
+    let served = [table(
+        "weather",
+        &[("origin", ColumnType::Utf8), ("temp", ColumnType::Float64)],
+    )];
     let offered = |offer| crate::compatibility::Edition {
+        tables: Some(&served),
         offer,
         ..edition(&contract)
     };
