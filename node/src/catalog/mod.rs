@@ -40,6 +40,7 @@ use crate::failure::Failure;
 use crate::index::Table;
 use crate::ledger::{Facet, ForeignHead, Ledger, Record, descriptor_key, org_key};
 use crate::own::Own;
+use crate::sources::Warehouses;
 
 /// Own products and partners' catalogs.
 #[derive(Debug)]
@@ -47,6 +48,7 @@ pub struct Catalog {
     ledger: Arc<Ledger>,
     own: Arc<Own>,
     keyring: Arc<Keyring>,
+    warehouses: Warehouses,
     products: RwLock<BTreeMap<String, Arc<OwnProduct>>>,
     retired: RwLock<BTreeMap<String, Version>>,
     announced: RwLock<Option<Announced>>,
@@ -83,6 +85,7 @@ impl Catalog {
         own: Arc<Own>,
         keyring: Arc<Keyring>,
         kept: PathBuf,
+        warehouses: Warehouses,
         now: Timestamp,
     ) -> Result<Self, Failure> {
         let catalog = Self {
@@ -91,6 +94,7 @@ impl Catalog {
             ledger,
             own,
             keyring,
+            warehouses,
             products: RwLock::default(),
             announced: RwLock::default(),
             foreign: RwLock::default(),

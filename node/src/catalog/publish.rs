@@ -24,7 +24,7 @@ use crate::failure::Failure;
 use crate::index::Table;
 use crate::ledger::{self, OWN, Published, Record};
 use crate::products::{self, Contract};
-use crate::sources;
+use crate::sources::Warehouses;
 
 /// How long the terms of an offer reach ahead. A request names its own, shorter time.
 const OFFER_LIFETIME: Duration = Duration::from_secs(2 * 365 * 24 * 60 * 60);
@@ -57,13 +57,12 @@ impl Catalog {
             )
             .next("write 'status: active' when it is ready for partners"));
         }
-        let sources = open_sources(&contract).await;
+        let sources = open_sources(&contract, &self.warehouses).await;
         for (table, source) in &sources {
             if let Err(reason) = source {
                 return Err(
-                    Failure::caller("source", format!("table {table}: {reason}")).next(
-                        "correct the path under 'servers' in the contract, then publish again",
-                    ),
+                    Failure::caller("source", format!("table {table}: {reason}"))
+                        .next("correct 'servers' or 'schema' in the contract, then publish again"),
                 );
             }
         }
@@ -165,7 +164,7 @@ impl Catalog {
             // journal's checksums since.
             let descriptor: Descriptor =
                 recall(DESCRIPTOR, &stored.descriptor).map_err(|e| damaged(&e))?;
-            let sources = reopen(&stored, &self.kept).await;
+            let sources = reopen(&stored, &self.kept, &self.warehouses).await;
             let product = OwnProduct {
                 digest: Digest::of(stored.descriptor.as_bytes()),
                 descriptor,
@@ -345,37 +344,33 @@ async fn read_contract(path: &Path) -> Result<(Contract, Digest), Failure> {
         .map_err(|_| Failure::own("stopping", "the node is stopping"))?
 }
 
-async fn open_sources(contract: &Contract) -> Sources {
+async fn open_sources(contract: &Contract, warehouses: &Warehouses) -> Sources {
     let mut opened = Sources::new();
-    for (table, spec) in contract.sources() {
-        // The contract is the owner's own file: its paths may lead anywhere that
-        // this user may read, as the user's shell could. A peer names no path.
-        let mut spec = sources::SourceSpec::from(spec);
-        spec.path = contract.folder().join(&spec.path);
-        let source = sources::open(spec, Path::new("/"))
-            .await
-            .map_err(|e| e.to_string());
-        opened.insert(table.clone(), source);
+    for table in contract.tables() {
+        if let Some(spec) = contract.sources().get(&table.name) {
+            let source = warehouses.open(spec, table, contract.folder()).await;
+            opened.insert(table.name.clone(), source.map_err(|e| e.to_string()));
+        }
     }
     opened
 }
 
 /// Opens the sources of a product that was published before. What cannot be
 /// opened now is refused to partners with a stable code, and named in the log.
-async fn reopen(stored: &Published, kept: &Path) -> Sources {
+async fn reopen(stored: &Published, kept: &Path, warehouses: &Warehouses) -> Sources {
     // The file may hold the next major by now: what was announced is what is served.
     if let Some(contract) = kept::recall(kept, &stored.file, stored.file_digest).await {
-        return reported(stored, open_sources(&contract).await);
+        return reported(stored, open_sources(&contract, warehouses).await);
     }
     let sources = match read_contract(&stored.file).await {
         Ok((_, digest)) if digest != stored.file_digest => {
             tracing::warn!(product = stored.product, file = %stored.file.display(), "the contract changed since it was published; publish it again to announce the change");
             match read_contract(&stored.file).await {
-                Ok((contract, _)) => open_sources(&contract).await,
+                Ok((contract, _)) => open_sources(&contract, warehouses).await,
                 Err(_) => Sources::new(),
             }
         }
-        Ok((contract, _)) => open_sources(&contract).await,
+        Ok((contract, _)) => open_sources(&contract, warehouses).await,
         Err(error) => {
             tracing::error!(product = stored.product, %error, "the contract cannot be read");
             Sources::new()

@@ -50,6 +50,7 @@ impl Site {
             Arc::clone(&own),
             Arc::new(keyring),
             kept,
+            Warehouses::default(),
             clock::now(),
         );
         let catalog = catalog.await.unwrap();

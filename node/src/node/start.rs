@@ -36,6 +36,7 @@ use crate::ledger::{Ledger, Marks};
 use crate::network::{self, DialPolicy, Settings};
 use crate::own::{Own, Reach};
 use crate::query::{Engine, EngineSettings};
+use crate::sources::Warehouses;
 
 /// Federations whose catalogs wait to be fetched.
 const FEDERATED_QUEUE: usize = 64;
@@ -99,6 +100,7 @@ impl Node {
                 Arc::clone(&own),
                 Arc::clone(&keyring),
                 home.contracts(),
+                Warehouses::default(),
                 now,
             )
             .await?,

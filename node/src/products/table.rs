@@ -57,6 +57,11 @@ impl Table {
         Schema::new(fields).into()
     }
 
+    /// Its name in the warehouse. Private.
+    pub(super) fn physical_name(&self) -> &str {
+        self.physical_name.as_ref().unwrap_or(&self.name)
+    }
+
     /// The column that a read restriction names.
     pub(super) fn column(&self, id: &str) -> Option<&Column> {
         self.columns.iter().find(|column| column.id == id)

@@ -89,7 +89,9 @@ fn every_example_promises_the_types_of_its_file() {
     for contract in EXAMPLES.map(example) {
         assert_eq!(contract.status(), Status::Active);
         for table in contract.tables() {
-            let source = &contract.sources()[&table.name];
+            let source = match &contract.sources()[&table.name] {
+                SourceSpec::Files(source) => source,
+            };
             assert_eq!(source.format, Format::Parquet);
             let file = std::fs::File::open(contract.folder().join(&source.path)).unwrap();
             let held = ParquetRecordBatchReaderBuilder::try_new(file)

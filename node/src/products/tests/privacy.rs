@@ -18,7 +18,8 @@ proptest! {
         prop_assert!(text.matches(&canary).count() > 20);
         prop_assert!(!public.contains(&canary), "{}", public);
         prop_assert!(public.contains("visible-"));
-        prop_assert!(contract.sources()["people"].path.contains(&canary));
+        let source = format!("{:?}", contract.sources()["people"]);
+        prop_assert!(source.contains(&canary));
     }
 
     /// A change of a private field changes nothing that partners hold.
@@ -89,6 +90,7 @@ roles:
       - {{ property: costCentre, value: {c} }}
 customProperties:
   - {{ property: costCentre, value: {c} }}
+  - {{ property: comityServer, value: {c} }}
 "
     )
 }

@@ -160,7 +160,7 @@ fn bad_files_get_a_line_and_what_to_write_instead() {
                 "type: s3\n    location: s3://data",
             ),
             "servers",
-            "reads servers of type local",
+            "reads servers of type",
             "type: local",
         ),
         (

@@ -19,7 +19,8 @@ use futures::TryStreamExt;
 use tempfile::TempDir;
 
 use super::*;
-use crate::sources::{self, Format, SourceSpec};
+use crate::products::{FileSpec, Format};
+use crate::sources::files;
 
 const ROWS: i64 = 2_000;
 /// In every hidden row: divides by zero in `1/(x-100)`.
@@ -67,11 +68,11 @@ async fn parquet(folder: &TempDir) -> Arc<dyn TableProvider> {
     .unwrap();
     writer.write(&batch).unwrap();
     writer.close().unwrap();
-    let spec = SourceSpec {
+    let spec = FileSpec {
         format: Format::Parquet,
         path: "t.parquet".into(),
     };
-    sources::open(&spec, folder.path()).await.unwrap()
+    files::open(&spec, folder.path()).await.unwrap()
 }
 
 pub(super) fn memory() -> Arc<dyn TableProvider> {

@@ -1,21 +1,23 @@
-//! Where the data of each table lies. Private: nothing of this is published.
+//! Files in the file system: a server of type `local`.
 
 use std::collections::BTreeMap;
+use std::path::PathBuf;
 
 use serde_json::Value;
 
-use super::problem::Problem;
-use super::rules::Text;
-use super::table::Table;
-use super::yaml::{Document, child};
+use super::SourceSpec;
+use crate::products::problem::Problem;
+use crate::products::rules::Text;
+use crate::products::table::Table;
+use crate::products::yaml::{Document, child};
 
-/// The data of one table.
+/// The files of one table.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct SourceSpec {
+pub struct FileSpec {
     /// How the data is written.
     pub format: Format,
     /// A file or folder, as the contract has it: relative to the contract's own folder, or absolute.
-    pub path: String,
+    pub path: PathBuf,
 }
 
 /// The forms of data that this release reads.
@@ -32,7 +34,7 @@ pub enum Format {
 }
 
 impl Format {
-    /// As `format` in the contract names it.
+    /// As `format` in the contract names it, and as the names of such files end.
     pub const fn name(self) -> &'static str {
         match self {
             Self::Parquet => "parquet",
@@ -52,41 +54,26 @@ impl Format {
 /// Stands for the table's physical name in a path, as in `datacontract`.
 const MODEL: &str = "{model}";
 
-/// The source of every table, from the one server of type `local`.
-pub(super) fn sources(
-    document: &Document,
+/// The files of every table of a server of type `local`.
+pub(super) fn specs(
+    server: &Value,
+    at: &str,
     tables: &[Table],
+    document: &Document,
     found: &mut Vec<Problem>,
 ) -> BTreeMap<String, SourceSpec> {
-    let servers = document.value().list("servers").iter().enumerate();
-    let mut local = servers.filter(|(_, server)| server.text("type") == Some("local"));
-    let Some((index, server)) = local.next() else {
-        let instead = "servers: [ { server: files, type: local, path: ./data/orders.parquet, format: parquet } ]";
-        let message = "this release reads servers of type local, and the contract has none";
-        found.push(document.problem("/servers", message, Some(instead.to_owned())));
-        return BTreeMap::new();
-    };
-    if let Some((second, _)) = local.next() {
-        let at = child("/servers", &second.to_string());
-        found.push(document.problem(
-            &at,
-            "a second server of type local: which one holds the data?",
-            Some("one of them".to_owned()),
-        ));
-    }
-    let at = child("/servers", &index.to_string());
-    let format = format(server, &at, document, found);
+    let format = format(server, at, document, found);
     let path = server.text("path").unwrap_or_default();
-    path_rules(path, tables.len(), &child(&at, "path"), document, found);
+    path_rules(path, tables.len(), &child(at, "path"), document, found);
     let Some(format) = format else {
         return BTreeMap::new();
     };
     tables
         .iter()
         .map(|table| {
-            let model = table.physical_name.as_ref().unwrap_or(&table.name);
-            let path = path.replace(MODEL, model);
-            (table.name.clone(), SourceSpec { format, path })
+            let path = path.replace(MODEL, table.physical_name()).into();
+            let spec = FileSpec { format, path };
+            (table.name.clone(), SourceSpec::Files(spec))
         })
         .collect()
 }

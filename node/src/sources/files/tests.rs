@@ -51,16 +51,16 @@ fn write(path: &Path, format: Format, batch: &RecordBatch) {
     }
 }
 
-fn spec(format: Format, path: impl Into<PathBuf>) -> SourceSpec {
-    SourceSpec {
+fn spec(format: Format, path: impl Into<PathBuf>) -> FileSpec {
+    FileSpec {
         format,
         path: path.into(),
     }
 }
 
 /// The rows that a governed table over the source shows, in the order of `id`.
-async fn rows(spec: SourceSpec, root: &Path) -> Result<Vec<String>, QueryError> {
-    let source = open(spec, root).await.unwrap();
+async fn rows(spec: FileSpec, root: &Path) -> Result<Vec<String>, QueryError> {
+    let source = open(&spec, root).await.unwrap();
     let columns = ["id", "name", "share"].map(str::to_owned);
     let terms = TableTerms {
         columns: BTreeSet::from(columns),
@@ -97,31 +97,31 @@ async fn rows(spec: SourceSpec, root: &Path) -> Result<Vec<String>, QueryError> 
     Ok(rows)
 }
 
-async fn refused(spec: SourceSpec, root: &Path) -> SourceError {
-    open(spec, root).await.map(|_| ()).unwrap_err()
+async fn refused(spec: FileSpec, root: &Path) -> FileError {
+    open(&spec, root).await.map(|_| ()).unwrap_err()
 }
 
 #[tokio::test]
 async fn files_and_folders_of_each_format_are_read_whole() {
     let root = TempDir::new().unwrap();
     for format in FORMATS {
-        let folder = root.path().join(format.extension());
+        let folder = root.path().join(format.name());
         fs::create_dir(&folder).unwrap();
-        let named = |name: &str| folder.join(format!("{name}.{}", format.extension()));
+        let named = |name: &str| folder.join(format!("{name}.{}", format.name()));
         write(&named("a"), format, &batch(0..2));
         write(&named("b"), format, &batch(2..3));
         write(&named(".hidden"), format, &batch(7..8));
         fs::create_dir(folder.join("inner")).unwrap();
         fs::write(folder.join("README.txt"), "no data").unwrap();
 
-        let one = PathBuf::from(format.extension()).join(format!("a.{}", format.extension()));
+        let one = PathBuf::from(format.name()).join(format!("a.{}", format.name()));
         let expected = ["0|n, 0|0.5", "1|n, 1|1.5", "2|n, 2|2.5"];
         let file = rows(spec(format, one), root.path()).await;
         assert_eq!(file.unwrap(), expected[..2], "{format:?}");
-        let all = rows(spec(format, format.extension()), root.path()).await;
+        let all = rows(spec(format, format.name()), root.path()).await;
         assert_eq!(all.unwrap(), expected, "{format:?}");
 
-        let source = open(spec(format, format.extension()), root.path())
+        let source = open(&spec(format, format.name()), root.path())
             .await
             .unwrap();
         let types: BTreeMap<_, _> = source
@@ -183,7 +183,7 @@ async fn no_path_and_no_link_leads_out_of_the_root() {
     ] {
         let error = refused(spec(Format::Csv, path), root.path()).await;
         assert!(
-            matches!(error, SourceError::Outside { .. }),
+            matches!(error, FileError::Outside { .. }),
             "{path}: {error}"
         );
     }
@@ -195,7 +195,7 @@ async fn no_path_and_no_link_leads_out_of_the_root() {
     ] {
         let error = refused(spec(Format::Csv, path), root.path()).await;
         assert!(
-            matches!(error, SourceError::Missing { .. }),
+            matches!(error, FileError::Missing { .. }),
             "{path}: {error}"
         );
     }
@@ -212,11 +212,11 @@ async fn what_is_not_there_or_empty_is_named() {
     let root = TempDir::new().unwrap();
     fs::create_dir(root.path().join("empty")).unwrap();
     let error = refused(spec(Format::Csv, "none.csv"), root.path()).await;
-    assert!(matches!(error, SourceError::Missing { .. }), "{error}");
+    assert!(matches!(error, FileError::Missing { .. }), "{error}");
     let error = refused(spec(Format::Csv, "empty"), root.path()).await;
-    assert!(matches!(error, SourceError::Empty { .. }), "{error}");
+    assert!(matches!(error, FileError::Empty { .. }), "{error}");
     let error = refused(spec(Format::Csv, "x"), &root.path().join("none")).await;
-    assert!(matches!(error, SourceError::Missing { .. }), "{error}");
+    assert!(matches!(error, FileError::Missing { .. }), "{error}");
 }
 
 #[tokio::test]
@@ -232,7 +232,7 @@ async fn files_of_another_format_are_refused_when_they_are_opened() {
         {
             let error = refused(spec(said, "data"), root.path()).await;
             assert!(
-                matches!(error, SourceError::Unreadable { .. }),
+                matches!(error, FileError::Unreadable { .. }),
                 "{is:?} as {said:?}: {error}"
             );
         }
@@ -249,13 +249,13 @@ async fn a_truncated_file_is_an_error_and_never_fewer_rows() {
         // Text is cut within a value: a file that ends at a line is a whole file.
         let cut = whole.len() - 7;
         fs::write(&path, &whole[..cut]).unwrap();
-        match open(spec(format, "data"), root.path()).await {
-            Err(SourceError::Unreadable { .. }) => {}
+        match open(&spec(format, "data"), root.path()).await {
+            Err(FileError::Unreadable { .. }) => {}
             Err(error) => panic!("{format:?}: {error}"),
             Ok(_) => {
                 let error = rows(spec(format, "data"), root.path())
                     .await
-                    .expect_err(format.extension());
+                    .expect_err(format.name());
                 assert_eq!(error.code(), "source-unavailable", "{format:?}: {error:?}");
             }
         }
@@ -271,7 +271,7 @@ async fn a_file_that_goes_away_or_becomes_a_link_is_an_error_and_never_no_rows()
         let elsewhere = outside.path().join("data");
         write(&path, format, &batch(0..3));
         write(&elsewhere, format, &batch(5..8));
-        let source = open(spec(format, "data"), root.path()).await.unwrap();
+        let source = open(&spec(format, "data"), root.path()).await.unwrap();
         let context = SessionContext::new();
         let read = async || {
             let table = context.read_table(Arc::clone(&source)).unwrap();
@@ -300,9 +300,9 @@ async fn a_file_that_goes_away_or_becomes_a_link_is_an_error_and_never_no_rows()
 async fn files_of_one_folder_must_have_the_same_columns() {
     let root = TempDir::new().unwrap();
     for format in FORMATS {
-        let folder = root.path().join(format.extension());
+        let folder = root.path().join(format.name());
         fs::create_dir(&folder).unwrap();
-        let named = |name: &str| folder.join(format!("{name}.{}", format.extension()));
+        let named = |name: &str| folder.join(format!("{name}.{}", format.name()));
         let first = batch(0..2);
         write(&named("a"), format, &first);
         let reordered = batch(2..3).project(&[1, 0, 2]).unwrap();
@@ -321,16 +321,16 @@ async fn files_of_one_folder_must_have_the_same_columns() {
         ] {
             write(&named("b"), format, other);
             if differs {
-                let error = refused(spec(format, format.extension()), root.path()).await;
+                let error = refused(spec(format, format.name()), root.path()).await;
                 assert!(
-                    matches!(error, SourceError::Differs { .. }),
+                    matches!(error, FileError::Differs { .. }),
                     "{format:?}: {error}"
                 );
             }
         }
         if matches!(format, Format::Csv | Format::Json) {
             // A text says of its type only what its values say, when they are read.
-            let error = rows(spec(format, format.extension()), root.path()).await;
+            let error = rows(spec(format, format.name()), root.path()).await;
             assert_eq!(
                 error.unwrap_err().code(),
                 "source-unavailable",
@@ -344,7 +344,7 @@ async fn files_of_one_folder_must_have_the_same_columns() {
         }
         write(&named("b"), format, &batch(2..3));
         assert_eq!(
-            rows(spec(format, format.extension()), root.path())
+            rows(spec(format, format.name()), root.path())
                 .await
                 .unwrap()
                 .len(),
