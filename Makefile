@@ -1,7 +1,7 @@
 # The one entry point: everything CI runs is a target here.
 #
 #   make demo    build and run three organizations on this machine
-#   make test    everything that must be green; installs the Python clients itself
+#   make test    everything that must be green; installs PostgreSQL and the Python clients itself
 #   make bench   figures, written to bench/results.md (not part of the tests)
 
 # A target folder outside the clone survives a fresh clone and is shared by them.
@@ -12,7 +12,7 @@ PYTHON ?= python3
 VENV   := $(CARGO_TARGET_DIR)/venv
 COMITY := $(CARGO_TARGET_DIR)/debug/comity
 
-.PHONY: demo build test lint unit vectors scenarios clients bench fmt clean-venv
+.PHONY: postgres demo build test lint unit vectors scenarios clients bench fmt clean-venv
 
 demo:
 	cargo run --locked --quiet -p comity -- demo
@@ -29,8 +29,12 @@ lint:
 	cargo fmt --all --check
 	cargo clippy --locked --workspace --all-targets -- -D warnings
 
-unit:
+unit: postgres
 	cargo test --locked -p comity-identity -p comity-protocol -p comity
+
+# A real server to test the PostgreSQL source against; the tests start and stop their own.
+postgres:
+	@ls /usr/lib/postgresql/*/bin/initdb >/dev/null 2>&1 || { apt-get update -qq && apt-get install -y -qq postgresql; }
 
 # The published test vectors, checked without any code of ours; and that the
 # rules of the specification and the code name each other.
@@ -40,7 +44,7 @@ vectors:
 	$(PYTHON) spec/citations.py
 
 # Real node processes on loopback.
-scenarios: build
+scenarios: build postgres
 	COMITY_BIN=$(COMITY) cargo test --locked -p comity-tests
 
 # Ordinary Flight SQL clients against the running demo.

@@ -108,7 +108,7 @@ pub struct Column {
 
 /// The Arrow types that cross between organizations. Every column is nullable on the wire.
 /// A descriptor with another type is not read at all (`spec/3-catalog.md#C-9`).
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case", deny_unknown_fields)]
 pub enum ColumnType {
     /// True or false.
@@ -147,12 +147,19 @@ pub enum ColumnType {
     TimestampMicros,
     /// Microseconds since the epoch, UTC.
     TimestampMicrosUtc,
+    /// Microseconds since midnight.
+    TimeMicros,
     /// Up to 38 digits, with the digits after the point.
     Decimal128 {
         /// Digits in all, 1 to 38.
         precision: u8,
         /// Digits after the point, 0 to `precision`.
         scale: u8,
+    },
+    /// Values of one of the types above, any number of them; each may be null.
+    List {
+        /// The type of the values, no list itself.
+        item: Box<Self>,
     },
 }
 
@@ -242,12 +249,26 @@ impl Table {
         for column in &self.columns {
             require(is_column(&column.name), "a column's name is not allowed")?;
             require(names.insert(&column.name), "two columns have one name")?;
-            if let ColumnType::Decimal128 { precision, scale } = column.kind {
-                let fits = (1..=38).contains(&precision) && scale <= precision;
-                require(fits, "a decimal has 1 to 38 digits")?;
-            }
+            column.kind.check(true)?;
         }
         Ok(())
+    }
+}
+
+impl ColumnType {
+    fn check(&self, may_be_list: bool) -> Result<(), StatementError> {
+        match self {
+            Self::Decimal128 { precision, scale } => {
+                let fits = (1..=38).contains(precision) && scale <= precision;
+                require(fits, "a decimal has 1 to 38 digits")
+            }
+            // spec/3-catalog.md#C-60
+            Self::List { item } => {
+                require(may_be_list, "a list has values that are no lists")?;
+                item.check(false)
+            }
+            _ => Ok(()),
+        }
     }
 }
 

@@ -148,6 +148,40 @@ impl Catalog {
         }))
     }
 
+    /// Opens again what could not be opened before: a source may come back, and
+    /// nobody should have to publish for it.
+    pub async fn reopen_sources(&self) {
+        for product in self.own_products() {
+            if !product.sources.is_empty() && product.sources.values().all(Result::is_ok) {
+                continue;
+            }
+            let (file, digest) = (&product.file, product.file_digest);
+            let Some(contract) = kept::recall(&self.kept, file, digest).await else {
+                continue;
+            };
+            let sources = open_sources(&contract, &self.warehouses).await;
+            if sources.is_empty() || sources.values().any(Result::is_err) {
+                continue;
+            }
+            let mut products = write(&self.products);
+            // Unless it was published meanwhile, with sources of its own.
+            let same = |p: &Arc<OwnProduct>| Arc::ptr_eq(p, &product);
+            let address = product.address().to_string();
+            if products.get(&address).is_some_and(same) {
+                tracing::info!(product = address, "the data can be read again");
+                let reopened = OwnProduct {
+                    descriptor: product.descriptor.clone(),
+                    text: product.text.clone(),
+                    digest: product.digest,
+                    file: product.file.clone(),
+                    file_digest: product.file_digest,
+                    sources,
+                };
+                products.insert(address, Arc::new(reopened));
+            }
+        }
+    }
+
     /// Reads own products and the head from the ledger and opens the sources.
     pub(super) async fn load_own(&self) -> Result<(), Failure> {
         let damaged = |e: &dyn std::fmt::Display| Failure::own("own-catalog", e.to_string());
@@ -415,7 +449,7 @@ fn shape(table: &products::Table, source: &SchemaRef) -> Result<TableShape, Stri
         })?;
         let promised = from_arrow(&column.arrow)
             .ok_or_else(|| format!("{at}: {} cannot cross between organizations", column.arrow))?;
-        if family(found) != family(promised) {
+        if family(&found) != family(&promised) {
             return Err(format!(
                 "{at}: the contract promises {}, the data holds {}",
                 column.arrow,
@@ -433,9 +467,9 @@ fn shape(table: &products::Table, source: &SchemaRef) -> Result<TableShape, Stri
 }
 
 /// Kinds of values that a contract's logical type does not tell apart.
-fn family(kind: ColumnType) -> u8 {
+fn family(kind: &ColumnType) -> (bool, u8) {
     use ColumnType as C;
-    match kind {
+    let family = match kind {
         C::Boolean => 0,
         C::Int8 | C::Int16 | C::Int32 | C::Int64 | C::UInt8 | C::UInt16 | C::UInt32 | C::UInt64 => {
             1
@@ -445,7 +479,10 @@ fn family(kind: ColumnType) -> u8 {
         C::Binary => 4,
         C::Date32 => 5,
         C::TimestampMicros | C::TimestampMicrosUtc => 6,
-    }
+        C::TimeMicros => 7,
+        C::List { item } => return (true, family(item).1),
+    };
+    (false, family)
 }
 
 /// Reads a statement that this node signed itself.

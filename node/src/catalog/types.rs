@@ -6,7 +6,7 @@ use arrow::datatypes::{DataType, Field, Schema, SchemaRef, TimeUnit};
 use comity_protocol::product::{ColumnType, Table};
 
 /// The Arrow type of a descriptor's column.
-pub fn to_arrow(kind: ColumnType) -> DataType {
+pub fn to_arrow(kind: &ColumnType) -> DataType {
     match kind {
         ColumnType::Boolean => DataType::Boolean,
         ColumnType::Int8 => DataType::Int8,
@@ -27,7 +27,11 @@ pub fn to_arrow(kind: ColumnType) -> DataType {
             DataType::Timestamp(TimeUnit::Microsecond, Some("UTC".into()))
         }
         ColumnType::Decimal128 { precision, scale } => {
-            DataType::Decimal128(precision, i8::try_from(scale).unwrap_or(i8::MAX))
+            DataType::Decimal128(*precision, i8::try_from(*scale).unwrap_or(i8::MAX))
+        }
+        ColumnType::TimeMicros => DataType::Time64(TimeUnit::Microsecond),
+        ColumnType::List { item } => {
+            DataType::List(Arc::new(Field::new("item", to_arrow(item), true)))
         }
     }
 }
@@ -57,18 +61,28 @@ pub fn from_arrow(kind: &DataType) -> Option<ColumnType> {
             precision: *precision,
             scale: u8::try_from(*scale).ok()?,
         },
+        DataType::Time64(TimeUnit::Microsecond) => ColumnType::TimeMicros,
+        // A consumer expects an item of this name: the schema is compared whole.
+        DataType::List(field) if field.name() == "item" => match from_arrow(field.data_type())? {
+            ColumnType::List { .. } => return None,
+            item => ColumnType::List {
+                item: Box::new(item),
+            },
+        },
         _ => return None,
     })
 }
 
 /// The type's name, for people.
-pub fn shown(kind: ColumnType) -> String {
+pub fn shown(kind: &ColumnType) -> String {
     match kind {
         ColumnType::Decimal128 { precision, scale } => format!("decimal({precision},{scale})"),
         ColumnType::TimestampMicros => "timestamp".to_owned(),
         ColumnType::TimestampMicrosUtc => "timestamp utc".to_owned(),
         ColumnType::Date32 => "date".to_owned(),
         ColumnType::Utf8 => "text".to_owned(),
+        ColumnType::TimeMicros => "time".to_owned(),
+        ColumnType::List { item } => format!("list of {}", shown(item)),
         kind => format!("{kind:?}").to_lowercase(),
     }
 }
@@ -78,7 +92,7 @@ pub fn shown(kind: ColumnType) -> String {
 pub fn schema(table: &Table, keep: impl Fn(&str) -> bool) -> SchemaRef {
     let columns = table.columns.iter().filter(|c| keep(&c.name));
     let fields: Vec<Field> = columns
-        .map(|c| Field::new(&c.name, to_arrow(c.kind), true))
+        .map(|c| Field::new(&c.name, to_arrow(&c.kind), true))
         .collect();
     Arc::new(Schema::new(fields))
 }
@@ -111,8 +125,12 @@ mod tests {
                 precision: 38,
                 scale: 9,
             },
+            C::TimeMicros,
+            C::List {
+                item: Box::new(C::Utf8),
+            },
         ] {
-            assert_eq!(from_arrow(&to_arrow(kind)), Some(kind));
+            assert_eq!(from_arrow(&to_arrow(&kind)), Some(kind));
         }
         assert_eq!(from_arrow(&DataType::Float16), None);
     }

@@ -24,7 +24,7 @@ pub fn describe(
             .iter()
             .map(|column| api::Column {
                 name: column.name.clone(),
-                kind: shown(column.kind),
+                kind: shown(&column.kind),
                 description: column.description.clone(),
                 classification: column.classification.clone(),
             })

@@ -10,7 +10,7 @@ use libp2p::multiaddr::Protocol;
 use tracing_subscriber::EnvFilter;
 
 use super::keys::KEYS;
-use super::{ApproveRule, Config, example};
+use super::{ApproveRule, Config, Source, example};
 
 /// Something wrong or doubtful in a configuration.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -46,6 +46,10 @@ impl fmt::Display for Problem {
 const MAX_NAME_CHARS: usize = 128;
 /// Longest alias, in characters; a SQL catalog name.
 const MAX_ALIAS_CHARS: usize = 63;
+/// Most connections to one server.
+const MAX_SOURCE_CONNECTIONS: u32 = 256;
+/// Longest time that a statement may take at a source, in seconds.
+const MAX_SOURCE_SECONDS: u32 = 86_400;
 /// Most rules that are looked through for every request.
 const MAX_APPROVE_RULES: usize = 1024;
 /// Longest time that a rule may agree to without a person.
@@ -59,6 +63,9 @@ pub(super) fn check(config: &Config) -> Vec<Problem> {
     network(config, &mut found);
     if let Err(error) = EnvFilter::try_new(&config.log.level) {
         found.error("log.level", format!("{error}; write for example \"info\""));
+    }
+    for (name, server) in &config.sources {
+        source(name, server, &mut found);
     }
     if config.approve.len() > MAX_APPROVE_RULES {
         found.error(
@@ -200,6 +207,25 @@ fn network(config: &Config, found: &mut Found) {
                 ),
             );
         }
+    }
+}
+
+fn source(name: &str, source: &Source, found: &mut Found) {
+    let mut error =
+        |key: &str, message: &str| found.error(format!("sources.{name}.{key}"), message);
+    if !(1..=MAX_SOURCE_CONNECTIONS).contains(&source.connections) {
+        let message = format!("must be from 1 to {MAX_SOURCE_CONNECTIONS}");
+        error("connections", &message);
+    }
+    if !(1..=MAX_SOURCE_SECONDS).contains(&source.timeout_seconds) {
+        let message = format!("must be from 1 to {MAX_SOURCE_SECONDS}");
+        error("timeout_seconds", &message);
+    }
+    if source.tls == Some(false) && source.ca_file.is_some() {
+        error(
+            "ca_file",
+            "has no use with `tls = false`: leave one of them out",
+        );
     }
 }
 

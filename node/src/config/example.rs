@@ -5,7 +5,7 @@ use std::fmt::Write as _;
 use serde_json::Value;
 
 use super::Config;
-use super::keys::{APPROVE, KEYS, Key, SECTIONS};
+use super::keys::{APPROVE, KEYS, Key, SECTIONS, SOURCES};
 
 /// `config` as a file with every key and its meaning.
 pub(super) fn render(config: &Config) -> String {
@@ -19,6 +19,14 @@ pub(super) fn render(config: &Config) -> String {
         let _ = write!(out, "\n# {about}\n[{section}]\n");
         for key in KEYS.iter().filter(|key| key.section == section) {
             render_key(&mut out, key, &values[section], &defaults[section]);
+        }
+    }
+    out.push('\n');
+    out.push_str(SOURCES);
+    for (server, source) in values["sources"].as_object().into_iter().flatten() {
+        let _ = write!(out, "\n[sources.{}]\n", bare_or_quoted(server));
+        for (name, value) in source.as_object().into_iter().flatten() {
+            let _ = writeln!(out, "{name} = {}", inline(value));
         }
     }
     out.push('\n');

@@ -254,6 +254,19 @@ pub(super) const KEYS: [Key; 25] = [
     ),
 ];
 
+/// What is said about the servers of sources, with an entry to copy.
+pub(super) const SOURCES: &str = r#"# The servers that hold the data: one [sources.NAME] for each `server: NAME` of your
+# contracts that needs a login. A relative path starts at the home folder.
+#
+# [sources.warehouse]
+# username = "comity_reader"            # default: DATACONTRACT_POSTGRES_USERNAME of the environment
+# password_file = "warehouse.password"  # default: DATACONTRACT_POSTGRES_PASSWORD of the environment
+# tls = true                            # default: true, false for a server on this machine
+# ca_file = "warehouse-ca.pem"          # the certificates that vouch for the server; needed with tls
+# connections = 4                       # at most; 1 to 256
+# timeout_seconds = 300                 # the server ends a longer statement; 1 to 86400
+"#;
+
 /// What is said about auto-approval, with a rule to copy.
 pub(super) const APPROVE: &str = r#"# Requests that are agreed to without a person: one [[approve]] for each rule.
 #

@@ -8,6 +8,7 @@
 //! Secrets are never in this file; they are key files ([`keys`](crate::keys))
 //! and tokens.
 
+use std::collections::BTreeMap;
 use std::fs::File;
 use std::io::Read as _;
 use std::path::{Path, PathBuf};
@@ -27,7 +28,8 @@ pub use check::{Problem, Severity};
 pub use error::{ConfigError, UnknownKey};
 pub use sections::{ADMIN_PORT, NETWORK_PORT, PEERS_PORT, WORKBENCH_PORT};
 pub use sections::{
-    Admin, Index, Journal, Log, LogFormat, Network, Organization, Peers, Query, Shutdown, Workbench,
+    Admin, Index, Journal, Log, LogFormat, Network, Organization, Peers, Query, Shutdown, Source,
+    Workbench,
 };
 
 /// The file's name within a home folder.
@@ -60,6 +62,9 @@ pub struct Config {
     pub log: Log,
     /// How the node stops.
     pub shutdown: Shutdown,
+    /// The servers that hold the data, by their names in the contracts.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub sources: BTreeMap<String, Source>,
     /// Requests that are agreed to without a person.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub approve: Vec<ApproveRule>,

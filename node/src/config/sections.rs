@@ -237,3 +237,40 @@ impl Default for Shutdown {
         Self { grace_seconds: 10 }
     }
 }
+
+/// `[sources.NAME]`: how to connect to the server that contracts name `NAME`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Source {
+    /// The user. Unset: the environment's.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub username: Option<String>,
+    /// The file that holds the password; a relative path starts at the home
+    /// folder. Unset: the environment's.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub password_file: Option<PathBuf>,
+    /// Whether the way to the server is encrypted and the server's certificate
+    /// checked. Unset: yes, except on this machine.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub tls: Option<bool>,
+    /// The certificates (PEM) that vouch for the server's.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub ca_file: Option<PathBuf>,
+    /// Connections at most.
+    pub connections: u32,
+    /// Seconds after which the server ends a statement.
+    pub timeout_seconds: u32,
+}
+
+impl Default for Source {
+    fn default() -> Self {
+        Self {
+            username: None,
+            password_file: None,
+            tls: None,
+            ca_file: None,
+            connections: 4,
+            timeout_seconds: 300,
+        }
+    }
+}

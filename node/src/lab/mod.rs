@@ -6,11 +6,13 @@
 
 mod org;
 mod ports;
+mod postgres;
 
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 pub use org::Org;
+pub use postgres::Postgres;
 
 use crate::admin::ClientError;
 

@@ -100,7 +100,7 @@ impl Node {
                 Arc::clone(&own),
                 Arc::clone(&keyring),
                 home.contracts(),
-                Warehouses::default(),
+                Warehouses::new(config.sources.clone(), home.path().to_owned()),
                 now,
             )
             .await?,
@@ -171,6 +171,7 @@ impl Node {
             .spawn(Arc::clone(&node).fetch_federated(to_fetch));
         node.tasks.spawn(Arc::clone(&node).renew_in_time());
         node.tasks.spawn(Arc::clone(&node).visit_in_time());
+        node.tasks.spawn(Arc::clone(&node).reopen_sources_in_time());
         node.say_where()?;
         Ok(node)
     }

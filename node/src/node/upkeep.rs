@@ -16,6 +16,9 @@ use crate::journal::Health;
 /// How often the node looks whether something must be renewed or repaired.
 const TICK: Duration = Duration::from_secs(30);
 
+/// How often sources that could not be opened are tried again.
+const SOURCES_TICK: Duration = Duration::from_secs(5);
+
 /// How often a node with a full disk looks whether space returned.
 const SPACE_TICK: Duration = Duration::from_secs(2);
 
@@ -44,6 +47,16 @@ impl Node {
             }
             self.renew().await;
             self.meet_partners().await;
+        }
+    }
+
+    /// Looks again and again for data that could not be read when the node started.
+    pub(super) async fn reopen_sources_in_time(self: Arc<Self>) {
+        loop {
+            tokio::select! {
+                () = tokio::time::sleep(SOURCES_TICK) => self.catalog.reopen_sources().await,
+                () = self.stop.cancelled() => return,
+            }
         }
     }
 

@@ -210,7 +210,11 @@ fn arrow_type(property: &Value) -> Result<DataType, Untyped> {
         Err(("physicalType", message, format!("one of {kinds}")))
     };
     Ok(match property.text("logicalType") {
-        Some("string") => DataType::Utf8,
+        // ODCS has no logical type for bytes; the physical one says it.
+        Some("string") => match width {
+            Some("bytea" | "binary" | "varbinary" | "blob" | "bytes") => DataType::Binary,
+            _ => DataType::Utf8,
+        },
         Some("boolean") => DataType::Boolean,
         Some("date") => DataType::Date32,
         Some("time") => DataType::Time64(TimeUnit::Microsecond),
@@ -249,6 +253,16 @@ fn arrow_type(property: &Value) -> Result<DataType, Untyped> {
             Some("real" | "float" | "float4" | "float32") => DataType::Float32,
             Some("decimal" | "numeric") => decimal(parameters)?,
             Some(_) => return unknown("double, real, decimal(P,S)"),
+        },
+        Some("array") => match property.get("items").map(arrow_type).transpose()? {
+            Some(item) if !matches!(item, DataType::List(_)) => {
+                DataType::List(Field::new("item", item, true).into())
+            }
+            _ => {
+                let message = "an array needs the type of its items, which is no array".to_owned();
+                let instead = "items: { logicalType: … }".to_owned();
+                return Err(("logicalType", message, instead));
+            }
         },
         Some(other) => {
             let message = format!("this release cannot serve a column of type {other}");

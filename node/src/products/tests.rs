@@ -91,6 +91,7 @@ fn every_example_promises_the_types_of_its_file() {
         for table in contract.tables() {
             let source = match &contract.sources()[&table.name] {
                 SourceSpec::Files(source) => source,
+                other => panic!("{other:?} is no file"),
             };
             assert_eq!(source.format, Format::Parquet);
             let file = std::fs::File::open(contract.folder().join(&source.path)).unwrap();

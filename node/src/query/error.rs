@@ -251,7 +251,7 @@ impl QueryError {
         }
     }
 
-    fn with_detail(mut self, detail: impl Into<String>) -> Self {
+    pub(crate) fn with_detail(mut self, detail: impl Into<String>) -> Self {
         self.owner_detail = Some(detail.into());
         self
     }

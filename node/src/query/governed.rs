@@ -1,5 +1,6 @@
 //! The owner's data as the terms show it.
 
+use std::any::Any;
 use std::collections::BTreeSet;
 use std::fmt;
 use std::sync::Arc;
@@ -17,6 +18,7 @@ use datafusion::logical_expr::{
 use datafusion::physical_plan::ExecutionPlan;
 use datafusion::scalar::ScalarValue;
 
+use super::aggregate::{Answer, Grouped, Grouping};
 use super::barrier::BarrierExec;
 use super::predicate::leak_proof;
 use super::{QueryError, advertised, filter, guard};
@@ -89,6 +91,40 @@ impl GovernedTable {
             schema,
             open,
         })
+    }
+
+    /// The groups of the visible rows, from a source that can answer them; else
+    /// why they are computed here (`spec/5-data-plane.md#D-157`).
+    pub(super) fn grouped(&self, mut grouping: Grouping) -> Answer {
+        let source = self.source.as_ref() as &dyn Any;
+        let Some(Grouped(source)) = source.downcast_ref() else {
+            return Err("the source gives rows only".to_owned());
+        };
+        let arguments = grouping.measures.iter().filter_map(|m| m.column.as_ref());
+        for column in grouping.keys.iter().chain(arguments) {
+            if !self.open.contains(column) {
+                return Err(format!("the terms mask the column {column}"));
+            }
+            let stored = self.source.schema();
+            let stored = stored
+                .field_with_name(column)
+                .map(|f| f.data_type().clone());
+            let shown = self.schema.field_with_name(column).map(|f| f.data_type());
+            if stored.ok().as_ref() != shown.ok() {
+                return Err(format!("the column {column} is not shown as it is stored"));
+            }
+        }
+        for predicate in &grouping.predicates {
+            if !leak_proof(predicate, &self.schema, &|name| self.open.contains(name)) {
+                return Err("a predicate is not leak-proof".to_owned());
+            }
+        }
+        if self.row_filter != lit(true) {
+            grouping.predicates.insert(0, self.row_filter.clone());
+        }
+        let plan = source.grouped(&grouping)?;
+        let plan = guard::deadline_on_leaves(plan).map_err(|e| e.to_string())?;
+        Ok(Arc::new(BarrierExec::new(plan, grouping.schema)))
     }
 }
 

@@ -6,6 +6,7 @@
 //! behind [`PartnerTable`], which speaks SQL text to the partner's own gate.
 //! The rules are in `spec/5-data-plane.md`.
 
+mod aggregate;
 mod barrier;
 mod engine;
 mod error;
@@ -16,15 +17,19 @@ mod governed;
 mod guard;
 mod partner;
 mod predicate;
+mod predicate_sql;
 mod remote_sql;
 mod schema;
 #[cfg(test)]
 mod tests;
 mod view;
 
+pub(crate) use aggregate::{Answer, Function, Grouped, Grouping, Groups, Measure};
 pub use engine::{Described, Engine, EngineSettings, MAX_PLACES, Prepared};
 pub use error::QueryError;
 pub use governed::{GovernedTable, enforces};
 pub use partner::{Partner, PartnerTable, RemoteTable};
+pub(crate) use predicate::leak_proof;
+pub(crate) use predicate_sql::{Dialect, identifier, text, write as predicate_text};
 pub use schema::advertised;
 pub use view::{TableName, View, ViewBuilder};

@@ -19,6 +19,8 @@ use datafusion::physical_plan::{
 };
 use futures::{StreamExt, TryStreamExt};
 
+use super::aggregate::{Answer, Grouping};
+use super::barrier::BarrierExec;
 use super::{QueryError, advertised, remote_sql};
 
 /// The way to one partner organization.
@@ -61,6 +63,23 @@ impl PartnerTable {
             remote,
             schema: advertised(&schema),
         }
+    }
+
+    /// The groups, computed by the partner: its engine is this one, so every
+    /// type is answered alike. What the terms forbid is decided there.
+    pub(super) fn grouped(&self, grouping: &Grouping) -> Answer {
+        let predicates = grouping.predicates.iter();
+        let predicates: Option<Vec<_>> = predicates
+            .map(|f| remote_sql::predicate(f, &self.schema))
+            .collect();
+        let predicates = predicates.ok_or("a predicate cannot travel to the partner")?;
+        let sql = remote_sql::group(&self.remote, grouping, &predicates);
+        // A partner announces every column as nullable, counts as well.
+        let plan = PartnerExec::new(Arc::clone(&self.partner), sql, advertised(&grouping.schema));
+        Ok(Arc::new(BarrierExec::new(
+            Arc::new(plan),
+            Arc::clone(&grouping.schema),
+        )))
     }
 }
 

@@ -3,12 +3,13 @@
 use std::fmt::Write;
 
 use arrow::datatypes::{DataType, Schema, TimeUnit};
-use datafusion::logical_expr::expr::BinaryExpr;
 use datafusion::logical_expr::{Expr, Operator};
 use datafusion::scalar::ScalarValue;
 
 use super::RemoteTable;
-use super::predicate::{chain, leak_proof, literal_value};
+use super::aggregate::Grouping;
+use super::predicate::leak_proof;
+use super::predicate_sql::{self, Dialect, identifier, text};
 
 /// The most text of one pushed predicate, in bytes: with [`MAX_TEXT`] in all,
 /// a quarter of what the partner's gate reads.
@@ -23,13 +24,8 @@ pub(crate) fn predicate(expr: &Expr, schema: &Schema) -> Option<String> {
     if !leak_proof(expr, schema, &|_| true) {
         return None;
     }
-    let mut writer = Writer {
-        sql: String::new(),
-        operators: 0,
-    };
-    writer.predicate(expr)?;
-    (writer.sql.len() <= MAX_PREDICATE_TEXT && writer.operators <= MAX_PREDICATE_OPERATORS)
-        .then_some(writer.sql)
+    let (sql, operators) = predicate_sql::write(expr, &Gate)?;
+    (sql.len() <= MAX_PREDICATE_TEXT && operators <= MAX_PREDICATE_OPERATORS).then_some(sql)
 }
 
 /// The statement for one scan (`spec/5-data-plane.md#D-10`). No column at all is asked as the constant 1, so
@@ -50,6 +46,36 @@ pub(crate) fn select(
     } else {
         columns.join(", ")
     };
+    let mut sql = from(&columns, table, predicates);
+    if let Some(limit) = limit {
+        let _ = write!(sql, " LIMIT {limit}");
+    }
+    sql
+}
+
+/// The statement for the groups of one table (`spec/5-data-plane.md#D-158`).
+pub(crate) fn group(table: &RemoteTable, grouping: &Grouping, predicates: &[String]) -> String {
+    let keys: Vec<_> = grouping.keys.iter().map(|key| identifier(key)).collect();
+    let measures = grouping.measures.iter().map(|measure| {
+        let column = measure.column.as_deref();
+        let column = column.map_or_else(|| "*".to_owned(), identifier);
+        format!("{}({column})", measure.function.name())
+    });
+    let named: Vec<_> = keys
+        .iter()
+        .cloned()
+        .chain(measures)
+        .enumerate()
+        .map(|(i, value)| format!("{value} AS \"c{i}\""))
+        .collect();
+    let mut sql = from(&named.join(", "), table, predicates);
+    if !keys.is_empty() {
+        let _ = write!(sql, " GROUP BY {}", keys.join(", "));
+    }
+    sql
+}
+
+fn from(columns: &str, table: &RemoteTable, predicates: &[String]) -> String {
     let mut sql = format!(
         "SELECT {columns} FROM {}.{}",
         identifier(&table.product),
@@ -62,110 +88,27 @@ pub(crate) fn select(
             if i == 0 { "WHERE" } else { "AND" }
         );
     }
-    if let Some(limit) = limit {
-        let _ = write!(sql, " LIMIT {limit}");
-    }
     sql
 }
 
-struct Writer {
-    sql: String,
-    operators: usize,
-}
+/// The SQL of the gate at the partner.
+struct Gate;
 
-impl Writer {
-    fn predicate(&mut self, expr: &Expr) -> Option<()> {
-        self.operators += 1;
-        match expr {
-            Expr::BinaryExpr(BinaryExpr {
-                op: op @ (Operator::And | Operator::Or),
-                ..
-            }) => {
-                for (i, part) in chain(expr, *op).into_iter().enumerate() {
-                    if i > 0 {
-                        self.sql.push_str(if *op == Operator::And {
-                            " AND "
-                        } else {
-                            " OR "
-                        });
-                        self.operators += 1;
-                    }
-                    self.sql.push('(');
-                    self.predicate(part)?;
-                    self.sql.push(')');
-                }
-            }
-            Expr::BinaryExpr(BinaryExpr { left, op, right }) => {
-                self.operand(left)?;
-                let _ = write!(self.sql, " {op} ");
-                self.operand(right)?;
-            }
-            Expr::Not(inner) => {
-                self.sql.push_str("NOT (");
-                self.predicate(inner)?;
-                self.sql.push(')');
-            }
-            Expr::IsNull(e) => {
-                self.operand(e)?;
-                self.sql.push_str(" IS NULL");
-            }
-            Expr::IsNotNull(e) => {
-                self.operators += 1;
-                self.operand(e)?;
-                self.sql.push_str(" IS NOT NULL");
-            }
-            Expr::InList(list) if !list.list.is_empty() => {
-                self.operators += 1;
-                self.operand(&list.expr)?;
-                self.sql
-                    .push_str(if list.negated { " NOT IN (" } else { " IN (" });
-                for (i, value) in list.list.iter().enumerate() {
-                    if i > 0 {
-                        self.sql.push_str(", ");
-                    }
-                    self.operand(value)?;
-                }
-                self.sql.push(')');
-            }
-            Expr::Between(between) => {
-                self.operators += 2;
-                self.operand(&between.expr)?;
-                self.sql.push_str(if between.negated {
-                    " NOT BETWEEN "
-                } else {
-                    " BETWEEN "
-                });
-                self.operand(&between.low)?;
-                self.sql.push_str(" AND ");
-                self.operand(&between.high)?;
-            }
-            Expr::Column(_) => self.operand(expr)?,
-            Expr::Literal(ScalarValue::Boolean(None), _) => {
-                self.sql.push_str("CAST(NULL AS BOOLEAN)");
-            }
-            Expr::Literal(..) => self.operand(expr)?,
-            _ => return None,
-        }
-        Some(())
+impl Dialect for Gate {
+    fn column(&self, name: &str) -> Option<String> {
+        Some(identifier(name))
     }
 
-    fn operand(&mut self, expr: &Expr) -> Option<()> {
-        // A quoted name counts as a word, a sign of a number as an operator.
-        self.operators += 1;
-        match expr {
-            Expr::Column(c) => self.sql.push_str(&identifier(&c.name)),
-            other => self.sql.push_str(&literal(literal_value(other)?)?),
-        }
-        Some(())
+    fn comparison(&self, name: &str, op: Operator, value: &ScalarValue) -> Option<String> {
+        Some(format!("{} {op} {}", identifier(name), literal(value)?))
     }
-}
 
-fn identifier(name: &str) -> String {
-    format!("\"{}\"", name.replace('"', "\"\""))
-}
-
-fn text(value: &str) -> String {
-    format!("'{}'", value.replace('\'', "''"))
+    fn membership(&self, name: &str, values: &[&ScalarValue], negated: bool) -> Option<String> {
+        let values = values.iter().map(|v| literal(v));
+        let values = values.collect::<Option<Vec<_>>>()?.join(", ");
+        let not = if negated { "NOT " } else { "" };
+        Some(format!("{} {not}IN ({values})", identifier(name)))
+    }
 }
 
 /// A literal in exactly its type, so that the partner compares without a cast of the column.

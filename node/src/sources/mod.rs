@@ -7,18 +7,24 @@
 //! from the node's configuration. A peer names neither.
 
 pub mod files;
+pub mod postgres;
 
-use std::path::Path;
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use datafusion::catalog::TableProvider;
 
 use self::files::FileError;
+use self::postgres::{PostgresError, Servers};
+use crate::config::Source;
 use crate::products::{SourceSpec, Table};
 
 /// The ways to the owner's data.
 #[derive(Debug, Default)]
-pub struct Warehouses {}
+pub struct Warehouses {
+    postgres: Servers,
+}
 
 /// Why a source cannot be read. For the owner: it names hosts and files.
 #[derive(Debug, thiserror::Error)]
@@ -27,9 +33,20 @@ pub enum SourceError {
     /// Files.
     #[error(transparent)]
     Files(#[from] FileError),
+    /// A PostgreSQL database.
+    #[error(transparent)]
+    Postgres(#[from] PostgresError),
 }
 
 impl Warehouses {
+    /// As `[sources]` of the configuration says; relative paths in there count
+    /// from the home folder.
+    pub fn new(access: BTreeMap<String, Source>, home: PathBuf) -> Self {
+        Self {
+            postgres: Servers::new(access, home),
+        }
+    }
+
     /// Opens the data of `table`, which lies where `spec` says; relative paths
     /// count from `folder`, the one of the contract.
     ///
@@ -38,7 +55,7 @@ impl Warehouses {
     pub async fn open(
         &self,
         spec: &SourceSpec,
-        _table: &Table,
+        table: &Table,
         folder: &Path,
     ) -> Result<Arc<dyn TableProvider>, SourceError> {
         match spec {
@@ -49,6 +66,7 @@ impl Warehouses {
                 spec.path = folder.join(spec.path);
                 Ok(files::open(&spec, Path::new("/")).await?)
             }
+            SourceSpec::Postgres(spec) => Ok(self.postgres.open(spec, table).await?),
         }
     }
 }

@@ -203,7 +203,7 @@ fn counts_and_types_have_limits() {
         (5, 6, false),
     ] {
         let kind = ColumnType::Decimal128 { precision, scale };
-        assert_eq!(fits(&|d| d.tables[0].columns[0].kind = kind), ok);
+        assert_eq!(fits(&|d| d.tables[0].columns[0].kind = kind.clone()), ok);
     }
 }
 
@@ -215,6 +215,28 @@ fn too_many_bytes_are_refused_before_parsing() {
     large.contract_digest = Descriptor::digest_of_contract(&large.contract).unwrap();
     let refused = large.sign(&party.announce).unwrap_err();
     assert!(matches!(refused, StatementError::Envelope(_)));
+}
+
+fn list(item: ColumnType) -> ColumnType {
+    ColumnType::List {
+        item: Box::new(item),
+    }
+}
+
+#[test]
+fn a_list_holds_values_and_no_lists() {
+    let party = Party::new(1);
+    let signs = |kind: ColumnType| {
+        let mut descriptor = descriptor(party.org);
+        descriptor.tables[0].columns[0].kind = kind;
+        descriptor.sign(&party.announce).is_ok()
+    };
+    let decimal = |precision| ColumnType::Decimal128 {
+        precision,
+        scale: 0,
+    };
+    assert!(signs(list(ColumnType::Int32)) && signs(list(decimal(38))));
+    assert!(!signs(list(list(ColumnType::Int32))) && !signs(list(decimal(39))));
 }
 
 #[test]
@@ -230,6 +252,8 @@ fn types_have_their_names_on_the_wire() {
             },
             r#"{"decimal128":{"precision":10,"scale":2}}"#,
         ),
+        (ColumnType::TimeMicros, r#""time-micros""#),
+        (list(ColumnType::Utf8), r#"{"list":{"item":"utf8"}}"#),
     ] {
         assert_eq!(serde_json::to_string(&kind).unwrap(), text);
         assert_eq!(serde_json::from_str::<ColumnType>(text).unwrap(), kind);

@@ -4,12 +4,14 @@
 //! module here that reads its `servers` entry.
 
 mod files;
+mod postgres;
 
 use std::collections::BTreeMap;
 
 use serde_json::Value;
 
 pub use self::files::{FileSpec, Format};
+pub use self::postgres::{PostgresServer, PostgresSpec};
 use super::problem::Problem;
 use super::rules::{self, Text};
 use super::table::Table;
@@ -21,6 +23,8 @@ use super::yaml::{Document, child};
 pub enum SourceSpec {
     /// Files in the file system.
     Files(FileSpec),
+    /// A table of a PostgreSQL database.
+    Postgres(PostgresSpec),
 }
 
 /// The custom property of a contract that names the server to read.
@@ -31,7 +35,11 @@ type Read =
     fn(&Value, &str, &[Table], &Document, &mut Vec<Problem>) -> BTreeMap<String, SourceSpec>;
 
 /// The types of servers that this release reads.
-const KINDS: [(&str, Read); 1] = [("local", files::specs)];
+const KINDS: [(&str, Read); 3] = [
+    ("local", files::specs),
+    ("postgresql", postgres::specs),
+    ("postgres", postgres::specs),
+];
 
 /// The source of every table, from the one server that holds the data: the only
 /// one of a known type, or the one that `comityServer` names.

@@ -24,6 +24,7 @@ pub use places::{Described, MAX_PLACES};
 pub use run::Prepared;
 pub use settings::EngineSettings;
 
+use super::aggregate;
 use super::gate::{Gate, MAX_BYTES};
 use super::schema::advertised;
 use super::{QueryError, View};
@@ -181,6 +182,10 @@ async fn plan(
         .plan(statement, parameters, &state, &view)
         .await?;
     let plan = state.optimize(&plan).map_err(|e| QueryError::of(&e))?;
+    let (plan, kept) = aggregate::push(plan).map_err(|e| QueryError::of(&e))?;
+    for why in &kept {
+        tracing::debug!(why, "an aggregate is computed here, not at its source");
+    }
     let schema = advertised(plan.schema().as_arrow());
-    Ok(Prepared::new(shared, state, plan, schema, tables))
+    Ok(Prepared::new(shared, state, plan, schema, tables, kept))
 }

@@ -36,6 +36,7 @@ pub struct Prepared {
     plan: Arc<LogicalPlan>,
     schema: SchemaRef,
     tables: Arc<[TableName]>,
+    kept: Arc<[String]>,
 }
 
 impl Prepared {
@@ -45,6 +46,7 @@ impl Prepared {
         plan: LogicalPlan,
         schema: SchemaRef,
         tables: Vec<TableName>,
+        kept: Vec<String>,
     ) -> Self {
         Self {
             shared,
@@ -52,6 +54,7 @@ impl Prepared {
             plan: Arc::new(plan),
             schema,
             tables: tables.into(),
+            kept: kept.into(),
         }
     }
 
@@ -63,6 +66,12 @@ impl Prepared {
     /// The tables the statement reads, each once.
     pub fn tables(&self) -> &[TableName] {
         &self.tables
+    }
+
+    /// Why aggregates of the statement over one table are computed by this node
+    /// and not where the rows are, for the owner.
+    pub fn kept(&self) -> &[String] {
+        &self.kept
     }
 
     /// Runs the statement; can be called again. Dropping the stream stops the

@@ -1,0 +1,219 @@
+//! One statement to a server as a leaf of a plan, and its stream.
+
+use std::fmt;
+use std::pin::Pin;
+use std::sync::Arc;
+
+use arrow::array::RecordBatch;
+use arrow::datatypes::SchemaRef;
+use datafusion::common::tree_node::TreeNodeRecursion;
+use datafusion::error::{DataFusionError, Result};
+use datafusion::execution::{SendableRecordBatchStream, TaskContext};
+use datafusion::physical_expr::{EquivalenceProperties, PhysicalExpr};
+use datafusion::physical_plan::execution_plan::{Boundedness, EmissionType};
+use datafusion::physical_plan::stream::RecordBatchStreamAdapter;
+use datafusion::physical_plan::{
+    DisplayAs, DisplayFormatType, ExecutionPlan, Partitioning, PlanProperties,
+};
+use futures::{StreamExt, TryStreamExt};
+use tokio_postgres::CopyOutStream;
+
+use super::Column;
+use super::decode::{Decoder, Fault};
+use super::error::PostgresError;
+use super::server::{Server, Session};
+
+/// A statement whose answer has these columns.
+#[derive(Clone)]
+pub(super) struct Statement {
+    pub(super) server: Arc<Server>,
+    /// The table, with its schema, for messages.
+    pub(super) table: Arc<str>,
+    pub(super) sql: String,
+    pub(super) columns: Vec<Column>,
+    pub(super) schema: SchemaRef,
+}
+
+impl Statement {
+    /// The answer, in batches of at most `rows` rows. It is whole, or ends with an error.
+    pub(super) fn read(
+        self,
+        rows: usize,
+    ) -> impl futures::Stream<Item = Result<RecordBatch, PostgresError>> + Send {
+        futures::stream::once(self.copy(rows))
+            .map_ok(Copying::batches)
+            .try_flatten()
+    }
+
+    async fn copy(self, rows: usize) -> Result<Copying, PostgresError> {
+        let session = self.server.begin().await?;
+        let failed = |e| PostgresError::statement(self.server.name(), &self.table, &e);
+        let client = session.client()?;
+        // Its description has the types, which the copy does not say, and
+        // takes the lock that keeps them until the transaction ends.
+        let described = client.prepare(&self.sql).await.map_err(failed)?;
+        let found = described.columns();
+        if found.len() != self.columns.len() {
+            return Err(PostgresError::Broken {
+                table: self.table.to_string(),
+                what: "the statement has another number of columns",
+            });
+        }
+        for (column, found) in self.columns.iter().zip(found) {
+            if !column.kind.reads(found.type_()) {
+                return Err(PostgresError::Changed {
+                    table: self.table.to_string(),
+                    column: column.name.clone(),
+                    found: found.type_().name().to_owned(),
+                    published: column.kind.arrow().to_string(),
+                });
+            }
+        }
+        let copy = format!("COPY ({}) TO STDOUT (FORMAT binary)", self.sql);
+        let stream = client.copy_out(&copy).await.map_err(failed)?;
+        let kinds = self.columns.iter().map(|c| &c.kind);
+        let decoder = Decoder::new(Arc::clone(&self.schema), kinds, rows);
+        Ok(Copying {
+            session: Some(session),
+            stream: Box::pin(stream),
+            decoder,
+            statement: self,
+        })
+    }
+}
+
+/// A copy that is being read. Dropping it cancels the statement.
+struct Copying {
+    /// Until the copy has ended.
+    session: Option<Session>,
+    stream: Pin<Box<CopyOutStream>>,
+    decoder: Decoder,
+    statement: Statement,
+}
+
+impl Copying {
+    fn batches(self) -> impl futures::Stream<Item = Result<RecordBatch, PostgresError>> + Send {
+        futures::stream::try_unfold(self, |mut copying| async move {
+            let batch = copying.next().await?;
+            Ok(batch.map(|batch| (batch, copying)))
+        })
+    }
+
+    async fn next(&mut self) -> Result<Option<RecordBatch>, PostgresError> {
+        if self.session.is_none() {
+            return Ok(None);
+        }
+        while !self.decoder.is_full() {
+            match self.stream.next().await {
+                Some(Ok(bytes)) => self.decoder.take(&bytes).map_err(|f| self.fault(f))?,
+                Some(Err(e)) => return Err(self.failed(&e)),
+                None => {
+                    self.decoder.finish().map_err(|f| self.fault(f))?;
+                    if let Some(session) = self.session.take() {
+                        session.end().await.map_err(|e| self.failed(&e))?;
+                    }
+                    break;
+                }
+            }
+        }
+        self.decoder.batch().map_err(|f| self.fault(f))
+    }
+
+    fn failed(&self, error: &tokio_postgres::Error) -> PostgresError {
+        let statement = &self.statement;
+        PostgresError::statement(statement.server.name(), &statement.table, error)
+    }
+
+    fn fault(&self, fault: Fault) -> PostgresError {
+        let table = self.statement.table.to_string();
+        match fault {
+            Fault::Copy(what) => PostgresError::Broken { table, what },
+            Fault::Value(at, what) => {
+                let column = self.statement.columns.get(at);
+                let column = column.map(|c| c.name.clone()).unwrap_or_default();
+                PostgresError::Value {
+                    table,
+                    column,
+                    what,
+                }
+            }
+        }
+    }
+}
+
+/// One statement to one server, as a leaf.
+pub(super) struct PostgresExec {
+    statement: Statement,
+    properties: Arc<PlanProperties>,
+}
+
+impl PostgresExec {
+    pub(super) fn new(statement: Statement) -> Self {
+        let properties = Arc::new(PlanProperties::new(
+            EquivalenceProperties::new(Arc::clone(&statement.schema)),
+            Partitioning::UnknownPartitioning(1),
+            EmissionType::Incremental,
+            Boundedness::Bounded,
+        ));
+        Self {
+            statement,
+            properties,
+        }
+    }
+}
+
+impl ExecutionPlan for PostgresExec {
+    fn name(&self) -> &str {
+        "PostgresExec"
+    }
+
+    fn properties(&self) -> &Arc<PlanProperties> {
+        &self.properties
+    }
+
+    fn children(&self) -> Vec<&Arc<dyn ExecutionPlan>> {
+        Vec::new()
+    }
+
+    fn with_new_children(
+        self: Arc<Self>,
+        _children: Vec<Arc<dyn ExecutionPlan>>,
+    ) -> Result<Arc<dyn ExecutionPlan>> {
+        Ok(self)
+    }
+
+    fn apply_expressions(
+        &self,
+        _visit: &mut dyn FnMut(&Arc<dyn PhysicalExpr>) -> Result<TreeNodeRecursion>,
+    ) -> Result<TreeNodeRecursion> {
+        Ok(TreeNodeRecursion::Continue)
+    }
+
+    fn execute(
+        &self,
+        _partition: usize,
+        context: Arc<TaskContext>,
+    ) -> Result<SendableRecordBatchStream> {
+        let rows = context.session_config().batch_size();
+        let stream = self.statement.clone().read(rows);
+        Ok(Box::pin(RecordBatchStreamAdapter::new(
+            Arc::clone(&self.statement.schema),
+            stream.map_err(DataFusionError::from),
+        )))
+    }
+}
+
+// Behind the barrier, where only the owner sees it.
+impl fmt::Debug for PostgresExec {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("PostgresExec")
+            .field("sql", &self.statement.sql)
+            .finish_non_exhaustive()
+    }
+}
+
+impl DisplayAs for PostgresExec {
+    fn fmt_as(&self, _format: DisplayFormatType, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "PostgresExec: {}", self.statement.sql)
+    }
+}

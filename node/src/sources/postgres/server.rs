@@ -1,0 +1,378 @@
+//! The way to one database: login, encryption, a bounded pool, and read-only sessions.
+
+use std::fmt;
+use std::io::Read as _;
+use std::net::IpAddr;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use deadpool_postgres::{
+    Manager, ManagerConfig, Object, Pool, PoolError, RecyclingMethod, Runtime,
+};
+use rustls::pki_types::CertificateDer;
+use rustls::pki_types::pem::PemObject as _;
+use rustls::{ClientConfig, RootCertStore};
+use tokio::runtime::Handle;
+use tokio_postgres::config::SslMode;
+use tokio_postgres::{CancelToken, Client, NoTls};
+use tokio_postgres_rustls::MakeRustlsConnect;
+use zeroize::Zeroizing;
+
+use super::error::{PostgresError, said};
+use crate::config::Source;
+use crate::products::PostgresServer;
+
+/// How long a connection may take to be made.
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
+/// How long a query waits for a connection that another one uses.
+const WAIT_TIMEOUT: Duration = Duration::from_secs(10);
+/// The longest password or certificate file, in bytes.
+const MAX_FILE_BYTES: u64 = 1 << 20;
+/// Where the user and the password are read that the configuration does not
+/// name, as the `datacontract` command reads them.
+const USER_VARIABLE: &str = "DATACONTRACT_POSTGRES_USERNAME";
+const PASSWORD_VARIABLE: &str = "DATACONTRACT_POSTGRES_PASSWORD";
+
+/// One database and how this node connects to it.
+pub(super) struct Server {
+    at: PostgresServer,
+    access: Source,
+    /// Where relative paths of the configuration start.
+    home: PathBuf,
+    pool: Mutex<Option<Connected>>,
+}
+
+/// A pool with the login that it was made with: a changed password makes a new one.
+#[derive(Clone)]
+struct Connected {
+    login: Login,
+    pool: Pool,
+    tls: Tls,
+}
+
+#[derive(Clone, PartialEq, Eq)]
+struct Login {
+    user: String,
+    password: Option<Zeroizing<String>>,
+}
+
+#[derive(Clone)]
+enum Tls {
+    Off,
+    On(MakeRustlsConnect),
+}
+
+impl Server {
+    pub(super) fn new(at: PostgresServer, access: Source, home: PathBuf) -> Self {
+        Self {
+            at,
+            access,
+            home,
+            pool: Mutex::default(),
+        }
+    }
+
+    /// The server's name in the contract.
+    pub(super) fn name(&self) -> &str {
+        &self.at.name
+    }
+
+    /// Begins a transaction that can only read.
+    ///
+    /// Not REPEATABLE READ: its snapshot is taken before the first statement
+    /// waits for the table's lock, and a table that was rewritten meanwhile
+    /// looks empty in it. One statement is one snapshot here as well, and the
+    /// lock that the description of a statement takes is held until its copy
+    /// has its own.
+    pub(super) async fn begin(&self) -> Result<Session, PostgresError> {
+        let begin = format!(
+            "BEGIN ISOLATION LEVEL READ COMMITTED READ ONLY; \
+             SET LOCAL search_path = pg_catalog, pg_temp; SET LOCAL TimeZone = 'UTC'; \
+             SET LOCAL statement_timeout = '{}s'",
+            self.access.timeout_seconds
+        );
+        let connected = self.connected()?;
+        loop {
+            let client = connected.pool.get().await.map_err(|e| self.refused(&e))?;
+            let session = Session {
+                token: client.cancel_token(),
+                client: Some(client),
+                tls: connected.tls.clone(),
+                runtime: Handle::current(),
+            };
+            match session.client()?.batch_execute(&begin).await {
+                Ok(()) => return Ok(session),
+                // It was left over from before the server was started anew.
+                Err(e) if e.is_closed() => session.discard(),
+                Err(e) => return Err(self.failed(said(&e))),
+            }
+        }
+    }
+
+    fn connected(&self) -> Result<Connected, PostgresError> {
+        let login = self.login()?;
+        let mut pool = self.pool.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(connected) = pool.as_ref().filter(|c| c.login == login) {
+            return Ok(connected.clone());
+        }
+        let connected = self.connect(login)?;
+        Ok(pool.insert(connected).clone())
+    }
+
+    fn connect(&self, login: Login) -> Result<Connected, PostgresError> {
+        let mut config = tokio_postgres::Config::new();
+        config
+            .host(&self.at.host)
+            .port(self.at.port)
+            .dbname(&self.at.database)
+            .user(&login.user)
+            .application_name("comity")
+            .connect_timeout(CONNECT_TIMEOUT);
+        if let Some(password) = &login.password {
+            config.password(password.as_bytes());
+        }
+        let settings = ManagerConfig {
+            recycling_method: RecyclingMethod::Fast,
+        };
+        let encrypted = self.access.tls.unwrap_or(!is_local(&self.at.host));
+        let tls = match encrypted {
+            true => Tls::On(MakeRustlsConnect::new(self.authorities()?)),
+            false => Tls::Off,
+        };
+        let manager = match &tls {
+            Tls::On(tls) => {
+                config.ssl_mode(SslMode::Require);
+                Manager::from_config(config, tls.clone(), settings)
+            }
+            Tls::Off => {
+                config.ssl_mode(SslMode::Disable);
+                Manager::from_config(config, NoTls, settings)
+            }
+        };
+        let pool = Pool::builder(manager)
+            .max_size(usize::try_from(self.access.connections).unwrap_or(usize::MAX))
+            .runtime(Runtime::Tokio1)
+            .wait_timeout(Some(WAIT_TIMEOUT))
+            .create_timeout(Some(CONNECT_TIMEOUT))
+            .build()
+            .map_err(|e| self.failed(e.to_string()))?;
+        Ok(Connected { login, pool, tls })
+    }
+
+    fn login(&self) -> Result<Login, PostgresError> {
+        let variable = |name| std::env::var(name).ok().filter(|v| !v.is_empty());
+        let user = self.access.username.clone();
+        let Some(user) = user.or_else(|| variable(USER_VARIABLE)) else {
+            return Err(PostgresError::NoUser {
+                server: self.at.name.clone(),
+            });
+        };
+        let password = match &self.access.password_file {
+            Some(file) => {
+                let text = Zeroizing::new(self.file(file)?);
+                // Editors end a file with a new line.
+                Some(Zeroizing::new(
+                    text.trim_end_matches(['\r', '\n']).to_owned(),
+                ))
+            }
+            None => variable(PASSWORD_VARIABLE).map(Zeroizing::new),
+        };
+        Ok(Login { user, password })
+    }
+
+    /// What checks the server's certificate: the authorities of the
+    /// configuration and no others, so that no public one can vouch for it.
+    fn authorities(&self) -> Result<ClientConfig, PostgresError> {
+        let Some(file) = &self.access.ca_file else {
+            return Err(PostgresError::NoAuthority {
+                server: self.at.name.clone(),
+            });
+        };
+        let pem = self.file(file)?;
+        let unusable = |reason: String| PostgresError::File {
+            server: self.at.name.clone(),
+            path: file.clone(),
+            reason,
+        };
+        let mut roots = RootCertStore::empty();
+        for certificate in CertificateDer::pem_slice_iter(pem.as_bytes()) {
+            let certificate = certificate.map_err(|e| unusable(e.to_string()))?;
+            roots
+                .add(certificate)
+                .map_err(|e| unusable(e.to_string()))?;
+        }
+        if roots.is_empty() {
+            return Err(unusable("it holds no certificate in PEM".to_owned()));
+        }
+        let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+        let builder = ClientConfig::builder_with_provider(provider)
+            .with_safe_default_protocol_versions()
+            .map_err(|e| unusable(e.to_string()))?;
+        Ok(builder.with_root_certificates(roots).with_no_client_auth())
+    }
+
+    fn file(&self, path: &Path) -> Result<String, PostgresError> {
+        let read = |path: &Path| {
+            let mut text = String::new();
+            let file = std::fs::File::open(path)?;
+            file.take(MAX_FILE_BYTES).read_to_string(&mut text)?;
+            Ok(text)
+        };
+        read(&self.home.join(path)).map_err(|e: std::io::Error| PostgresError::File {
+            server: self.at.name.clone(),
+            path: path.to_owned(),
+            reason: e.to_string(),
+        })
+    }
+
+    fn refused(&self, error: &PoolError) -> PostgresError {
+        use deadpool_postgres::TimeoutType;
+        match error {
+            PoolError::Timeout(TimeoutType::Wait) => PostgresError::Busy {
+                server: self.at.name.clone(),
+            },
+            PoolError::Backend(error) => self.failed(said(error)),
+            other => self.failed(other.to_string()),
+        }
+    }
+
+    fn failed(&self, reason: String) -> PostgresError {
+        PostgresError::Connect {
+            server: self.at.name.clone(),
+            at: format!("{}:{}/{}", self.at.host, self.at.port, self.at.database),
+            reason,
+        }
+    }
+}
+
+impl fmt::Debug for Server {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Server")
+            .field("at", &self.at)
+            .finish_non_exhaustive()
+    }
+}
+
+/// One transaction on a connection of the pool. Dropped before its end, the
+/// statement is cancelled and the connection closed, never used again.
+pub(super) struct Session {
+    client: Option<Object>,
+    token: CancelToken,
+    tls: Tls,
+    runtime: Handle,
+}
+
+impl Session {
+    /// The connection.
+    pub(super) fn client(&self) -> Result<&Client, PostgresError> {
+        // Taken by `end` and by dropping only.
+        self.client
+            .as_deref()
+            .map(|c| &**c)
+            .ok_or(PostgresError::Broken {
+                table: String::new(),
+                what: "its session has ended",
+            })
+    }
+
+    /// Ends the transaction and gives the connection back.
+    pub(super) async fn end(mut self) -> Result<(), tokio_postgres::Error> {
+        if let Some(client) = &self.client {
+            client.batch_execute("COMMIT").await?;
+        }
+        drop(self.client.take());
+        Ok(())
+    }
+
+    /// Closes a connection on which nothing runs.
+    fn discard(mut self) {
+        drop(self.client.take().map(Object::take));
+    }
+}
+
+impl Drop for Session {
+    fn drop(&mut self) {
+        let Some(client) = self.client.take() else {
+            return;
+        };
+        // Out of the pool: what it is still sending belongs to nobody.
+        drop(Object::take(client));
+        let (token, tls) = (self.token.clone(), self.tls.clone());
+        self.runtime.spawn(async move {
+            let cancelled = async {
+                match tls {
+                    Tls::Off => token.cancel_query(NoTls).await,
+                    Tls::On(tls) => token.cancel_query(tls).await,
+                }
+            };
+            // The server may be gone, and with it the statement.
+            let _ = tokio::time::timeout(CONNECT_TIMEOUT, cancelled).await;
+        });
+    }
+}
+
+/// Whether nobody else is between this node and the server.
+fn is_local(host: &str) -> bool {
+    host.starts_with('/')
+        || host == "localhost"
+        || host.parse::<IpAddr>().is_ok_and(|ip| ip.is_loopback())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn server(host: &str, access: Source, home: &Path) -> Server {
+        let at = PostgresServer {
+            name: "warehouse".to_owned(),
+            host: host.to_owned(),
+            port: 5432,
+            database: "shop".to_owned(),
+        };
+        Server::new(at, access, home.to_owned())
+    }
+
+    #[test]
+    fn another_machine_is_not_spoken_to_in_the_clear_unless_told() {
+        let home = Path::new("/");
+        let connect = |host: &str, access: Source| {
+            let login = Login {
+                user: "u".to_owned(),
+                password: None,
+            };
+            server(host, access, home).connect(login)
+        };
+        let refused = connect("db.example.org", Source::default());
+        assert!(matches!(refused, Err(PostgresError::NoAuthority { .. })));
+        let told = Source {
+            tls: Some(false),
+            ..Source::default()
+        };
+        assert!(matches!(
+            connect("db.example.org", told),
+            Ok(Connected { tls: Tls::Off, .. })
+        ));
+        for local in ["localhost", "127.0.0.1", "::1", "/run/postgresql"] {
+            let connected = connect(local, Source::default());
+            assert!(matches!(connected, Ok(Connected { tls: Tls::Off, .. })));
+        }
+    }
+
+    #[test]
+    fn no_password_shows_where_a_server_is_shown() {
+        let home = tempfile::tempdir().unwrap();
+        std::fs::write(home.path().join("secret"), "hunter2\n").unwrap();
+        let access = Source {
+            username: Some("reader".to_owned()),
+            password_file: Some("secret".into()),
+            ..Source::default()
+        };
+        let server = server("localhost", access, home.path());
+        let connected = server.connected().unwrap();
+        assert_eq!(**connected.login.password.as_ref().unwrap(), *"hunter2");
+        assert!(!format!("{server:?} {:?}", connected.pool.manager()).contains("hunter2"));
+        std::fs::write(home.path().join("secret"), "rotated").unwrap();
+        assert!(server.connected().unwrap().login != connected.login);
+    }
+}

@@ -1,0 +1,183 @@
+//! A server that refuses, is away, changes or breaks off: clear, and never a half answer.
+
+use std::io::Write as _;
+use std::process::Stdio;
+use std::time::{Duration, Instant};
+
+use futures::StreamExt;
+
+use super::*;
+
+const COLUMNS: [(&str, &str); 2] = [("id", "logicalType: integer"), ("s", "logicalType: string")];
+/// More than all buffers on the way hold.
+const ROWS: usize = 400_000;
+
+fn create(postgres: &Postgres) {
+    let sql = format!(
+        "CREATE TABLE t AS SELECT i::bigint AS id, repeat('x', 50) AS s FROM generate_series(1, {ROWS}) i"
+    );
+    postgres.sql(&sql).unwrap();
+}
+
+/// Asks until the server says `expected`.
+async fn until(postgres: &Postgres, sql: &str, expected: &str) {
+    let deadline = Instant::now() + Duration::from_secs(60);
+    while postgres.sql(sql).unwrap() != expected {
+        assert!(Instant::now() < deadline, "{sql} is not {expected}");
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+}
+
+const RUNNING: &str =
+    "SELECT count(*) FROM pg_stat_activity WHERE application_name = 'comity' AND state = 'active'";
+
+#[tokio::test]
+async fn a_server_that_refuses_or_is_away_is_named_to_the_owner_and_to_nobody_else() {
+    let mut postgres = Postgres::start().unwrap();
+    create(&postgres);
+    let (spec, table) = contract(&postgres, &COLUMNS);
+    let source = servers(access(), &postgres)
+        .open(&spec, &table)
+        .await
+        .unwrap();
+    let view = view(&source, RowFilter::default());
+
+    let wrong = servers(access(), &postgres);
+    std::fs::write(postgres.dir().join("password"), "guess").unwrap();
+    let error = wrong.open(&spec, &table).await.unwrap_err();
+    assert!(
+        error.to_string().contains("password authentication failed"),
+        "{error}"
+    );
+    assert!(!error.to_string().contains("guess"));
+    std::fs::write(postgres.dir().join("password"), Postgres::PASSWORD).unwrap();
+
+    postgres.down();
+    let error = rows(&view, "SELECT count(*) FROM t").await.unwrap_err();
+    assert_eq!(error.code(), "source-unavailable");
+    assert!(!error.to_string().contains("127.0.0.1"));
+    assert!(error.owner_detail().unwrap().contains("127.0.0.1"));
+
+    // The connections of before are of no use, and the table is.
+    postgres.up().unwrap();
+    let count = rows(&view, "SELECT count(*) FROM t").await.unwrap();
+    assert_eq!(count, [ROWS.to_string()]);
+}
+
+#[tokio::test]
+async fn a_table_of_another_shape_is_not_read_as_the_old_one() {
+    let postgres = Postgres::start().unwrap();
+    create(&postgres);
+    let source = open(&postgres, &COLUMNS).await.unwrap();
+    let view = view(&source, RowFilter::default());
+    for (change, detail) in [
+        // Eight bytes as before.
+        ("ALTER TABLE t ALTER id TYPE double precision", "float8"),
+        ("ALTER TABLE t RENAME id TO number", "does not exist"),
+        ("DROP TABLE t", "does not exist"),
+    ] {
+        postgres.sql(change).unwrap();
+        let error = rows(&view, "SELECT id FROM t LIMIT 1").await.unwrap_err();
+        assert_eq!(error.code(), "source-unavailable", "{change}");
+        let said = error.owner_detail().unwrap();
+        assert!(said.contains(detail), "{change}: {said}");
+    }
+}
+
+#[tokio::test]
+async fn a_table_rewritten_while_it_is_waited_for_is_read_whole() {
+    let postgres = Postgres::start().unwrap();
+    create(&postgres);
+    let source = open(&postgres, &COLUMNS).await.unwrap();
+    let view = view(&source, RowFilter::default());
+    let mut writer = postgres.client().stdin(Stdio::piped()).spawn().unwrap();
+    let mut input = writer.stdin.take().unwrap();
+    let locked = "BEGIN; LOCK TABLE t; CREATE TABLE locked AS SELECT 1; \
+                  ALTER TABLE t ADD n double precision DEFAULT random();\n";
+    input.write_all(locked.as_bytes()).unwrap();
+    let held = "SELECT count(*) FROM pg_locks WHERE relation = 't'::regclass AND granted AND mode = 'AccessExclusiveLock'";
+    until(&postgres, held, "1").await;
+    let asked = tokio::spawn(async move { rows(&view, "SELECT count(id) FROM t").await });
+    let waiting = "SELECT count(*) FROM pg_locks WHERE relation = 't'::regclass AND NOT granted";
+    until(&postgres, waiting, "1").await;
+    input.write_all(b"COMMIT;\n").unwrap();
+    drop(input);
+    assert!(writer.wait().unwrap().success());
+    assert_eq!(asked.await.unwrap().unwrap(), [ROWS.to_string()]);
+}
+
+#[tokio::test]
+async fn a_stream_that_is_cut_ends_with_an_error_and_one_that_is_left_stops_the_server() {
+    let postgres = Postgres::start().unwrap();
+    create(&postgres);
+    let source = open(&postgres, &COLUMNS).await.unwrap();
+    let view = view(&source, RowFilter::default());
+    let prepared = ENGINE.prepare(view, "SELECT id, s FROM t").await.unwrap();
+
+    let mut stream = prepared.run().await.unwrap();
+    let first = stream.next().await.unwrap().unwrap();
+    until(&postgres, RUNNING, "1").await;
+    let kill = "SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity WHERE application_name = 'comity' AND state = 'active'";
+    assert_eq!(postgres.sql(kill).unwrap(), "1");
+    let (mut seen, mut error) = (first.num_rows(), None);
+    while let Some(batch) = stream.next().await {
+        match batch {
+            Ok(batch) => seen += batch.num_rows(),
+            Err(e) => error = Some(QueryError::of(&e)),
+        }
+    }
+    assert!(seen < ROWS, "{seen}");
+    assert_eq!(error.unwrap().code(), "source-unavailable");
+
+    let mut stream = prepared.run().await.unwrap();
+    stream.next().await.unwrap().unwrap();
+    until(&postgres, RUNNING, "1").await;
+    drop(stream);
+    until(&postgres, RUNNING, "0").await;
+}
+
+#[tokio::test]
+async fn a_statement_beyond_its_time_is_ended_by_the_server_and_the_pool_is_bounded() {
+    let postgres = Postgres::start().unwrap();
+    postgres
+        .sql("CREATE VIEW t AS SELECT 1::bigint AS id, 'x' AS s FROM generate_series(1, 2) i WHERE pg_sleep(30) IS NOT NULL")
+        .unwrap();
+    let (spec, table) = contract(&postgres, &COLUMNS);
+    let access = Source {
+        timeout_seconds: 1,
+        connections: 1,
+        ..access()
+    };
+    let source = servers(access, &postgres)
+        .open(&spec, &table)
+        .await
+        .unwrap();
+    let view = view(&source, RowFilter::default());
+    let error = rows(&view, "SELECT id FROM t").await.unwrap_err();
+    assert_eq!(error.code(), "budget", "{error:?}");
+    let detail = error.owner_detail().unwrap();
+    assert!(detail.contains("statement timeout"), "{detail}");
+}
+
+#[tokio::test]
+async fn the_sessions_of_a_node_cannot_write() {
+    let postgres = Postgres::start().unwrap();
+    postgres
+        .sql(
+            "CREATE TABLE seen (n int); GRANT ALL ON seen TO reader; \
+             CREATE FUNCTION public.f() RETURNS bigint LANGUAGE sql AS 'INSERT INTO public.seen VALUES (1) RETURNING 1::bigint'; \
+             CREATE VIEW t AS SELECT f() AS id, 'x' AS s",
+        )
+        .unwrap();
+    let source = open(&postgres, &COLUMNS).await.unwrap();
+    let error = rows(&view(&source, RowFilter::default()), "SELECT id FROM t").await;
+    let error = error.unwrap_err();
+    assert!(
+        error
+            .owner_detail()
+            .unwrap()
+            .contains("read-only transaction"),
+        "{error:?}"
+    );
+    assert_eq!(postgres.sql("SELECT count(*) FROM seen").unwrap(), "0");
+}
