@@ -12,7 +12,7 @@ PYTHON ?= python3
 VENV   := $(CARGO_TARGET_DIR)/venv
 COMITY := $(CARGO_TARGET_DIR)/debug/comity
 
-.PHONY: postgres demo build test lint unit vectors scenarios clients bench fmt clean-venv
+.PHONY: postgres demo build test lint unit vectors scenarios clients bench bench-postgres fmt clean-venv
 
 demo:
 	cargo run --locked --quiet -p comity -- demo
@@ -58,6 +58,12 @@ $(VENV)/ready: tests/clients/requirements.txt
 
 bench: build $(VENV)/ready
 	COMITY_BIN=$(COMITY) cargo run --locked -p comity-tests --bin bench
+
+# Rows a second out of PostgreSQL, beside other ways; ADBC is in a folder of its own.
+bench-postgres: postgres
+	$(PYTHON) -m venv $(VENV)-adbc
+	$(VENV)-adbc/bin/pip install --quiet --disable-pip-version-check adbc-driver-postgresql adbc-driver-manager pyarrow
+	COMITY_PYTHON=$(VENV)-adbc/bin/python cargo run --locked --release -p comity-tests --bin bench_postgres
 
 fmt:
 	cargo fmt --all

@@ -120,6 +120,12 @@ fn a_rendered_configuration_reads_back_as_it_was() {
     config.peers.advertised = Some("flight.example.org:7402".to_owned());
     config.log.format = LogFormat::Json;
     config.query.max_rows = 7;
+    let source = Source {
+        username: Some("reader".to_owned()),
+        password_file: Some("secret".into()),
+        ..Source::default()
+    };
+    config.sources.insert("lake 1".to_owned(), source);
     assert_eq!(parse(&config.render()).unwrap(), config);
 }
 
@@ -206,6 +212,52 @@ fn a_number_out_of_range_is_refused_with_its_line_and_what_is_allowed() {
             "comity.toml:{line}: network.max_connections: must be from 1 to 65536"
         )),
         "{message}"
+    );
+}
+
+#[test]
+fn a_source_is_checked_and_its_example_parses() {
+    let text = Config::example();
+    let (_, entry) = text.split_once("# [sources.warehouse]\n").unwrap();
+    let (entry, _) = entry.split_once("\n\n").unwrap();
+    let entry = entry.replace("# ", "");
+    let lines = entry
+        .lines()
+        .map(|l| l.split("  ").next().unwrap_or_default());
+    let entry = format!(
+        "[sources.warehouse]\n{}",
+        lines.collect::<Vec<_>>().join("\n")
+    );
+    let mut config = named();
+    config.sources = parse(&entry).unwrap().sources;
+    let source = config.sources["warehouse"].clone();
+    assert_eq!(source.username.as_deref(), Some("comity_reader"));
+    assert_eq!(errors(&config), [""; 0]);
+    let with = |source: Source| {
+        let mut config = named();
+        config.sources.insert("warehouse".to_owned(), source);
+        errors(&config)
+    };
+    for (connections, ok) in [(0, false), (1, true), (256, true), (257, false)] {
+        let source = Source {
+            connections,
+            ..Source::default()
+        };
+        assert_eq!(with(source).is_empty(), ok, "{connections}");
+    }
+    for (timeout_seconds, ok) in [(0, false), (1, true), (86_400, true), (86_401, false)] {
+        let source = Source {
+            timeout_seconds,
+            ..Source::default()
+        };
+        assert_eq!(with(source).is_empty(), ok, "{timeout_seconds}");
+    }
+    assert_eq!(
+        with(Source {
+            tls: Some(false),
+            ..source
+        }),
+        ["sources.warehouse.ca_file"]
     );
 }
 

@@ -29,7 +29,6 @@ pub struct Postgres {
     dir: TempDir,
     programs: PathBuf,
     port: u16,
-    settings: Vec<String>,
     server: Option<Child>,
 }
 
@@ -46,11 +45,6 @@ impl Postgres {
     /// Makes and starts a server. Texts are ordered as in English, which is not
     /// the order of their bytes.
     pub fn start() -> Result<Self, LabError> {
-        Self::start_with(&[])
-    }
-
-    /// As [`Postgres::start`], with more settings (`name=value`).
-    pub fn start_with(settings: &[&str]) -> Result<Self, LabError> {
         let dir = tempfile::Builder::new()
             .prefix("comity-postgres-")
             .tempdir()
@@ -59,7 +53,6 @@ impl Postgres {
             programs: programs()?,
             dir,
             port: 0,
-            settings: settings.iter().map(|s| (*s).to_owned()).collect(),
             server: None,
         };
         postgres.give_folder_away()?;
@@ -200,9 +193,6 @@ impl Postgres {
             "log_statement=all",
             "log_line_prefix=",
         ] {
-            program.args(["-c", setting]);
-        }
-        for setting in &self.settings {
             program.args(["-c", setting]);
         }
         let server = program

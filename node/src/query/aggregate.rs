@@ -151,6 +151,10 @@ fn answered(aggregate: &Aggregate) -> Option<Answer> {
                 input = &projection.input;
             }
             LogicalPlan::SubqueryAlias(alias) => input = &alias.input,
+            // What is left above the scan may not cross the barrier, or not be answered alike.
+            LogicalPlan::Filter(_) => {
+                return Some(Err("a condition can only be tested here".to_owned()));
+            }
             _ => return None,
         }
     };

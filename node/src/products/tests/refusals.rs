@@ -230,6 +230,43 @@ fn a_missing_file_says_so() {
     );
 }
 
+#[test]
+fn the_server_that_holds_the_data_is_the_only_one_or_the_one_that_is_named() {
+    let local = "{ server: files, type: local, path: people.parquet, format: parquet }";
+    let database =
+        "{ server: db, type: postgres, host: db.corp, port: 5432, database: shop, schema: hr }";
+    let servers = |list: &str| {
+        minimal()
+            .replacen(local, list, 1)
+            .replace("classification: restricted", "classification: public")
+    };
+    let parse = |text: &str| Contract::parse(Path::new("a.odcs.yaml"), text.as_bytes());
+    let both = servers(&format!("{local}, {database}"));
+    refused(&both, "server: db", "which one does", "comityServer");
+    let named = |name: &str| {
+        format!("{both}customProperties: [ {{ property: comityServer, value: {name} }} ]\n")
+    };
+    refused(&named("lake"), "servers", "names no server", "");
+    let contract = parse(&named("db")).unwrap();
+    let SourceSpec::Postgres(spec) = &contract.sources()["people"] else {
+        panic!("the named one");
+    };
+    assert_eq!((spec.server.port, spec.table.as_str()), (5432, "people"));
+    assert!(!contract.public().to_string().contains("comityServer"));
+    for (from, to, message) in [
+        ("port: 5432", "port: 0", "needs its port"),
+        (
+            "host: db.corp",
+            "host: \"${DB_HOST}\"",
+            "variables are not replaced",
+        ),
+    ] {
+        let text = servers(&database.replacen(from, to, 1));
+        let problems = parse(&text).unwrap_err().to_string();
+        assert!(problems.contains(message), "{problems}");
+    }
+}
+
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(48))]
 

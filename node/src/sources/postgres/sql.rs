@@ -119,7 +119,11 @@ impl Dialect for Postgres<'_> {
     fn comparison(&self, name: &str, op: Operator, value: &ScalarValue) -> Option<String> {
         let form = self.form(name, &[value])?;
         let value = form.values.first()?;
-        let exact = format!("{} {op} {value}", form.exact);
+        let sign = match op {
+            Operator::NotEq => "<>".to_owned(),
+            op => op.to_string(),
+        };
+        let exact = format!("{} {sign} {value}", form.exact);
         Some(match form.wide {
             Some(wide) if op == Operator::Eq => format!("({wide} = {value} AND {exact})"),
             _ => exact,

@@ -153,7 +153,22 @@ async fn a_statement_beyond_its_time_is_ended_by_the_server_and_the_pool_is_boun
         .await
         .unwrap();
     let view = view(&source, RowFilter::default());
-    let error = rows(&view, "SELECT id FROM t").await.unwrap_err();
+    let asked = futures::future::join(
+        rows(&view, "SELECT id FROM t"),
+        rows(&view, "SELECT s FROM t"),
+    );
+    let (mut asked, mut most) = (std::pin::pin!(asked), 0);
+    let (one, other) = loop {
+        tokio::select! {
+            answers = &mut asked => break answers,
+            () = tokio::time::sleep(Duration::from_millis(10)) => {
+                most = most.max(postgres.sql(RUNNING).unwrap().parse::<u32>().unwrap());
+            }
+        }
+    };
+    assert_eq!(most, 1);
+    let error = one.unwrap_err();
+    assert_eq!(other.unwrap_err().code(), "budget");
     assert_eq!(error.code(), "budget", "{error:?}");
     let detail = error.owner_detail().unwrap();
     assert!(detail.contains("statement timeout"), "{detail}");
@@ -180,4 +195,58 @@ async fn the_sessions_of_a_node_cannot_write() {
         "{error:?}"
     );
     assert_eq!(postgres.sql("SELECT count(*) FROM seen").unwrap(), "0");
+}
+
+#[tokio::test]
+async fn an_encrypted_server_is_believed_by_its_authority_only() {
+    let postgres = Postgres::start().unwrap();
+    let authority = |name: &str| {
+        let key = rcgen::KeyPair::generate().unwrap();
+        let mut params = rcgen::CertificateParams::new(Vec::new()).unwrap();
+        params
+            .distinguished_name
+            .push(rcgen::DnType::CommonName, name);
+        params.is_ca = rcgen::IsCa::Ca(rcgen::BasicConstraints::Unconstrained);
+        let pem = params.self_signed(&key).unwrap().pem();
+        (rcgen::Issuer::new(params, key), pem)
+    };
+    let ((issuer, own), (_, other)) = (authority("own"), authority("other"));
+    let key = rcgen::KeyPair::generate().unwrap();
+    let leaf = rcgen::CertificateParams::new(vec!["127.0.0.1".to_owned()]).unwrap();
+    let leaf = leaf.signed_by(&key, &issuer).unwrap();
+    postgres.file("server.crt", &leaf.pem()).unwrap();
+    postgres.file("server.key", &key.serialize_pem()).unwrap();
+    for (name, pem) in [("own.pem", own), ("other.pem", other)] {
+        std::fs::write(postgres.dir().join(name), pem).unwrap();
+    }
+    for (name, file) in [
+        ("ssl_cert_file", "server.crt"),
+        ("ssl_key_file", "server.key"),
+    ] {
+        let file = postgres.dir().join(file);
+        let set = format!("ALTER SYSTEM SET {name} = '{}'", file.display());
+        postgres.sql(&set).unwrap();
+    }
+    postgres.sql("ALTER SYSTEM SET ssl = on").unwrap();
+    postgres.sql("SELECT pg_reload_conf()").unwrap();
+    postgres
+        .sql("CREATE VIEW t AS SELECT ssl FROM pg_stat_ssl WHERE pid = pg_backend_pid()")
+        .unwrap();
+    let (spec, table) = contract(&postgres, &[("ssl", "logicalType: boolean")]);
+    let with = |ca: &str| Source {
+        tls: Some(true),
+        ca_file: Some(ca.into()),
+        ..access()
+    };
+    let error = servers(with("other.pem"), &postgres)
+        .open(&spec, &table)
+        .await;
+    let error = error.unwrap_err().to_string();
+    assert!(error.contains("certificate"), "{error}");
+    let source = servers(with("own.pem"), &postgres)
+        .open(&spec, &table)
+        .await
+        .unwrap();
+    let view = view(&source, RowFilter::default());
+    assert_eq!(rows(&view, "SELECT ssl FROM t").await.unwrap(), ["true"]);
 }

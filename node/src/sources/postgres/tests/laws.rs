@@ -371,6 +371,11 @@ async fn the_server_gets_columns_filters_and_limit_and_gives_groups() {
         .await
         .unwrap();
     assert_eq!(prepared.kept(), ["it groups by an expression"]);
+    let prepared = ENGINE
+        .prepare(view, "SELECT count(*) FROM t WHERE month % 2 = 0")
+        .await
+        .unwrap();
+    assert_eq!(prepared.kept(), ["a condition can only be tested here"]);
 }
 
 #[tokio::test]
