@@ -93,7 +93,9 @@ impl Server {
             self.access.timeout_seconds
         );
         let connected = self.connected()?;
-        loop {
+        let mut closed = None;
+        // Every connection of the pool may be left over from before the server was started anew.
+        for _ in 0..=self.access.connections {
             let client = connected.pool.get().await.map_err(|e| self.refused(&e))?;
             let session = Session {
                 token: client.cancel_token(),
@@ -103,11 +105,15 @@ impl Server {
             };
             match session.client()?.batch_execute(&begin).await {
                 Ok(()) => return Ok(session),
-                // It was left over from before the server was started anew.
-                Err(e) if e.is_closed() => session.discard(),
+                Err(e) if e.is_closed() => {
+                    session.discard();
+                    closed = Some(e);
+                }
                 Err(e) => return Err(self.failed(said(&e))),
             }
         }
+        let reason = closed.map(|e| said(&e)).unwrap_or_default();
+        Err(self.failed(reason))
     }
 
     fn connected(&self) -> Result<Connected, PostgresError> {
