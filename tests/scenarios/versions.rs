@@ -375,7 +375,7 @@ async fn an_end_is_never_nearer_than_the_notice_and_never_taken_back_by_publishi
     );
     assert_eq!(end(&days(91))?.status.code(), Some(0));
     assert_eq!(
-        end(&days(90))?.status.code(),
+        end(&days(89))?.status.code(),
         Some(1),
         "an announced end comes no nearer than the notice"
     );
