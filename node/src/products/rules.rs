@@ -47,10 +47,8 @@ pub(super) fn check(document: &Document, found: &mut Vec<Problem>) {
             Some("name: …, the product's name".to_owned()),
         )),
     }
-    if !root
-        .text("version")
-        .is_some_and(|v| v.parse::<Version>().is_ok())
-    {
+    let version = root.text("version").map(str::parse::<Version>);
+    if !matches!(version, Some(Ok(_))) {
         let message = "a product's version is major.minor.patch";
         found.push(document.problem("/version", message, Some("version: \"1.0.0\"".to_owned())));
     }
