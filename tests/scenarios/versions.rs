@@ -186,9 +186,15 @@ async fn majors_are_served_side_by_side_and_a_minor_changes_no_agreement() -> Ou
     assert!(said.to_string().contains("channel"), "{said}");
 
     // A major: an address of its own, and nothing of it without an agreement.
-    // The author writes it into the same file, as authors do.
+    // The author writes it into the same file, as authors do,
     let minor = orders.contract("1.5.0", &more, "")?;
-    std::fs::copy(orders.contract("2.0.0", &["id", "country"], "")?, &minor)?;
+    // and its data lie elsewhere.
+    let major = std::fs::read_to_string(orders.contract("2.0.0", &["id", "country"], "")?)?;
+    std::fs::write(dir.path().join("orders-2.csv"), "id,country\n1,DE\n")?;
+    std::fs::write(
+        &minor,
+        major.replace("path: orders.csv", "path: orders-2.csv"),
+    )?;
     shop.publish(&minor).await?;
     sees(&reader, "orders@2", "2.0.0").await?;
     assert_eq!(sees(&reader, "orders", "1.5.0").await?.product, "orders");
