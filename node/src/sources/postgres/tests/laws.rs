@@ -338,11 +338,11 @@ async fn the_server_gets_columns_filters_and_limit_and_gives_groups() {
         ("arr_delay", "logicalType: integer, physicalType: int"),
     ];
     let source = open(&postgres, &columns).await.unwrap();
-    let only = Predicate::Not(Box::new(Predicate::Compare {
+    let only = Predicate::Compare {
         column: "origin".to_owned(),
-        op: Comparison::Eq,
+        op: Comparison::NotEq,
         value: Literal::Text("LGA".to_owned()),
-    }));
+    };
     let view = view(&source, RowFilter([only].into()));
     let asked =
         "SELECT origin, avg(arr_delay) FROM t WHERE month = 6 GROUP BY origin ORDER BY origin";
