@@ -141,7 +141,7 @@ impl Server {
         let settings = ManagerConfig {
             recycling_method: RecyclingMethod::Fast,
         };
-        let encrypted = self.access.tls.unwrap_or(!is_local(&self.at.host));
+        let encrypted = self.access.tls.unwrap_or_else(|| !is_local(&self.at.host));
         let tls = match encrypted {
             true => Tls::On(MakeRustlsConnect::new(self.authorities()?)),
             false => Tls::Off,

@@ -40,7 +40,7 @@ pub(super) enum Kind {
     Timestamp,
     Timestamptz,
     /// One dimension of one of the others.
-    List(Box<Kind>),
+    List(Box<Self>),
 }
 
 impl Kind {
