@@ -31,7 +31,7 @@ async fn until(postgres: &Postgres, sql: &str, expected: &str) {
 const RUNNING: &str =
     "SELECT count(*) FROM pg_stat_activity WHERE application_name = 'comity' AND state = 'active'";
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread")]
 async fn a_server_that_refuses_or_is_away_is_named_to_the_owner_and_to_nobody_else() {
     let mut postgres = Postgres::start().unwrap();
     create(&postgres);
@@ -64,7 +64,7 @@ async fn a_server_that_refuses_or_is_away_is_named_to_the_owner_and_to_nobody_el
     assert_eq!(count, [ROWS.to_string()]);
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread")]
 async fn a_table_of_another_shape_is_not_read_as_the_old_one() {
     let postgres = Postgres::start().unwrap();
     create(&postgres);
@@ -84,7 +84,7 @@ async fn a_table_of_another_shape_is_not_read_as_the_old_one() {
     }
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread")]
 async fn a_table_rewritten_while_it_is_waited_for_is_read_whole() {
     let postgres = Postgres::start().unwrap();
     create(&postgres);
@@ -106,7 +106,7 @@ async fn a_table_rewritten_while_it_is_waited_for_is_read_whole() {
     assert_eq!(asked.await.unwrap().unwrap(), [ROWS.to_string()]);
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread")]
 async fn a_stream_that_is_cut_ends_with_an_error_and_one_that_is_left_stops_the_server() {
     let postgres = Postgres::start().unwrap();
     create(&postgres);
@@ -136,7 +136,7 @@ async fn a_stream_that_is_cut_ends_with_an_error_and_one_that_is_left_stops_the_
     until(&postgres, RUNNING, "0").await;
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread")]
 async fn a_statement_beyond_its_time_is_ended_by_the_server_and_the_pool_is_bounded() {
     let postgres = Postgres::start().unwrap();
     postgres
@@ -174,7 +174,7 @@ async fn a_statement_beyond_its_time_is_ended_by_the_server_and_the_pool_is_boun
     assert!(detail.contains("statement timeout"), "{detail}");
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread")]
 async fn the_sessions_of_a_node_cannot_write() {
     let postgres = Postgres::start().unwrap();
     postgres
@@ -197,7 +197,7 @@ async fn the_sessions_of_a_node_cannot_write() {
     assert_eq!(postgres.sql("SELECT count(*) FROM seen").unwrap(), "0");
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread")]
 async fn an_encrypted_server_is_believed_by_its_authority_only() {
     let postgres = Postgres::start().unwrap();
     let authority = |name: &str| {
