@@ -270,8 +270,8 @@ async fn a_catalog_with_two_descriptors_at_one_address_is_refused() {
         };
         let head = reader.wanted(&head.sign(&*publisher.own.keys().issuer).unwrap());
         let texts = products.iter().map(|p| p.text.clone()).collect();
-        let kept = reader.catalog.keep(&publisher.own.org(), texts, now);
-        let kept = kept.await.unwrap();
+        let org = publisher.own.org();
+        let kept = reader.catalog.keep(&org, texts, now).await.unwrap();
         let done = reader.catalog.complete(head, list.to_text(), kept, now);
         done.await
     };

@@ -36,6 +36,7 @@ pub struct Contract {
     digest: Digest,
     sources: BTreeMap<String, SourceSpec>,
     offers: Vec<Offer>,
+    under_review: Vec<(String, String)>,
 }
 
 /// Where a product is in its life (ODCS `status`).
@@ -126,6 +127,7 @@ impl Contract {
             digest: Digest::of(&canonical),
             sources,
             offers,
+            under_review: table::reviews(document.value()),
         })
     }
 
@@ -137,6 +139,12 @@ impl Contract {
     /// Its version, `major.minor.patch`.
     pub fn version(&self) -> &str {
         &self.version
+    }
+
+    /// Columns that are not served until somebody has looked at them, with
+    /// their tables (`spec/3-catalog.md#C-50`).
+    pub fn under_review(&self) -> &[(String, String)] {
+        &self.under_review
     }
 
     /// Where it is in its life.

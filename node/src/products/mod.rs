@@ -20,6 +20,7 @@
 //! A gate reports all its problems at once.
 
 mod contract;
+pub mod draft;
 mod extension;
 mod filter;
 mod offer;

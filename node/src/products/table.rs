@@ -136,13 +136,22 @@ fn table(object: &Value, at: &str, document: &Document, found: &mut Vec<Problem>
             None,
         ));
     }
+    // spec/3-catalog.md#C-50
     let columns: Vec<Column> = properties
         .iter()
         .enumerate()
+        .filter(|(_, property)| !under_review(property))
         .map(|(index, property)| {
             column(property, &child(&list, &index.to_string()), document, found)
         })
         .collect();
+    if columns.is_empty() && !properties.is_empty() {
+        found.push(document.problem(
+            &list,
+            "every column is under review, so there is nothing to serve",
+            Some("decide on a column, then take its comityReview out".to_owned()),
+        ));
+    }
     let names = columns
         .iter()
         .map(|column| (column.name.as_str(), column.id.as_str()));
@@ -154,6 +163,25 @@ fn table(object: &Value, at: &str, document: &Document, found: &mut Vec<Problem>
         id: object.text("id").unwrap_or(name).to_owned(),
         physical_name: object.text("physicalName").map(str::to_owned),
     }
+}
+
+/// Every column that is under review, with its table.
+pub(super) fn reviews(contract: &Value) -> Vec<(String, String)> {
+    let name = |value: &Value| value.text("name").unwrap_or_default().to_owned();
+    let tables = contract.list("schema").iter();
+    tables
+        .flat_map(|table| {
+            let columns = table.list("properties").iter();
+            columns
+                .filter(|column| under_review(column))
+                .map(move |column| (name(table), name(column)))
+        })
+        .collect()
+}
+
+/// Whether somebody has to look at a column before it is served.
+pub(super) fn under_review(property: &Value) -> bool {
+    rules::custom(property, "comityReview").is_some()
 }
 
 fn column(property: &Value, at: &str, document: &Document, found: &mut Vec<Problem>) -> Column {

@@ -16,9 +16,9 @@ use std::sync::Arc;
 use datafusion::catalog::TableProvider;
 
 use self::files::FileError;
-use self::postgres::{PostgresError, Servers};
+use self::postgres::{Described, PostgresError, Servers};
 use crate::config::Source;
-use crate::products::{SourceSpec, Table};
+use crate::products::{PostgresSpec, SourceSpec, Table};
 
 /// The ways to the owner's data.
 #[derive(Debug, Default)]
@@ -45,6 +45,14 @@ impl Warehouses {
         Self {
             postgres: Servers::new(access, home),
         }
+    }
+
+    /// A table of a PostgreSQL database that no contract describes yet.
+    ///
+    /// # Errors
+    /// What the owner has to correct.
+    pub async fn describe(&self, spec: &PostgresSpec) -> Result<Described, SourceError> {
+        Ok(self.postgres.describe(spec).await?)
     }
 
     /// Opens the data of `table`, which lies where `spec` says; relative paths

@@ -2,6 +2,8 @@
 
 mod deprecate;
 mod diff;
+mod init;
+mod lint;
 mod list;
 mod publish;
 mod retire;
@@ -13,33 +15,33 @@ use crate::home::Home;
 
 pub(super) use publish::Publish;
 
-/// Author data products: compare, announce, list, end.
+/// Author data products: draft, check, compare, announce, list, end.
 #[derive(Debug, clap::Args)]
 #[command(
-    after_help = "Example:\n  comity product diff orders orders.odcs.yaml\n  comity product publish orders.odcs.yaml\n  comity product list"
+    after_help = "Example:\n  comity product init data/orders.parquet\n  comity product lint orders.odcs.yaml\n  comity product diff orders orders.odcs.yaml\n  comity product publish orders.odcs.yaml\n  comity product list"
 )]
 pub(super) struct Product {
     #[command(subcommand)]
     command: Command,
 }
 
+// No doc comments here: they would hide those of the commands themselves, which are the help.
 #[derive(Debug, Subcommand)]
 enum Command {
-    /// Show what changed between two versions, and the version that it needs.
+    Init(init::Init),
+    Lint(lint::Lint),
     Diff(diff::Diff),
-    /// Announce a data product from its ODCS file.
     Publish(Publish),
-    /// List the products that this organization announces.
     List(list::List),
-    /// Announce the end of a major version, signed, to everybody who may read it.
     Deprecate(deprecate::Deprecate),
-    /// Withdraw a major version for good.
     Retire(retire::Retire),
 }
 
 impl Product {
     pub(super) async fn run(self, home: &Home, output: &Output) -> Result<(), Problem> {
         match self.command {
+            Command::Init(c) => c.run(home, output).await,
+            Command::Lint(c) => c.run(home, output),
             Command::Diff(c) => c.run(home, output).await,
             Command::Publish(c) => c.run(home, output).await,
             Command::List(c) => c.run(home, output).await,

@@ -397,7 +397,7 @@ mod tests {
         longer.push(0);
         let mut wider = good.clone();
         wider[HEADER + 1] = 2;
-        let mut negative = good.clone();
+        let mut negative = good;
         negative[HEADER + 2..HEADER + 6].copy_from_slice(&(-2_i32).to_be_bytes());
         for bytes in [
             &b"PGCOPY, but not really.".to_vec(),

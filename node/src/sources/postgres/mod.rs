@@ -5,6 +5,7 @@
 //! answer is exactly this engine's.
 
 mod decode;
+mod describe;
 mod error;
 mod group;
 mod read;
@@ -26,6 +27,7 @@ use datafusion::error::{DataFusionError, Result};
 use datafusion::logical_expr::{Expr, TableProviderFilterPushDown, TableType};
 use datafusion::physical_plan::ExecutionPlan;
 
+pub use self::describe::Described;
 pub use self::error::PostgresError;
 use self::read::{PostgresExec, Statement};
 use self::server::Server;

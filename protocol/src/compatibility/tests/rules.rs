@@ -254,7 +254,7 @@ fn another_order_is_a_patch_and_not_nothing() {
 fn table(name: &str, columns: &[(&str, ColumnType)]) -> Table {
     let column = |(name, kind): &(&str, ColumnType)| Column {
         name: (*name).to_owned(),
-        kind: *kind,
+        kind: kind.clone(),
         description: None,
         classification: None,
     };

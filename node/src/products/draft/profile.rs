@@ -1,0 +1,163 @@
+//! What a table holds, as far as a draft needs to know.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+use std::time::Duration;
+
+use arrow::array::{Array, AsArray, Int64Array, RecordBatch, TimestampMicrosecondArray};
+use arrow::compute::cast;
+use arrow::datatypes::{DataType, SchemaRef, TimeUnit};
+use datafusion::catalog::TableProvider;
+use datafusion::error::{DataFusionError, Result};
+use datafusion::functions_aggregate::expr_fn::{count, max};
+use datafusion::logical_expr::{Expr, cast as cast_expr, lit};
+use datafusion::prelude::{SessionConfig, SessionContext, ident};
+
+use super::personal::{Guess, by_name, by_values};
+
+/// The first rows, whose values are looked at.
+const SAMPLE_ROWS: usize = 10_000;
+
+/// The longest look at a whole table. A table that takes longer is drafted from
+/// its first rows, and its draft promises less.
+const WHOLE_TIME: Duration = Duration::from_secs(60);
+
+/// What was found in a table.
+#[derive(Debug)]
+pub(super) struct Profile {
+    /// Rows in all, if they could be counted in time.
+    pub(super) rows: Option<u64>,
+    /// Rows whose values were looked at.
+    pub(super) sampled: usize,
+    /// Its columns, in the source's order.
+    pub(super) columns: Vec<ColumnProfile>,
+}
+
+/// What was found in a column.
+#[derive(Debug)]
+pub(super) struct ColumnProfile {
+    /// Its name in the source.
+    pub(super) name: String,
+    /// Its type in the source.
+    pub(super) kind: DataType,
+    /// Whether it holds nulls.
+    pub(super) nulls: Nulls,
+    /// Seconds since the epoch of its newest value, of a timestamp.
+    pub(super) newest: Option<i64>,
+    /// Whether it may hold personal data.
+    pub(super) guess: Option<Guess>,
+}
+
+/// What is known about nulls in a column.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Nulls {
+    /// The source does not permit them.
+    Never,
+    /// There is none today.
+    NoneToday,
+    /// There are some, or nobody counted.
+    Possible,
+}
+
+/// Looks at `table`: at all of its rows for counts, at the first ones for values.
+pub(super) async fn profile(
+    table: Arc<dyn TableProvider>,
+    never_null: &BTreeSet<String>,
+) -> Result<Profile> {
+    let context =
+        SessionContext::new_with_config(SessionConfig::new().with_information_schema(false));
+    let schema = table.schema();
+    let frame = context.read_table(table)?;
+    let sample = frame.clone().limit(0, Some(SAMPLE_ROWS))?.collect().await?;
+    let counted = frame.aggregate(Vec::new(), measures(&schema))?.collect();
+    let counted = match tokio::time::timeout(WHOLE_TIME, counted).await {
+        Ok(batches) => Some(one(&batches?)?),
+        Err(_) => None,
+    };
+    let mut at = 1;
+    let mut columns = Vec::with_capacity(schema.fields().len());
+    for (index, field) in schema.fields().iter().enumerate() {
+        let mut number = |counted: &RecordBatch| {
+            at += 1;
+            integer(counted.column(at - 1))
+        };
+        let rows = counted.as_ref().and_then(|c| integer(c.column(0)));
+        let present = counted.as_ref().and_then(&mut number);
+        let newest = match field.data_type() {
+            DataType::Timestamp(..) => counted.as_ref().and_then(&mut number),
+            _ => None,
+        };
+        let nullable = field.is_nullable() && !never_null.contains(field.name());
+        let nulls = match (nullable, rows, present) {
+            (false, ..) => Nulls::Never,
+            (true, Some(rows), Some(present)) if rows == present && rows > 0 => Nulls::NoneToday,
+            _ => Nulls::Possible,
+        };
+        columns.push(ColumnProfile {
+            name: field.name().clone(),
+            kind: field.data_type().clone(),
+            nulls,
+            newest: newest.map(|micros| micros.div_euclid(1_000_000)),
+            guess: guess(field.name(), index, &sample),
+        });
+    }
+    Ok(Profile {
+        rows: counted
+            .as_ref()
+            .and_then(|c| integer(c.column(0)))
+            .and_then(|rows| u64::try_from(rows).ok()),
+        sampled: sample.iter().map(RecordBatch::num_rows).sum(),
+        columns,
+    })
+}
+
+/// `count(*)`, then for each column how many values, and the newest of a timestamp.
+fn measures(schema: &SchemaRef) -> Vec<Expr> {
+    let mut measures = vec![count(lit(1)).alias("rows")];
+    for (index, field) in schema.fields().iter().enumerate() {
+        let column = || ident(field.name());
+        measures.push(count(column()).alias(format!("present{index}")));
+        if let DataType::Timestamp(..) = field.data_type() {
+            let micros = DataType::Timestamp(TimeUnit::Microsecond, None);
+            measures.push(max(cast_expr(column(), micros)).alias(format!("newest{index}")));
+        }
+    }
+    measures
+}
+
+fn one(batches: &[RecordBatch]) -> Result<RecordBatch> {
+    let found = batches.iter().find(|batch| batch.num_rows() == 1);
+    found.cloned().ok_or_else(|| {
+        DataFusionError::Internal("an aggregate without groups has one row".to_owned())
+    })
+}
+
+/// The number in the one row of a column.
+fn integer(column: &dyn Array) -> Option<i64> {
+    if column.is_empty() || column.is_null(0) {
+        return None;
+    }
+    let any = column.as_any();
+    any.downcast_ref::<Int64Array>()
+        .map(|c| c.value(0))
+        .or_else(|| {
+            any.downcast_ref::<TimestampMicrosecondArray>()
+                .map(|c| c.value(0))
+        })
+}
+
+/// Values count before names: they say how many.
+fn guess(name: &str, index: usize, sample: &[RecordBatch]) -> Option<Guess> {
+    let texts: Vec<_> = sample
+        .iter()
+        .filter_map(|batch| cast(batch.column(index), &DataType::Utf8).ok())
+        .collect();
+    let is_text = sample
+        .first()
+        .is_some_and(|batch| batch.column(index).data_type().is_string());
+    let values = texts
+        .iter()
+        .flat_map(|texts| texts.as_string::<i32>().iter().flatten());
+    let by_values = if is_text { by_values(values) } else { None };
+    by_values.or_else(|| by_name(name))
+}

@@ -1,0 +1,110 @@
+use std::path::Path;
+
+use serde_json::json;
+
+use super::*;
+use crate::products::{Contract, FileSpec, Format, Status, read};
+use crate::sources::files;
+
+async fn drafted(file: &Path, active: bool) -> (Draft, Contract, tempfile::TempDir) {
+    let format = match file.extension().and_then(|e| e.to_str()) {
+        Some("csv") => Format::Csv,
+        _ => Format::Parquet,
+    };
+    let spec = FileSpec {
+        format,
+        path: file.canonicalize().unwrap(),
+    };
+    let table = files::open(&spec, Path::new("/")).await.unwrap();
+    let origin = Origin {
+        server: vec![
+            ("server", json!("files")),
+            ("type", json!("local")),
+            ("path", json!(spec.path)),
+            ("format", json!(format.name())),
+        ],
+        physical_name: None,
+        primary_key: Vec::new(),
+        never_null: BTreeSet::new(),
+        unread: Vec::new(),
+        active,
+    };
+    let name = slug(file.file_stem().unwrap().to_str().unwrap()).unwrap();
+    let draft = draft(&name, &origin, table).await.unwrap();
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("draft.odcs.yaml");
+    std::fs::write(&path, &draft.text).unwrap();
+    let contract = read(&path).unwrap_or_else(|e| panic!("{e}\n{}", draft.text));
+    (draft, contract, dir)
+}
+
+fn example(name: &str) -> std::path::PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+        .join("../examples/data")
+        .join(name)
+}
+
+#[tokio::test]
+async fn a_draft_of_every_example_passes_the_front_door() {
+    for (name, rows) in [
+        ("flights.parquet", 336_776),
+        ("weather.parquet", 26_115),
+        ("planes.parquet", 3_322),
+        ("airlines.parquet", 16),
+    ] {
+        let (draft, contract, _dir) = drafted(&example(name), false).await;
+        assert_eq!(draft.rows, Some(rows), "{name}");
+        assert_eq!(contract.status(), Status::Draft);
+        assert_eq!(draft.review, [], "{name}");
+        assert_eq!(contract.offers().len(), 1);
+    }
+}
+
+#[tokio::test]
+async fn nulls_are_promised_as_they_were_counted() {
+    let (_, contract, _dir) = drafted(&example("flights.parquet"), true).await;
+    let table = &contract.tables()[0];
+    let nullable = |name: &str| {
+        let column = table.columns.iter().find(|c| c.name == name);
+        column.map(|c| c.nullable).unwrap()
+    };
+    assert!(!nullable("year"));
+    assert!(nullable("dep_time"), "8,255 flights never left");
+    assert_eq!(contract.status(), Status::Active);
+}
+
+#[tokio::test]
+async fn what_may_be_personal_is_neither_served_nor_announced() {
+    let dir = tempfile::tempdir().unwrap();
+    let file = dir.path().join("orders.csv");
+    let mut text = "order,reached_at,customer_name,amount,on\n".to_owned();
+    for i in 0..40 {
+        text.push_str(&format!("{i},mail-{i}@shop.example,\"N. {i}\",{i}.5,x\n"));
+    }
+    std::fs::write(&file, text).unwrap();
+    let (draft, contract, _dir) = drafted(&file, true).await;
+    let columns: Vec<_> = draft.review.iter().map(|(c, _)| c.as_str()).collect();
+    assert_eq!(columns, ["reached_at", "customer_name"]);
+    let served: Vec<_> = contract.tables()[0]
+        .columns
+        .iter()
+        .map(|c| c.name.as_str())
+        .collect();
+    assert_eq!(served, ["order", "amount", "on"]);
+    let public = contract.public().to_string();
+    for hidden in ["reached_at", "customer_name", "orders.csv", "shop.example"] {
+        assert!(!public.contains(hidden), "{hidden}: {public}");
+    }
+    assert!(!draft.text.contains("shop.example"), "no value is copied");
+    let offered = &contract.offer().unwrap().tables["orders"].columns;
+    assert!(!offered.contains("reached_at"));
+
+    // A role that names such a column is refused, not served without it.
+    let wider = draft
+        .text
+        .replace("columns: [order,", "columns: [reached_at, order,");
+    assert_ne!(wider, draft.text);
+    let path = dir.path().join("wider.odcs.yaml");
+    std::fs::write(&path, wider).unwrap();
+    assert!(read(&path).is_err());
+}

@@ -1,0 +1,310 @@
+//! The draft as a text that a person goes on writing.
+
+use std::fmt::Write as _;
+
+use arrow::datatypes::{DataType, TimeUnit};
+use serde_json::json;
+
+use super::profile::{ColumnProfile, Nulls, Profile};
+use super::{Draft, Origin};
+use crate::clock;
+use crate::products::rules;
+
+/// A freshness is promised when the newest value is at most so old; older data
+/// is either history or stale, and only its owner knows which.
+const FRESH_DAYS: i64 = 30;
+
+pub(super) fn contract(name: &str, origin: &Origin, profile: &Profile) -> Draft {
+    let mut text = String::new();
+    let (mut review, mut left_out) = (Vec::new(), origin.unread.clone());
+    let (plain, name) = (name, &*named(name));
+    head(&mut text, name, origin, profile);
+    server(&mut text, origin);
+    let _ = write!(
+        text,
+        "\nschema:\n  - id: {name}\n    name: {name}\n{}    physicalType: table\n    logicalType: object\n    \
+         # Say what one row is; partners read it.\n    description: \"One row of {name}.\"\n    properties:\n",
+        origin
+            .physical_name
+            .as_ref()
+            .map_or_else(String::new, |p| format!(
+                "    physicalName: {}\n",
+                quoted(p)
+            ))
+    );
+    let mut served = Vec::new();
+    for column in &profile.columns {
+        let typed = match typed(&column.kind) {
+            Some(typed) if rules::is_column_name(&column.name) => typed,
+            Some(_) => {
+                left_out.push((
+                    column.name.clone(),
+                    "its name is not [A-Za-z_][A-Za-z0-9_-]*".into(),
+                ));
+                continue;
+            }
+            None => {
+                let reason = format!("{} cannot cross between organizations", column.kind);
+                left_out.push((column.name.clone(), reason));
+                continue;
+            }
+        };
+        property(&mut text, column, &typed, origin);
+        match &column.guess {
+            Some(guess) => review.push((
+                column.name.clone(),
+                format!("{} ({})", guess.kind, guess.why),
+            )),
+            None => served.push(column.name.as_str()),
+        }
+    }
+    for (column, reason) in &left_out {
+        let _ = writeln!(text, "      # Left out: {} ({reason}).", quoted(column));
+    }
+    quality(&mut text, name, origin, profile, &served);
+    levels(&mut text, name, profile, &served);
+    role(&mut text, name, &served);
+    Draft {
+        name: plain.to_owned(),
+        text,
+        rows: profile.rows,
+        review,
+        left_out,
+    }
+}
+
+fn head(text: &mut String, name: &str, origin: &Origin, profile: &Profile) {
+    let looked = match profile.rows {
+        Some(rows) => format!(
+            "{rows} rows were counted, the values of {} looked at.",
+            profile.sampled
+        ),
+        None => format!(
+            "The values of {} rows were looked at; counting all of them took too long.",
+            profile.sampled
+        ),
+    };
+    let status = if origin.active {
+        "status: active"
+    } else {
+        "status: draft  # 'active' when it is ready: a draft is not announced"
+    };
+    let _ = write!(
+        text,
+        "# A draft by 'comity product init'. {looked}\n\
+         # It says what could be seen; the rest is yours. Check it with 'comity product lint', see what partners\n\
+         # would with 'comity product preview', and announce it with 'comity product publish'.\n\
+         apiVersion: v3.1.0\nkind: DataContract\nid: {}\nname: {name}\nversion: \"1.0.0\"\n\
+         {status}\n\
+         description:\n  purpose: \"What {name} is for.\"\n  \
+         limitations: \"No onward transfer.\"\n",
+        id()
+    );
+}
+
+fn server(text: &mut String, origin: &Origin) {
+    text.push_str("\nservers:  # private: never published\n");
+    for (index, (key, value)) in origin.server.iter().enumerate() {
+        let lead = if index == 0 { "  - " } else { "    " };
+        let _ = writeln!(text, "{lead}{key}: {value}");
+    }
+}
+
+/// Logical type, physical type, and whether a timestamp has a zone.
+struct Typed {
+    logical: &'static str,
+    physical: String,
+    zone: Option<bool>,
+}
+
+/// The contract's words for a type; the inverse of how a contract is read.
+fn typed(kind: &DataType) -> Option<Typed> {
+    let (logical, physical) = match kind {
+        DataType::Boolean => ("boolean", "boolean".to_owned()),
+        DataType::Int8 => ("integer", "tinyint".to_owned()),
+        DataType::Int16 | DataType::UInt8 => ("integer", "smallint".to_owned()),
+        DataType::Int32 | DataType::UInt16 => ("integer", "int".to_owned()),
+        DataType::Int64 | DataType::UInt32 => ("integer", "bigint".to_owned()),
+        DataType::Float32 => ("number", "real".to_owned()),
+        DataType::Float64 => ("number", "double".to_owned()),
+        DataType::Decimal128(precision, scale) if *scale >= 0 => {
+            ("number", format!("decimal({precision},{scale})"))
+        }
+        DataType::Utf8 | DataType::LargeUtf8 | DataType::Utf8View => {
+            ("string", "varchar".to_owned())
+        }
+        DataType::Date32 => ("date", "date".to_owned()),
+        DataType::Time64(TimeUnit::Microsecond) => ("time", "time".to_owned()),
+        DataType::Timestamp(TimeUnit::Microsecond, zone) => {
+            return Some(Typed {
+                logical: "timestamp",
+                physical: "timestamp".to_owned(),
+                zone: Some(zone.is_some()),
+            });
+        }
+        _ => return None,
+    };
+    Some(Typed {
+        logical,
+        physical,
+        zone: None,
+    })
+}
+
+fn property(text: &mut String, column: &ColumnProfile, typed: &Typed, origin: &Origin) {
+    let name = &named(&column.name);
+    let _ = write!(
+        text,
+        "      - id: {name}\n        name: {name}\n        logicalType: {}\n        physicalType: {}\n",
+        typed.logical,
+        quoted(&typed.physical)
+    );
+    if let Some(zone) = typed.zone {
+        let _ = writeln!(text, "        logicalTypeOptions: {{ timezone: {zone} }}");
+    }
+    let (required, why) = match column.nulls {
+        Nulls::Never => (true, ""),
+        Nulls::NoneToday => (true, "  # no null today: a promise to keep, or to take out"),
+        Nulls::Possible => (false, ""),
+    };
+    let _ = writeln!(text, "        required: {required}{why}");
+    if let Some(position) = origin
+        .primary_key
+        .iter()
+        .position(|key| *key == column.name)
+    {
+        let _ = writeln!(
+            text,
+            "        primaryKey: true\n        primaryKeyPosition: {}",
+            position + 1
+        );
+    }
+    let Some(guess) = &column.guess else { return };
+    let _ = write!(
+        text,
+        "        # REVIEW: may be personal data. Not served while comityReview stands here. Decide on the\n        \
+         # classification (public, internal, confidential, restricted), give a restricted column a\n        \
+         # comityMask or name its readers, then take comityReview out.\n        \
+         classification: restricted\n        customProperties:\n          \
+         - {{ property: comityReview, value: {} }}\n",
+        quoted(&format!("{}: {}", guess.kind, guess.why))
+    );
+}
+
+/// Rules that hold today: rows there are, and keys without doubles.
+fn quality(text: &mut String, name: &str, origin: &Origin, profile: &Profile, served: &[&str]) {
+    if profile.rows.is_none_or(|rows| rows > 0) {
+        let _ = write!(
+            text,
+            "    quality:\n      - {{ id: {name}_rows, type: library, metric: rowCount, mustBeGreaterThan: 0, \
+             dimension: completeness, severity: error }}\n"
+        );
+        if let [key] = origin.primary_key.as_slice()
+            && served.contains(&key.as_str())
+        {
+            let _ = write!(
+                text,
+                "      - {{ id: {name}_{key}_unique, type: library, metric: duplicateValues, arguments: {{ properties: [{key}] }}, \
+                 mustBe: 0, dimension: uniqueness, severity: error }}\n"
+            );
+        }
+    }
+}
+
+/// How fresh the data is: twice its age now, and a day at least.
+fn levels(text: &mut String, name: &str, profile: &Profile, served: &[&str]) {
+    let dated = profile
+        .columns
+        .iter()
+        .filter(|c| served.contains(&c.name.as_str()));
+    let newest = dated
+        .filter_map(|c| Some((c.newest?, c.name.as_str())))
+        .max();
+    let Some((newest, column)) = newest else {
+        return;
+    };
+    let now = i64::try_from(clock::now().as_secs()).unwrap_or(i64::MAX);
+    let hours = now.saturating_sub(newest).max(0) / 3600;
+    let level = |hours: i64| {
+        format!(
+            "- {{ id: fresh, property: freshness, value: {hours}, unit: h, element: \"{name}.{column}\", driver: operational }}"
+        )
+    };
+    text.push('\n');
+    if hours <= FRESH_DAYS * 24 {
+        let promised = (hours * 2).max(24);
+        let _ = writeln!(
+            text,
+            "# The newest {column} is {hours} h old. Partners see this beside what is measured.\n\
+             slaProperties:\n  {}",
+            level(promised)
+        );
+    } else {
+        let _ = writeln!(
+            text,
+            "# The newest {column} is {} days old, so no freshness is promised. If the data is renewed:\n\
+             # slaProperties:\n#   {}",
+            hours / 24,
+            level(24)
+        );
+    }
+}
+
+/// What partners may ask for without further talk: all that is served.
+fn role(text: &mut String, name: &str, served: &[&str]) {
+    if served.is_empty() {
+        text.push_str(
+            "\n# No column can be offered yet: see the reviews above, then add a role.\n",
+        );
+        return;
+    }
+    let _ = write!(
+        text,
+        "\n# What partners may ask for. An agreement can be narrower.\n\
+         roles:\n  - role: {name}.partner.read\n    access: read\n    customProperties:\n      \
+         - property: comityReadRestrictions\n        value:\n          {name}:\n            \
+         columns: [{}]\n            required-row-filter: true\n            required-column-projections: []\n      \
+         # For what the data may be used, in words of yours.\n      \
+         - {{ property: comityPurposes, value: [evaluation] }}\n",
+        served
+            .iter()
+            .map(|column| named(column))
+            .collect::<Vec<_>>()
+            .join(", ")
+    );
+}
+
+/// A random UUID (RFC 9562, version 4): the contract's identity for life.
+fn id() -> String {
+    let mut bytes = [0; 16];
+    // Without randomness the text is still a contract; `lint` takes any UUID.
+    let _ = getrandom::fill(&mut bytes);
+    bytes[6] = bytes[6] & 0x0f | 0x40;
+    bytes[8] = bytes[8] & 0x3f | 0x80;
+    let hex: String = bytes.iter().map(|b| format!("{b:02x}")).collect();
+    [
+        &hex[..8],
+        &hex[8..12],
+        &hex[12..16],
+        &hex[16..20],
+        &hex[20..],
+    ]
+    .join("-")
+}
+
+/// A name as a YAML scalar that every parser takes for text.
+fn named(name: &str) -> String {
+    const OTHERWISE: [&str; 10] = [
+        "y", "n", "yes", "no", "on", "off", "true", "false", "null", "nan",
+    ];
+    if OTHERWISE.contains(&name.to_ascii_lowercase().as_str()) {
+        quoted(name)
+    } else {
+        name.to_owned()
+    }
+}
+
+/// A YAML scalar with one reading: JSON's strings are YAML's.
+fn quoted(text: &str) -> String {
+    json!(text).to_string()
+}

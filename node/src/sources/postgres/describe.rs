@@ -1,0 +1,84 @@
+//! What a database says of one of its tables, for a draft of its contract.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+use arrow::datatypes::DataType;
+use datafusion::catalog::TableProvider;
+
+use super::{Column, Kind, PostgresError, PostgresTable, Servers, schema, sql};
+use crate::products::PostgresSpec;
+
+/// A table as it is, with the columns that can be read.
+#[derive(Debug)]
+pub struct Described {
+    /// The readable columns.
+    pub table: Arc<dyn TableProvider>,
+    /// Columns that the server never lets be null.
+    pub never_null: BTreeSet<String>,
+    /// The columns of the primary key, in its order.
+    pub primary_key: Vec<String>,
+    /// Columns that cannot be read, with what to do about it.
+    pub unread: Vec<(String, String)>,
+}
+
+/// Name and whether nulls are refused, of every column; then the primary key.
+const COLUMNS: &str = "SELECT attname::text, attnotnull FROM pg_catalog.pg_attribute \
+     WHERE attrelid = $1::text::regclass AND attnum > 0 AND NOT attisdropped";
+const PRIMARY_KEY: &str = "SELECT a.attname::text FROM pg_catalog.pg_index i \
+     CROSS JOIN LATERAL unnest(i.indkey) WITH ORDINALITY AS k(attnum, place) \
+     JOIN pg_catalog.pg_attribute a ON a.attrelid = i.indrelid AND a.attnum = k.attnum \
+     WHERE i.indrelid = $1::text::regclass AND i.indisprimary ORDER BY k.place";
+
+impl Servers {
+    /// The table that `spec` names, without a contract.
+    pub(in crate::sources) async fn describe(
+        &self,
+        spec: &PostgresSpec,
+    ) -> Result<Described, PostgresError> {
+        let server = self.server(&spec.server);
+        let table = sql::table(&spec.schema, &spec.table);
+        let failed = |e| PostgresError::statement(server.name(), &table, &e);
+        let session = server.begin().await?;
+        let client = session.client()?;
+        let statement = format!("SELECT * FROM {table}");
+        let described = client.prepare(&statement).await.map_err(failed)?;
+        let (mut columns, mut unread) = (Vec::new(), Vec::new());
+        for found in described.columns() {
+            // Nothing is promised yet, so a number without a precision has no type.
+            let kind = Kind::of(found.type_(), found.type_modifier(), &DataType::Null);
+            let name = found.name().to_owned();
+            match kind {
+                Ok(kind) => columns.push(Column { name, kind }),
+                Err(instead) => unread.push((name, format!("{}: {instead}", found.type_().name()))),
+            }
+        }
+        let rows = client.query(COLUMNS, &[&table]).await.map_err(failed)?;
+        let mut never_null = BTreeSet::new();
+        for row in rows {
+            if row.try_get(1).map_err(failed)? {
+                never_null.insert(row.try_get(0).map_err(failed)?);
+            }
+        }
+        let rows = client.query(PRIMARY_KEY, &[&table]).await.map_err(failed)?;
+        let primary_key = rows.iter().map(|row| row.try_get(0));
+        let primary_key = primary_key.collect::<Result<_, _>>().map_err(failed)?;
+        let encoding = client.query_one("SHOW server_encoding", &[]).await;
+        let encoding: String = encoding.and_then(|row| row.try_get(0)).map_err(failed)?;
+        drop(described);
+        session.end().await.map_err(failed)?;
+        let table = PostgresTable {
+            schema: schema(&columns),
+            table: table.into(),
+            columns,
+            utf8: encoding == "UTF8",
+            server,
+        };
+        Ok(Described {
+            table: Arc::new(table),
+            never_null,
+            primary_key,
+            unread,
+        })
+    }
+}
