@@ -10,7 +10,7 @@ use serde_json::json;
 use tokio_postgres::config::Host;
 
 use crate::cli::output::{Output, Problem, printable};
-use crate::config::{Config, Source};
+use crate::config::Config;
 use crate::home::Home;
 use crate::products::draft::{Draft, Origin, draft, slug};
 use crate::products::{FileSpec, Format, PostgresServer, PostgresSpec};
@@ -117,7 +117,7 @@ impl Init {
         let configured = Config::load(&home.config()).ok();
         let mut access = configured
             .and_then(|config| config.sources.get(WAREHOUSE).cloned())
-            .unwrap_or_else(Source::default);
+            .unwrap_or_default();
         if let Some(user) = at.get_user() {
             access.username = Some(user.to_owned());
         }

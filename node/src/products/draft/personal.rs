@@ -85,8 +85,11 @@ const WORDS: &[(&[&str], &str)] = &[
     (&["token"], "secret"),
 ];
 
+/// Whether a value has a form.
+type Form = fn(&str) -> bool;
+
 /// Kinds of personal data that values show by their form.
-const FORMS: &[(&str, fn(&str) -> bool)] = &[
+const FORMS: &[(&str, Form)] = &[
     ("e-mail address", is_email),
     ("telephone number", is_telephone),
     ("bank account", is_iban),
@@ -207,7 +210,7 @@ fn is_card(value: &str) -> bool {
             (_, double) => double / 10 + double % 10,
         })
         .sum();
-    form && starts && (13..=19).contains(&digits.len()) && sum % 10 == 0
+    form && starts && (13..=19).contains(&digits.len()) && sum.is_multiple_of(10)
 }
 
 fn is_network_address(value: &str) -> bool {
@@ -242,7 +245,6 @@ mod tests {
 
     #[test]
     fn values_are_judged_by_their_form() {
-        type Form = fn(&str) -> bool;
         let cases: [(Form, &[&str], &[&str]); 5] = [
             (
                 is_email,

@@ -194,18 +194,18 @@ fn property(text: &mut String, column: &ColumnProfile, typed: &Typed, origin: &O
 /// Rules that hold today: rows there are, and keys without doubles.
 fn quality(text: &mut String, name: &str, origin: &Origin, profile: &Profile, served: &[&str]) {
     if profile.rows.is_none_or(|rows| rows > 0) {
-        let _ = write!(
+        let _ = writeln!(
             text,
             "    quality:\n      - {{ id: {name}_rows, type: library, metric: rowCount, mustBeGreaterThan: 0, \
-             dimension: completeness, severity: error }}\n"
+             dimension: completeness, severity: error }}"
         );
         if let [key] = origin.primary_key.as_slice()
             && served.contains(&key.as_str())
         {
-            let _ = write!(
+            let _ = writeln!(
                 text,
                 "      - {{ id: {name}_{key}_unique, type: library, metric: duplicateValues, arguments: {{ properties: [{key}] }}, \
-                 mustBe: 0, dimension: uniqueness, severity: error }}\n"
+                 mustBe: 0, dimension: uniqueness, severity: error }}"
             );
         }
     }

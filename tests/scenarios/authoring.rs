@@ -1,0 +1,127 @@
+//! From a table that is there to a product that a partner queries.
+
+use std::path::Path;
+use std::process::{Command, Output};
+
+use comity::lab::Postgres;
+use comity_tests::{Outcome, ask, lab, program, reaches, sql};
+
+const RULES: &str = r#"
+[sources.warehouse]
+password_file = "warehouse.password"
+username = "reader"
+
+[[approve]]
+partner = "analyst"
+product = "customers"
+purposes = ["delay-analysis"]
+max_days = 365
+"#;
+
+fn comity(home: &Path, folder: &Path, args: &[&str]) -> Output {
+    let mut command = Command::new(program());
+    command.arg("--home").arg(home).args(args);
+    command
+        .current_dir(folder)
+        .output()
+        .expect("the program runs")
+}
+
+fn told(output: &Output) -> String {
+    let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+    text(&output.stdout) + &text(&output.stderr)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_table_of_a_database_becomes_a_product_without_its_personal_columns() -> Outcome {
+    let postgres = Postgres::start()?;
+    postgres.sql(
+        "CREATE TABLE customers AS SELECT i::bigint AS id, 'c' || i || '@shop.example' AS reached, \
+         (ARRAY['DE','FR'])[1 + i % 2] AS country, now() - i * interval '1 minute' AS since \
+         FROM generate_series(1, 500) i; \
+         ALTER TABLE customers ADD PRIMARY KEY (id); GRANT SELECT ON customers TO PUBLIC",
+    )?;
+    let (lab, dir) = lab();
+    let mut shop = lab.found("shop", "Shop", RULES).await?;
+    let home = shop.home().path().to_owned();
+    std::fs::write(home.join("warehouse.password"), Postgres::PASSWORD)?;
+    let address = format!(
+        "postgres://reader@127.0.0.1:{}/{}",
+        postgres.port(),
+        Postgres::DATABASE
+    );
+
+    // Before the node runs: a draft needs the database alone.
+    let init = [
+        "product",
+        "init",
+        &address,
+        "--table",
+        "public.customers",
+        "--active",
+    ];
+    let made = comity(&home, dir.path(), &init);
+    assert_eq!(made.status.code(), Some(0), "{}", told(&made));
+    assert!(told(&made).contains("review reached"), "{}", told(&made));
+    let again = comity(&home, dir.path(), &init);
+    assert_eq!(again.status.code(), Some(1), "a draft is never overwritten");
+    let file = dir.path().join("customers.odcs.yaml");
+    let text = std::fs::read_to_string(&file)?;
+    assert!(
+        text.contains("primaryKey: true") && text.contains("property: freshness"),
+        "{text}"
+    );
+    assert!(
+        !text.contains("shop.example") && !text.contains(Postgres::PASSWORD),
+        "{text}"
+    );
+    std::fs::write(&file, text.replace("[evaluation]", "[delay-analysis]"))?;
+    let lint = comity(
+        &home,
+        dir.path(),
+        &["product", "lint", "customers.odcs.yaml"],
+    );
+    assert_eq!(lint.status.code(), Some(0), "{}", told(&lint));
+    assert!(
+        told(&lint).contains("customers.reached is under review"),
+        "{}",
+        told(&lint)
+    );
+
+    shop.start().await?;
+    let analyst = lab.org("analyst", "Analyst", "").await?;
+    shop.federate(&analyst).await?;
+    let published = comity(
+        &home,
+        dir.path(),
+        &["product", "publish", "customers.odcs.yaml"],
+    );
+    assert_eq!(published.status.code(), Some(0), "{}", told(&published));
+    analyst.discovers("shop", "customers").await?;
+    let asked = ask(&analyst, "shop", "customers").await?;
+    reaches(&analyst, &asked.id, "FINALIZED").await?;
+    let rows = sql(
+        &analyst,
+        "SELECT country, count(*) AS n FROM shop.customers.customers GROUP BY country ORDER BY 1",
+    )
+    .await?;
+    assert_eq!(rows[0]["n"], 250);
+    let hidden = sql(&analyst, "SELECT reached FROM shop.customers.customers").await;
+    assert!(hidden.unwrap_err().to_string().contains("reached"));
+    Ok(())
+}
+
+#[test]
+fn a_password_is_not_taken_from_the_command_line() {
+    let dir = tempfile::tempdir().unwrap();
+    let init = [
+        "product",
+        "init",
+        "postgres://u:secret@localhost/shop",
+        "--table",
+        "t",
+    ];
+    let refused = comity(dir.path(), dir.path(), &init);
+    assert_eq!(refused.status.code(), Some(64));
+    assert!(!told(&refused).contains("secret"), "{}", told(&refused));
+}
