@@ -1,5 +1,5 @@
 //! What changed between two versions of a product, for whom, and how much the
-//! version must rise for it (`spec/3-catalog.md`, section 5).
+//! version must rise for it (`spec/3-catalog.md#C-72`).
 //!
 //! Three perspectives. The *consumer*: may a query, an obligation or a meaning
 //! break? Then it is a new major. The *producer*: may a check of ours fail that
@@ -159,7 +159,8 @@ impl Comparison {
         self.new < self.suggested()
     }
 
-    /// What a second person should look at: more may leave the house.
+    /// What a second person should look at: more may leave the house
+    /// (`spec/3-catalog.md#C-73`).
     pub fn second_looks(&self) -> impl Iterator<Item = &Finding> {
         self.findings.iter().filter(|f| f.second_look)
     }

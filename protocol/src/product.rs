@@ -65,7 +65,7 @@ pub struct Descriptor {
     pub deprecation: Option<Deprecation>,
 }
 
-/// The announced end of a major version (`spec/3-catalog.md#C-78`). A part of
+/// The announced end of a major version (`spec/3-catalog.md#C-77`). A part of
 /// the descriptor: signed with it, fetched with it, and never out of step.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]

@@ -1,8 +1,8 @@
 //! The contract files of what is announced, as they were when it was.
 //!
 //! An author writes the next version into the same file. After a restart the
-//! version that partners have agreements for must still be served as announced,
-//! so a copy of each file lies in the home folder. It is as private as the file.
+//! version that partners have agreements for must still be served as announced
+//! (`spec/3-catalog.md#C-76`), so a copy of each file lies in the home folder. It is as private as the file.
 
 use std::io::Write as _;
 use std::os::unix::fs::OpenOptionsExt as _;

@@ -2,7 +2,7 @@
 //!
 //! The form is that of the server's documentation ("COPY", Binary Format): a
 //! header, rows of counted fields, and a trailer. A copy without its trailer is
-//! not whole, whatever its rows look like.
+//! not whole, whatever its rows look like (`spec/5-data-plane.md#D-152`).
 
 use std::sync::Arc;
 

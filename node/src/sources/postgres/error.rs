@@ -8,7 +8,8 @@ use tokio_postgres::error::SqlState;
 
 use crate::query::QueryError;
 
-/// Why a PostgreSQL table cannot be read. For the owner: it names servers and columns, never a password.
+/// Why a PostgreSQL table cannot be read. For the owner: it names servers and
+/// columns, never a password (`spec/5-data-plane.md#D-151`).
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum PostgresError {

@@ -78,13 +78,14 @@ impl Server {
         &self.at.name
     }
 
-    /// Begins a transaction that can only read.
+    /// Begins a transaction that can only read, for so long at most
+    /// (`spec/5-data-plane.md#D-150`).
     ///
-    /// Not REPEATABLE READ: its snapshot is taken before the first statement
-    /// waits for the table's lock, and a table that was rewritten meanwhile
-    /// looks empty in it. One statement is one snapshot here as well, and the
-    /// lock that the description of a statement takes is held until its copy
-    /// has its own.
+    /// The rows of one moment (`spec/5-data-plane.md#D-156`), but not REPEATABLE
+    /// READ: its snapshot is taken before the first statement waits for the
+    /// table's lock, and a table that was rewritten meanwhile looks empty in it.
+    /// One statement is one snapshot here as well, and the lock that the
+    /// description of a statement takes is held until its copy has its own.
     pub(super) async fn begin(&self) -> Result<Session, PostgresError> {
         let begin = format!(
             "BEGIN ISOLATION LEVEL READ COMMITTED READ ONLY; \

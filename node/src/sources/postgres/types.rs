@@ -1,4 +1,4 @@
-//! Which types of PostgreSQL are read, and as what (`spec/5-data-plane.md`, 5.9).
+//! Which types of PostgreSQL are read, and as what (`spec/5-data-plane.md#D-155`).
 
 use std::sync::Arc;
 

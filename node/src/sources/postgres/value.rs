@@ -1,4 +1,5 @@
-//! Single values in the server's binary form. Each says what it cannot hold, never the value itself.
+//! Single values in the server's binary form. Each says what it cannot hold
+//! (`spec/5-data-plane.md#D-153`), never the value itself.
 
 /// Characters of the canonical form of a UUID.
 pub(super) const UUID_CHARS: usize = 36;
