@@ -27,6 +27,7 @@ mod view;
 pub(crate) use aggregate::{Answer, Function, Grouped, Grouping, Groups, Measure};
 pub use engine::{Described, Engine, EngineSettings, MAX_PLACES, Prepared};
 pub use error::QueryError;
+pub(crate) use governed::unqualified;
 pub use governed::{GovernedTable, enforces};
 pub use partner::{Partner, PartnerTable, RemoteTable};
 pub(crate) use predicate::leak_proof;

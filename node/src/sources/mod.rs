@@ -8,6 +8,7 @@
 
 pub mod files;
 pub mod postgres;
+mod scan;
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -72,7 +73,7 @@ impl Warehouses {
                 // this user may read, as the user's shell could. A peer names no path.
                 let mut spec = spec.clone();
                 spec.path = folder.join(spec.path);
-                Ok(files::open(&spec, Path::new("/")).await?)
+                Ok(files::open(&spec, Path::new("/"), &table.schema()).await?)
             }
             SourceSpec::Postgres(spec) => Ok(self.postgres.open(spec, table).await?),
         }

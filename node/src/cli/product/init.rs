@@ -166,7 +166,7 @@ impl Init {
             format,
             path: real.clone(),
         };
-        let table = files::open(&spec, Path::new("/"))
+        let table = files::open(&spec, Path::new("/"), &Schema::empty())
             .await
             .map_err(|e| Problem::failed(e.to_string()))?;
         // Paths in a contract count from its folder: as typed only where both are this one.

@@ -15,7 +15,7 @@ async fn drafted(file: &Path, active: bool) -> (Draft, Contract, tempfile::TempD
         format,
         path: file.canonicalize().unwrap(),
     };
-    let table = files::open(&spec, Path::new("/")).await.unwrap();
+    let table = files::open(&spec, Path::new("/"), &Schema::empty()).await.unwrap();
     let origin = Origin {
         server: vec![
             ("server", json!("files")),

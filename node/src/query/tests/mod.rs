@@ -9,7 +9,7 @@ use std::fs::File;
 use std::sync::{Arc, Mutex};
 
 use arrow::array::{ArrayRef, AsArray, Int64Array, RecordBatch, StringArray};
-use arrow::datatypes::{DataType, Int64Type};
+use arrow::datatypes::{DataType, Int64Type, Schema};
 use comity_protocol::terms::{Comparison, Literal, Predicate, RowFilter, TableTerms};
 use datafusion::catalog::TableProvider;
 use datafusion::datasource::MemTable;
@@ -72,7 +72,9 @@ async fn parquet(folder: &TempDir) -> Arc<dyn TableProvider> {
         format: Format::Parquet,
         path: "t.parquet".into(),
     };
-    files::open(&spec, folder.path()).await.unwrap()
+    files::open(&spec, folder.path(), &Schema::empty())
+        .await
+        .unwrap()
 }
 
 pub(super) fn memory() -> Arc<dyn TableProvider> {

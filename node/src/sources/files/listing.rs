@@ -1,52 +1,54 @@
-//! The files of one source, checked again before each reading.
+//! The files of one table, looked at again before each reading.
 
-use std::io;
-use std::path::PathBuf;
 use std::sync::Arc;
 
 use arrow::datatypes::SchemaRef;
 use async_trait::async_trait;
 use datafusion::catalog::{Session, TableProvider};
-use datafusion::datasource::listing::ListingTable;
 use datafusion::error::{DataFusionError, Result};
 use datafusion::logical_expr::{Expr, TableProviderFilterPushDown, TableType};
 use datafusion::physical_plan::ExecutionPlan;
+use datafusion::scalar::ScalarValue;
+use futures::stream::{self, StreamExt, TryStreamExt};
+use object_store::path::Path;
 
-/// A listing of files that were found to lie within the root. The listing itself
-/// reads a file that is gone as one without rows, and follows a link that was put
-/// in its place (A28); both are errors here.
+use crate::sources::scan::{DataFile, Scan, Store};
+
+/// How many files are looked at at a time.
+const HEADS: usize = 16;
+
+/// Files that were found to lie within the root. What they are is looked up when
+/// a statement is planned, and holds for that statement: a file that is gone,
+/// became a link or changes while it is read is an error (A28).
 #[derive(Debug)]
 pub(super) struct Files {
-    table: ListingTable,
-    /// Canonical paths.
-    files: Vec<PathBuf>,
+    scan: Scan,
+    store: Store,
+    files: Vec<(Path, Vec<ScalarValue>)>,
 }
 
 impl Files {
-    pub(super) fn new(table: ListingTable, files: Vec<PathBuf>) -> Self {
-        Self { table, files }
+    pub(super) fn new(scan: Scan, store: Store, files: Vec<(Path, Vec<ScalarValue>)>) -> Self {
+        Self { scan, store, files }
     }
 
-    fn unchanged(&self) -> io::Result<()> {
-        for file in &self.files {
-            let now = file.canonicalize();
-            let now =
-                now.map_err(|e| io::Error::new(e.kind(), format!("{}: {e}", file.display())))?;
-            if now != *file {
-                return Err(io::Error::other(format!(
-                    "{} became a link after it was opened",
-                    file.display()
-                )));
+    async fn now(&self) -> Result<Vec<DataFile>> {
+        let heads = self.files.clone().into_iter().map(|(location, values)| {
+            let store = self.store.clone();
+            async move {
+                let meta = store.head(&location).await?;
+                Ok(DataFile { meta, values })
             }
-        }
-        Ok(())
+        });
+        let files = stream::iter(heads).buffered(HEADS).try_collect().await;
+        files.map_err(|e: object_store::Error| DataFusionError::ObjectStore(Box::new(e)))
     }
 }
 
 #[async_trait]
 impl TableProvider for Files {
     fn schema(&self) -> SchemaRef {
-        self.table.schema()
+        self.scan.schema()
     }
 
     fn table_type(&self) -> TableType {
@@ -57,7 +59,7 @@ impl TableProvider for Files {
         &self,
         filters: &[&Expr],
     ) -> Result<Vec<TableProviderFilterPushDown>> {
-        self.table.supports_filters_pushdown(filters)
+        Ok(self.scan.pushdown(filters))
     }
 
     async fn scan(
@@ -67,7 +69,8 @@ impl TableProvider for Files {
         filters: &[Expr],
         limit: Option<usize>,
     ) -> Result<Arc<dyn ExecutionPlan>> {
-        self.unchanged().map_err(DataFusionError::IoError)?;
-        self.table.scan(state, projection, filters, limit).await
+        let files = self.now().await?;
+        let scan = self.scan.plan(state, &files, projection, filters, limit);
+        scan.await
     }
 }

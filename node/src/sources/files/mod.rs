@@ -4,26 +4,23 @@ mod listing;
 #[cfg(test)]
 mod tests;
 
+use std::collections::VecDeque;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use arrow::datatypes::Schema;
 use datafusion::catalog::TableProvider;
-use datafusion::datasource::file_format::FileFormat;
-use datafusion::datasource::file_format::arrow::ArrowFormat;
-use datafusion::datasource::file_format::csv::CsvFormat;
-use datafusion::datasource::file_format::json::JsonFormat;
-use datafusion::datasource::file_format::parquet::ParquetFormat;
-use datafusion::datasource::listing::{
-    ListingOptions, ListingTable, ListingTableConfig, ListingTableUrl,
-};
-use datafusion::prelude::{SessionConfig, SessionContext};
+use object_store::path::Path as Location;
 
 use self::listing::Files;
+use super::scan::hive::{self, HiveError, MAX_LEVELS, Partitions};
+use super::scan::{self, Scan, Store};
 use crate::products::{FileSpec, Format};
 
-/// The most files of one folder.
+/// The most files of one table.
 const MAX_FILES: usize = 10_000;
+/// The most folders of one table.
+const MAX_FOLDERS: usize = 10_000;
 
 /// Why files cannot be read. For the owner: it names them.
 #[derive(Debug, thiserror::Error)]
@@ -53,8 +50,8 @@ pub enum FileError {
         /// The ending that was looked for.
         extension: &'static str,
     },
-    /// A folder with too many files.
-    #[error("the folder {path} has more than {MAX_FILES} files; merge them or split the product", path = path.display())]
+    /// A folder with too many files or folders.
+    #[error("the folder {path} has more than {MAX_FILES} files or folders, or folders more than {MAX_LEVELS} levels deep; merge them or split the product", path = path.display())]
     TooManyFiles {
         /// The folder.
         path: PathBuf,
@@ -77,103 +74,146 @@ pub enum FileError {
         /// The file it was compared with.
         first: PathBuf,
     },
+    /// The folders of a partitioned table do not fit each other or the contract.
+    #[error("the folder {path} cannot be read as one table: {reason}", path = path.display())]
+    Partitions {
+        /// The folder.
+        path: PathBuf,
+        /// Which folder, and what is wrong with it.
+        reason: String,
+    },
 }
 
-/// Opens files inside `root`.
+/// Opens files inside `root`; `declared` are the contract's columns.
 ///
-/// A folder is read flat: its files of the format, not hidden ones and not
-/// folders inside it; each is checked to lie within the root after links are
-/// followed. Files added later are seen when the source is opened again.
+/// A folder is read with the folders in it whose names are columns, such as
+/// `year=2013`; a column that is named so and that the contract has is read from
+/// there, with the contract's type. Other folders and hidden files are not read.
+/// Each file is checked to lie within the root, and each of a partitioned folder
+/// within that folder, after links are followed. Files added later are seen when
+/// the source is opened again.
 ///
 /// # Errors
 /// Any [`FileError`].
-pub async fn open(spec: &FileSpec, root: &Path) -> Result<Arc<dyn TableProvider>, FileError> {
+pub async fn open(
+    spec: &FileSpec,
+    root: &Path,
+    declared: &Schema,
+) -> Result<Arc<dyn TableProvider>, FileError> {
     let root = canonical(root)?;
     let path = confined(&root.join(&spec.path), &root)?;
-    let files = if path.is_dir() {
+    let (within, found) = if path.is_dir() {
         folder(&path, spec.format, &root)?
     } else {
-        vec![path.clone()]
+        let name = path.file_name().unwrap_or_default();
+        let found = Found {
+            relative: name.to_string_lossy().into_owned(),
+            file: path.clone(),
+        };
+        (root, vec![found])
     };
+    let relative: Vec<_> = found.iter().map(|f| f.relative.clone()).collect();
+    let uneven = |e: HiveError| FileError::Partitions {
+        path: path.clone(),
+        reason: e.to_string(),
+    };
+    let partitions = Partitions::read(&relative, declared).map_err(uneven)?;
     let unreadable = |reason: String| FileError::Unreadable {
         path: path.clone(),
         format: spec.format,
         reason,
     };
-    let mut urls = Vec::with_capacity(files.len());
-    for file in &files {
-        urls.push(url(file).map_err(&unreadable)?);
+    let store = Store::local(within);
+    let mut schema = None;
+    let mut files = Vec::with_capacity(found.len());
+    for (file, values) in found.iter().zip(partitions.values) {
+        let location = Location::from_absolute_path(&file.file);
+        let location = location.map_err(|e| unreadable(e.to_string()))?;
+        let meta = store.head(&location).await;
+        let meta = meta.map_err(|e| unreadable(e.to_string()))?;
+        let columns = scan::infer(&store, spec.format, &meta).await;
+        let columns = columns.map_err(|e| unreadable(e.to_string()))?;
+        if !scan::alike(
+            spec.format,
+            schema.get_or_insert(Arc::clone(&columns)),
+            &columns,
+        ) {
+            return Err(FileError::Differs {
+                path: file.file.clone(),
+                first: found.first().map_or(&path, |f| &f.file).clone(),
+            });
+        }
+        files.push((location, values));
     }
-    let mut config = SessionConfig::new();
-    config
-        .options_mut()
-        .execution
-        .parquet
-        .schema_force_view_types = false;
-    let state = SessionContext::new_with_config(config).state();
-    let options = ListingOptions::new(reader(spec.format)).with_file_extension("");
-    let first = urls.first().ok_or_else(|| FileError::Empty {
+    let schema = schema.ok_or_else(|| FileError::Empty {
         path: path.clone(),
         extension: spec.format.name(),
     })?;
-    let infer = |url| {
-        let (options, state, unreadable) = (&options, &state, &unreadable);
-        async move {
-            let schema = options.infer_schema(state, url).await;
-            schema.map_err(|e| unreadable(e.to_string()))
-        }
-    };
-    let schema = infer(first).await?;
-    for (file, url) in files.iter().zip(&urls).skip(1) {
-        if !alike(spec.format, &schema, &*infer(url).await?) {
-            return Err(FileError::Differs {
-                path: file.clone(),
-                first: files.first().unwrap_or(&path).clone(),
+    for column in &partitions.columns {
+        let same = |f: &&Arc<arrow::datatypes::Field>| f.name().eq_ignore_ascii_case(column.name());
+        if schema.fields().iter().any(|f| same(&f)) {
+            return Err(FileError::Partitions {
+                path: path.clone(),
+                reason: format!(
+                    "the column {} stands in the names of folders and in the files; leave it out of the files",
+                    column.name()
+                ),
             });
         }
     }
-    let listing = ListingTableConfig::new_with_multi_paths(urls)
-        .with_listing_options(options)
-        .with_schema(schema);
-    let table = ListingTable::try_new(listing).map_err(|e| unreadable(e.to_string()))?;
-    Ok(Arc::new(Files::new(table, files)))
+    let scan = Scan::new(store.clone(), spec.format, schema, partitions.columns);
+    let scan = scan.map_err(|e| unreadable(e.to_string()))?;
+    Ok(Arc::new(Files::new(scan, store, files)))
 }
 
-fn reader(format: Format) -> Arc<dyn FileFormat> {
-    match format {
-        Format::Parquet => Arc::new(ParquetFormat::default().with_force_view_types(false)),
-        Format::Csv => Arc::new(CsvFormat::default().with_has_header(true)),
-        Format::Json => Arc::new(JsonFormat::default()),
-        Format::Arrow => Arc::new(ArrowFormat),
-    }
+/// A file of a table.
+struct Found {
+    /// Below the table's folder, with `/` between names, before links are followed.
+    relative: String,
+    /// After links are followed.
+    file: PathBuf,
 }
 
-fn folder(path: &Path, format: Format, root: &Path) -> Result<Vec<PathBuf>, FileError> {
+/// The files of a folder, and the folder that they lie in.
+fn folder(path: &Path, format: Format, root: &Path) -> Result<(PathBuf, Vec<Found>), FileError> {
     let missing = |e: std::io::Error| FileError::Missing {
         path: path.to_owned(),
         reason: e.to_string(),
     };
+    let too_many = || FileError::TooManyFiles {
+        path: path.to_owned(),
+    };
     let mut files = Vec::new();
-    for entry in std::fs::read_dir(path).map_err(missing)? {
-        let name = entry.map_err(missing)?.path();
-        let hidden = name
-            .file_name()
-            .is_none_or(|n| n.to_string_lossy().starts_with('.'));
-        if hidden
-            || name
-                .extension()
-                .is_none_or(|e| !e.eq_ignore_ascii_case(format.name()))
-        {
-            continue;
-        }
-        let file = confined(&name, root)?;
-        if file.is_file() {
-            files.push(file);
-        }
-        if files.len() > MAX_FILES {
-            return Err(FileError::TooManyFiles {
-                path: path.to_owned(),
-            });
+    let mut folders = VecDeque::from([(path.to_owned(), String::new(), 0)]);
+    let (mut seen, mut within) = (0, root);
+    while let Some((folder, prefix, level)) = folders.pop_front() {
+        for entry in std::fs::read_dir(&folder).map_err(missing)? {
+            let entry = entry.map_err(missing)?.path();
+            let name = entry.file_name().unwrap_or_default().to_string_lossy();
+            if name.starts_with('.') {
+                continue;
+            }
+            let relative = format!("{prefix}{name}");
+            let of_format = entry.extension();
+            let of_format = of_format.is_some_and(|e| e.eq_ignore_ascii_case(format.name()));
+            if hive::is_partition(&name) && entry.is_dir() {
+                seen += 1;
+                if seen > MAX_FOLDERS || level == MAX_LEVELS {
+                    return Err(too_many());
+                }
+                // One table is one folder: a link to another's files is not a partition of it.
+                within = path;
+                let inner = confined(&entry, within)?;
+                folders.push_back((inner, format!("{relative}/"), level + 1));
+            } else if of_format {
+                let file = confined(&entry, if level == 0 { root } else { path })?;
+                if file.is_file() {
+                    files.push(Found { relative, file });
+                }
+                if files.len() > MAX_FILES {
+                    return Err(too_many());
+                }
+            }
         }
     }
     if files.is_empty() {
@@ -182,28 +222,8 @@ fn folder(path: &Path, format: Format, root: &Path) -> Result<Vec<PathBuf>, File
             extension: format.name(),
         });
     }
-    files.sort();
-    Ok(files)
-}
-
-/// Whether a file can be read with the columns of another. CSV is read by position
-/// and a column that is not in a file is filled with nulls: both would be wrong
-/// answers that nobody sees. A text's types are guessed from its values, so they
-/// are judged when it is read; an object of JSON may leave out what is null.
-fn alike(format: Format, one: &Schema, other: &Schema) -> bool {
-    let names = |schema: &Schema| -> Vec<_> {
-        let fields = schema.fields().iter();
-        fields.map(|f| f.name().clone()).collect()
-    };
-    let types = |schema: &Schema| -> Vec<_> {
-        let fields = schema.fields().iter();
-        fields.map(|f| f.data_type().clone()).collect()
-    };
-    match format {
-        Format::Parquet | Format::Arrow => names(one) == names(other) && types(one) == types(other),
-        Format::Csv => names(one) == names(other),
-        Format::Json => true,
-    }
+    files.sort_by(|a, b| a.relative.cmp(&b.relative));
+    Ok((within.to_owned(), files))
 }
 
 fn confined(path: &Path, root: &Path) -> Result<PathBuf, FileError> {
@@ -223,19 +243,4 @@ fn canonical(path: &Path) -> Result<PathBuf, FileError> {
         path: path.to_owned(),
         reason: e.to_string(),
     })
-}
-
-/// As a `file:` address with every unusual byte escaped: a bare path would be read as a glob.
-fn url(path: &Path) -> Result<ListingTableUrl, String> {
-    let text = path.to_str().ok_or("the path is not UTF-8")?;
-    let mut address = String::from("file://");
-    for byte in text.bytes() {
-        match byte {
-            b'/' | b'.' | b'-' | b'_' | b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' => {
-                address.push(char::from(byte))
-            }
-            other => address.push_str(&format!("%{other:02X}")),
-        }
-    }
-    ListingTableUrl::parse(address).map_err(|e| e.to_string())
 }

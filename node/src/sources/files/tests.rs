@@ -5,9 +5,12 @@ use std::fs::{self, File};
 use std::sync::LazyLock;
 
 use arrow::array::{ArrayRef, Float64Array, Int64Array, RecordBatch, StringArray};
+use arrow::datatypes::{DataType, Field};
 use arrow::util::display::array_value_to_string;
 use comity_protocol::terms::{RowFilter, TableTerms};
 use datafusion::parquet::arrow::ArrowWriter;
+use datafusion::physical_plan::displayable;
+use datafusion::prelude::SessionContext;
 use futures::TryStreamExt;
 use tempfile::TempDir;
 
@@ -60,7 +63,7 @@ fn spec(format: Format, path: impl Into<PathBuf>) -> FileSpec {
 
 /// The rows that a governed table over the source shows, in the order of `id`.
 async fn rows(spec: FileSpec, root: &Path) -> Result<Vec<String>, QueryError> {
-    let source = open(&spec, root).await.unwrap();
+    let source = open(&spec, root, &Schema::empty()).await.unwrap();
     let columns = ["id", "name", "share"].map(str::to_owned);
     let terms = TableTerms {
         columns: BTreeSet::from(columns),
@@ -98,7 +101,10 @@ async fn rows(spec: FileSpec, root: &Path) -> Result<Vec<String>, QueryError> {
 }
 
 async fn refused(spec: FileSpec, root: &Path) -> FileError {
-    open(&spec, root).await.map(|_| ()).unwrap_err()
+    open(&spec, root, &Schema::empty())
+        .await
+        .map(|_| ())
+        .unwrap_err()
 }
 
 #[tokio::test]
@@ -121,7 +127,7 @@ async fn files_and_folders_of_each_format_are_read_whole() {
         let all = rows(spec(format, format.name()), root.path()).await;
         assert_eq!(all.unwrap(), expected, "{format:?}");
 
-        let source = open(&spec(format, format.name()), root.path())
+        let source = open(&spec(format, format.name()), root.path(), &Schema::empty())
             .await
             .unwrap();
         let types: BTreeMap<_, _> = source
@@ -249,7 +255,7 @@ async fn a_truncated_file_is_an_error_and_never_fewer_rows() {
         // Text is cut within a value: a file that ends at a line is a whole file.
         let cut = whole.len() - 7;
         fs::write(&path, &whole[..cut]).unwrap();
-        match open(&spec(format, "data"), root.path()).await {
+        match open(&spec(format, "data"), root.path(), &Schema::empty()).await {
             Err(FileError::Unreadable { .. }) => {}
             Err(error) => panic!("{format:?}: {error}"),
             Ok(_) => {
@@ -271,7 +277,9 @@ async fn a_file_that_goes_away_or_becomes_a_link_is_an_error_and_never_no_rows()
         let elsewhere = outside.path().join("data");
         write(&path, format, &batch(0..3));
         write(&elsewhere, format, &batch(5..8));
-        let source = open(&spec(format, "data"), root.path()).await.unwrap();
+        let source = open(&spec(format, "data"), root.path(), &Schema::empty())
+            .await
+            .unwrap();
         let context = SessionContext::new();
         let read = async || {
             let table = context.read_table(Arc::clone(&source)).unwrap();
@@ -350,5 +358,169 @@ async fn files_of_one_folder_must_have_the_same_columns() {
                 .len(),
             3
         );
+    }
+}
+
+fn declared() -> Schema {
+    Schema::new(vec![
+        Field::new("year", DataType::Int32, false),
+        Field::new("month", DataType::Int8, false),
+        Field::new("id", DataType::Int64, false),
+    ])
+}
+
+/// `year=…/month=…` with one file each, whose ids are `100 * (year - 2000) + month`.
+fn tree(root: &Path, format: Format) -> PathBuf {
+    let folder = root.join(format.name());
+    for (year, month) in [(2012, "12"), (2013, "01"), (2013, "06")] {
+        let inner = folder.join(format!("year={year}/month={month}"));
+        fs::create_dir_all(inner.join("_temporary")).unwrap();
+        let id = (year - 2000) * 100 + month.parse::<i64>().unwrap();
+        let file = inner.join(format!("part-0.{}", format.name()));
+        write(&file, format, &batch(id..id + 1));
+        let hidden = inner.join(format!("_temporary/part-1.{}", format.name()));
+        write(&hidden, format, &batch(7..8));
+    }
+    fs::create_dir_all(folder.join("_delta_log")).unwrap();
+    folder
+}
+
+async fn selected(source: &Arc<dyn TableProvider>, filter: &str) -> (Vec<String>, String) {
+    let context = SessionContext::new();
+    context.register_table("t", Arc::clone(source)).unwrap();
+    let sql = format!("SELECT id, year, month FROM t WHERE {filter} ORDER BY id");
+    let plan = context.sql(&sql).await.unwrap();
+    let batches = plan.clone().collect().await.unwrap();
+    let mut rows = Vec::new();
+    for batch in batches {
+        for row in 0..batch.num_rows() {
+            let values = batch.columns().iter();
+            let values = values.map(|c| array_value_to_string(c, row).unwrap());
+            rows.push(values.collect::<Vec<_>>().join("|"));
+        }
+    }
+    let plan = plan.create_physical_plan().await.unwrap();
+    (rows, displayable(plan.as_ref()).indent(true).to_string())
+}
+
+#[tokio::test]
+async fn folders_that_are_columns_are_read_and_pruned() {
+    let root = TempDir::new().unwrap();
+    for format in FORMATS {
+        tree(root.path(), format);
+        let spec = spec(format, format.name());
+        let source = open(&spec, root.path(), &declared()).await.unwrap();
+        let year = source.schema().field_with_name("year").unwrap().clone();
+        assert_eq!(year.data_type(), &DataType::Int32);
+        for (filter, expected, files) in [
+            (
+                "true",
+                &["1212|2012|12", "1301|2013|1", "1306|2013|6"][..],
+                3,
+            ),
+            ("year = 2013", &["1301|2013|1", "1306|2013|6"], 2),
+            ("year > 2012 AND month BETWEEN 2 AND 7", &["1306|2013|6"], 1),
+            (
+                "month = 6 OR year = 2012",
+                &["1212|2012|12", "1306|2013|6"],
+                2,
+            ),
+            ("year = 2013 AND id = 1301", &["1301|2013|1"], 2),
+            ("year = month", &[], 0),
+        ] {
+            let (rows, plan) = selected(&source, filter).await;
+            assert_eq!(rows, expected, "{format:?} {filter}");
+            assert_eq!(
+                plan.matches("part-0").count(),
+                files,
+                "{format:?} {filter}: {plan}"
+            );
+        }
+    }
+}
+
+/// A28.
+#[tokio::test]
+async fn no_folder_of_a_partitioned_table_leads_out_of_it() {
+    let (outside, root) = (TempDir::new().unwrap(), TempDir::new().unwrap());
+    let beside = tree(outside.path(), Format::Parquet);
+    for (name, to) in [
+        ("year=2014", beside.join("year=2012")),
+        ("year=2013/month=07", beside.join("year=2013/month=06")),
+        (
+            "year=2013/month=06/link.parquet",
+            beside.join("year=2013/month=06/part-0.parquet"),
+        ),
+        // Within the root, and another table.
+        ("year=2015", root.path().join("other/year=2015")),
+    ] {
+        let table = tree(root.path(), Format::Parquet);
+        fs::create_dir_all(root.path().join("other/year=2015/month=01")).unwrap();
+        std::os::unix::fs::symlink(to, table.join(name)).unwrap();
+        let error = refused(spec(Format::Parquet, "parquet"), root.path()).await;
+        assert!(
+            matches!(error, FileError::Outside { .. }),
+            "{name}: {error}"
+        );
+        fs::remove_dir_all(table).unwrap();
+    }
+}
+
+#[tokio::test]
+async fn folders_are_bounded_in_depth() {
+    let root = TempDir::new().unwrap();
+    for (levels, reads) in [(MAX_LEVELS, true), (MAX_LEVELS + 1, false)] {
+        let mut folder = root.path().join(levels.to_string());
+        for level in 0..levels {
+            folder.push(format!("l{level}=1"));
+        }
+        fs::create_dir_all(&folder).unwrap();
+        write(&folder.join("a.csv"), Format::Csv, &batch(0..1));
+        let opened = open(
+            &spec(Format::Csv, levels.to_string()),
+            root.path(),
+            &declared(),
+        )
+        .await;
+        assert_eq!(opened.is_ok(), reads, "{levels}");
+    }
+}
+
+#[tokio::test]
+async fn a_column_in_both_places_and_uneven_folders_are_refused() {
+    let root = TempDir::new().unwrap();
+    let table = tree(root.path(), Format::Csv);
+    write(&table.join("a.csv"), Format::Csv, &batch(0..1));
+    let open = || async {
+        let opened = open(&spec(Format::Csv, "csv"), root.path(), &declared()).await;
+        opened.map(|_| ()).unwrap_err()
+    };
+    let error = open().await;
+    assert!(error.to_string().contains("same names"), "{error}");
+    fs::remove_dir_all(&table).unwrap();
+    fs::create_dir_all(table.join("id=1")).unwrap();
+    write(&table.join("id=1/a.csv"), Format::Csv, &batch(0..1));
+    let error = open().await;
+    assert!(error.to_string().contains("leave it out"), "{error}");
+}
+
+/// What was planned is what is read.
+#[tokio::test]
+async fn a_file_that_changes_between_planning_and_reading_is_an_error() {
+    let root = TempDir::new().unwrap();
+    for format in FORMATS {
+        let path = root.path().join("data");
+        write(&path, format, &batch(0..3));
+        let source = open(&spec(format, "data"), root.path(), &declared()).await;
+        let context = SessionContext::new();
+        let table = context.read_table(source.unwrap()).unwrap();
+        let plan = table.create_physical_plan().await.unwrap();
+        // Of the same size, under another inode.
+        let other = root.path().join("other");
+        write(&other, format, &batch(3..6));
+        fs::rename(&other, &path).unwrap();
+        let error = datafusion::physical_plan::collect(plan, context.task_ctx());
+        let error = QueryError::of(&error.await.unwrap_err());
+        assert_eq!(error.code(), "source-unavailable", "{format:?}: {error:?}");
     }
 }

@@ -1,0 +1,215 @@
+//! Reading a known list of files, wherever they lie.
+//!
+//! The folder of a contract, a bucket and a lake's log all come down to this: a
+//! store, files that are pinned to what they were when they were listed, the
+//! values of the columns that stand in their paths or in a log, and a schema.
+
+pub(super) mod hive;
+mod pinned;
+
+use std::sync::Arc;
+
+use arrow::array::{BooleanArray, RecordBatch};
+use arrow::datatypes::{FieldRef, Schema, SchemaRef};
+use datafusion::catalog::Session;
+use datafusion::common::DFSchema;
+use datafusion::datasource::file_format::FileFormat;
+use datafusion::datasource::file_format::arrow::ArrowFormat;
+use datafusion::datasource::file_format::csv::CsvFormat;
+use datafusion::datasource::file_format::json::JsonFormat;
+use datafusion::datasource::file_format::parquet::ParquetFormat;
+use datafusion::datasource::listing::PartitionedFile;
+use datafusion::datasource::listing::helpers::expr_applicable_for_cols;
+use datafusion::datasource::physical_plan::{FileGroup, FileScanConfigBuilder};
+use datafusion::datasource::table_schema::TableSchema;
+use datafusion::error::{DataFusionError, Result};
+use datafusion::logical_expr::utils::conjunction;
+use datafusion::logical_expr::{Expr, TableProviderFilterPushDown};
+use datafusion::physical_plan::ExecutionPlan;
+use datafusion::physical_plan::empty::EmptyExec;
+use datafusion::prelude::{SessionConfig, SessionContext};
+use datafusion::scalar::ScalarValue;
+use object_store::ObjectMeta;
+
+pub(super) use self::pinned::Store;
+use crate::products::Format;
+
+/// One file of a table.
+#[derive(Clone, Debug)]
+pub(super) struct DataFile {
+    /// Where it lies in its store, and what it was when it was listed. Without an
+    /// `e_tag` only its size is held on to.
+    pub(super) meta: ObjectMeta,
+    /// The values of [`Scan::partition_columns`], in their order.
+    pub(super) values: Vec<ScalarValue>,
+}
+
+/// How the files of a table are read.
+#[derive(Debug)]
+pub(super) struct Scan {
+    store: Store,
+    format: Format,
+    columns: TableSchema,
+    partitions: DFSchema,
+}
+
+impl Scan {
+    /// `file_schema` is what stands in the files, `partition_columns` what their
+    /// list says about each.
+    pub(super) fn new(
+        store: Store,
+        format: Format,
+        file_schema: SchemaRef,
+        partition_columns: Vec<FieldRef>,
+    ) -> Result<Self> {
+        let partitions = Schema::new(partition_columns.clone());
+        Ok(Self {
+            store,
+            format,
+            columns: TableSchema::builder(file_schema)
+                .with_table_partition_cols(partition_columns)
+                .build(),
+            partitions: DFSchema::try_from(partitions)?,
+        })
+    }
+
+    /// The columns of the files, then those of the list.
+    pub(super) fn schema(&self) -> SchemaRef {
+        Arc::clone(self.columns.table_schema())
+    }
+
+    /// A filter over the list's columns decides which files are read; every other
+    /// one is judged again after the reading.
+    pub(super) fn pushdown(&self, filters: &[&Expr]) -> Vec<TableProviderFilterPushDown> {
+        let judge = |filter: &&Expr| match self.is_pruning(filter) {
+            true => TableProviderFilterPushDown::Exact,
+            false => TableProviderFilterPushDown::Inexact,
+        };
+        filters.iter().map(judge).collect()
+    }
+
+    /// A plan that reads those of `files` that can have rows for `filters`.
+    pub(super) async fn plan(
+        &self,
+        state: &dyn Session,
+        files: &[DataFile],
+        projection: Option<&Vec<usize>>,
+        filters: &[Expr],
+        limit: Option<usize>,
+    ) -> Result<Arc<dyn ExecutionPlan>> {
+        let pruning = filters.iter().filter(|f| self.is_pruning(f)).cloned();
+        let kept = self.prune(state, files, pruning.collect())?;
+        let engine = state.runtime_env();
+        let (url, lease) = self
+            .store
+            .register(engine)
+            .ok_or_else(|| DataFusionError::Internal("a store without an engine".into()))?;
+        let kept = kept.map(|f| {
+            let mut one = PartitionedFile::new_from_meta(self.store.pinned(&f.meta)?);
+            one.partition_values.clone_from(&f.values);
+            one.extensions.insert(Arc::clone(&lease));
+            Ok(one)
+        });
+        let kept: Vec<PartitionedFile> = kept.collect::<Result<_>>()?;
+        let schema = self.schema();
+        if kept.is_empty() {
+            let all: Vec<usize> = (0..schema.fields().len()).collect();
+            let schema = schema.project(projection.unwrap_or(&all))?;
+            return Ok(Arc::new(EmptyExec::new(Arc::new(schema))));
+        }
+        let format = reader(self.format);
+        let groups = FileGroup::new(kept).split_files(state.config().target_partitions().max(1));
+        let config = FileScanConfigBuilder::new(url, format.file_source(self.columns.clone()))
+            .with_file_groups(groups)
+            .with_projection_indices(projection.cloned())?
+            .with_limit(limit)
+            .build();
+        format.create_physical_plan(state, config).await
+    }
+
+    fn is_pruning(&self, filter: &Expr) -> bool {
+        let columns = self.partitions.fields().iter();
+        let columns: Vec<&str> = columns.map(|f| f.name().as_str()).collect();
+        !filter.column_refs().is_empty() && expr_applicable_for_cols(&columns, filter)
+    }
+
+    fn prune<'a>(
+        &self,
+        state: &dyn Session,
+        files: &'a [DataFile],
+        filters: Vec<Expr>,
+    ) -> Result<impl Iterator<Item = &'a DataFile> + use<'a>> {
+        let keep = match conjunction(filters) {
+            Some(filter) if !files.is_empty() => {
+                let filter = crate::query::unqualified(&filter)?;
+                let filter = state.create_physical_expr(filter, &self.partitions)?;
+                let column = |i: usize| {
+                    let values = files.iter().filter_map(|f| f.values.get(i).cloned());
+                    ScalarValue::iter_to_array(values)
+                };
+                let columns = (0..self.partitions.fields().len()).map(column);
+                let columns = columns.collect::<Result<Vec<_>>>()?;
+                let schema = Arc::clone(self.partitions.inner());
+                let batch = RecordBatch::try_new(schema, columns)?;
+                let judged = filter.evaluate(&batch)?.into_array(files.len())?;
+                let judged = judged.as_any().downcast_ref::<BooleanArray>();
+                let judged = judged.ok_or_else(|| {
+                    DataFusionError::Internal("a filter over the list is no truth value".into())
+                })?;
+                // As in SQL: neither false nor unknown.
+                Some(judged.iter().map(|v| v == Some(true)).collect::<Vec<_>>())
+            }
+            _ => None,
+        };
+        let kept = move |i: usize| keep.as_ref().is_none_or(|k| k.get(i) == Some(&true));
+        let files = files.iter().enumerate();
+        Ok(files.filter(move |(i, _)| kept(*i)).map(|(_, f)| f))
+    }
+}
+
+/// The columns of one file, as its format tells them.
+pub(super) async fn infer(store: &Store, format: Format, file: &ObjectMeta) -> Result<SchemaRef> {
+    let mut config = SessionConfig::new();
+    let parquet = &mut config.options_mut().execution.parquet;
+    parquet.schema_force_view_types = false;
+    let state = SessionContext::new_with_config(config).state();
+    let file = store.pinned(file)?;
+    let format = reader(format);
+    format
+        .infer_schema(&state, &store.as_object_store(), &[file])
+        .await
+}
+
+/// Whether a file can be read with the columns of another. CSV is read by position
+/// and a column that is not in a file is filled with nulls: both would be wrong
+/// answers that nobody sees. A text's types are guessed from its values, so they
+/// are judged when it is read; an object of JSON may leave out what is null.
+pub(super) fn alike(format: Format, one: &Schema, other: &Schema) -> bool {
+    let names = |schema: &Schema| -> Vec<_> {
+        let fields = schema.fields().iter();
+        fields.map(|f| f.name().clone()).collect()
+    };
+    let types = |schema: &Schema| -> Vec<_> {
+        let fields = schema.fields().iter();
+        fields.map(|f| f.data_type().clone()).collect()
+    };
+    match format {
+        Format::Parquet | Format::Arrow => names(one) == names(other) && types(one) == types(other),
+        Format::Csv => names(one) == names(other),
+        Format::Json => true,
+    }
+}
+
+fn reader(format: Format) -> Arc<dyn FileFormat> {
+    match format {
+        // Lakes promise microseconds; old writers use 96 bits, of which nanoseconds overflow.
+        Format::Parquet => Arc::new(
+            ParquetFormat::default()
+                .with_force_view_types(false)
+                .with_coerce_int96(Some("us".to_owned())),
+        ),
+        Format::Csv => Arc::new(CsvFormat::default().with_has_header(true)),
+        Format::Json => Arc::new(JsonFormat::default()),
+        Format::Arrow => Arc::new(ArrowFormat),
+    }
+}
