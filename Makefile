@@ -29,8 +29,9 @@ lint:
 	cargo fmt --all --check
 	cargo clippy --locked --workspace --all-targets -- -D warnings
 
-unit: postgres
-	cargo test --locked -p comity-identity -p comity-protocol -p comity
+# With the venv: it writes the Delta tables and runs the S3 server that sources are tested against.
+unit: postgres $(VENV)/ready
+	COMITY_PYTHON=$(VENV)/bin/python cargo test --locked -p comity-identity -p comity-protocol -p comity
 
 # A real server to test the PostgreSQL source against; the tests start and stop their own.
 postgres:

@@ -27,6 +27,7 @@ enum Level {
     Column,
     Rule,
     Role,
+    Server,
     Other,
 }
 
@@ -37,6 +38,7 @@ impl Level {
             Self::Column => "column",
             Self::Rule => "rule",
             Self::Role => "role",
+            Self::Server => "server",
             Self::Other => "other",
         }
     }
@@ -45,6 +47,7 @@ impl Level {
     fn below(self, key: &str) -> Self {
         match (self, key) {
             (Self::Contract, "roles") => Self::Role,
+            (Self::Contract, "servers") => Self::Server,
             (_, "properties" | "items") => Self::Column,
             (_, "quality") => Self::Rule,
             _ => Self::Other,

@@ -89,9 +89,8 @@ fn every_example_promises_the_types_of_its_file() {
     for contract in EXAMPLES.map(example) {
         assert_eq!(contract.status(), Status::Active);
         for table in contract.tables() {
-            let source = match &contract.sources()[&table.name] {
-                SourceSpec::Files(source) => source,
-                other => panic!("{other:?} is no file"),
+            let SourceSpec::Files(source) = &contract.sources()[&table.name] else {
+                panic!("{} is no file", table.name);
             };
             assert_eq!(source.format, Format::Parquet);
             let file = std::fs::File::open(contract.folder().join(&source.path)).unwrap();

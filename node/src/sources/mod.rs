@@ -6,6 +6,7 @@
 //! of [`Warehouses`]; what it needs besides the contract (credentials) comes
 //! from the node's configuration. A peer names neither.
 
+pub mod delta;
 pub mod files;
 pub mod postgres;
 mod scan;
@@ -16,6 +17,7 @@ use std::sync::Arc;
 
 use datafusion::catalog::TableProvider;
 
+use self::delta::DeltaError;
 use self::files::FileError;
 use self::postgres::{Described, PostgresError, Servers};
 use crate::config::Source;
@@ -37,6 +39,9 @@ pub enum SourceError {
     /// A PostgreSQL database.
     #[error(transparent)]
     Postgres(#[from] PostgresError),
+    /// Delta tables.
+    #[error(transparent)]
+    Delta(#[from] DeltaError),
 }
 
 impl Warehouses {
@@ -76,6 +81,9 @@ impl Warehouses {
                 Ok(files::open(&spec, Path::new("/"), &table.schema()).await?)
             }
             SourceSpec::Postgres(spec) => Ok(self.postgres.open(spec, table).await?),
+            SourceSpec::Delta(spec) => {
+                Ok(delta::open_local(&folder.join(&spec.path), spec.travel).await?)
+            }
         }
     }
 }

@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use serde_json::Value;
 
 use super::SourceSpec;
+use super::delta::{self, DeltaSpec, Travel};
 use crate::products::problem::Problem;
 use crate::products::rules::Text;
 use crate::products::table::Table;
@@ -44,7 +45,7 @@ impl Format {
         }
     }
 
-    fn parse(name: &str) -> Option<Self> {
+    pub(super) fn parse(name: &str) -> Option<Self> {
         [Self::Parquet, Self::Csv, Self::Json, Self::Arrow]
             .into_iter()
             .find(|format| format.name() == name)
@@ -52,7 +53,7 @@ impl Format {
 }
 
 /// Stands for the table's physical name in a path, as in `datacontract`.
-const MODEL: &str = "{model}";
+pub(super) const MODEL: &str = "{model}";
 
 /// The files of every table of a server of type `local`.
 pub(super) fn specs(
@@ -62,36 +63,50 @@ pub(super) fn specs(
     document: &Document,
     found: &mut Vec<Problem>,
 ) -> BTreeMap<String, SourceSpec> {
-    let format = format(server, at, document, found);
     let path = server.text("path").unwrap_or_default();
     path_rules(path, tables.len(), &child(at, "path"), document, found);
-    let Some(format) = format else {
+    let travel = delta::travel(server, at, document, found);
+    let Some(kind) = kind(server, at, travel, document, found) else {
         return BTreeMap::new();
     };
     tables
         .iter()
         .map(|table| {
             let path = path.replace(MODEL, table.physical_name()).into();
-            let spec = FileSpec { format, path };
-            (table.name.clone(), SourceSpec::Files(spec))
+            let spec = match kind {
+                Kind::Files(format) => SourceSpec::Files(FileSpec { format, path }),
+                Kind::Delta(travel) => SourceSpec::Delta(DeltaSpec { path, travel }),
+            };
+            (table.name.clone(), spec)
         })
         .collect()
 }
 
-fn format(
+/// What `format` says.
+#[derive(Clone, Copy)]
+enum Kind {
+    Files(Format),
+    Delta(Travel),
+}
+
+fn kind(
     server: &Value,
     at: &str,
+    travel: Travel,
     document: &Document,
     found: &mut Vec<Problem>,
-) -> Option<Format> {
+) -> Option<Kind> {
     let name = server.text("format").unwrap_or_default();
+    if name == delta::FORMAT {
+        return Some(Kind::Delta(travel));
+    }
     let format = Format::parse(name);
     if format.is_none() {
         let message = format!("this release cannot read the format {name}");
-        let instead = "format: parquet, csv, json or arrow".to_owned();
+        let instead = "format: parquet, csv, json, arrow or delta".to_owned();
         found.push(document.problem(&child(at, "format"), message, Some(instead)));
     }
-    format
+    format.map(Kind::Files)
 }
 
 fn path_rules(path: &str, tables: usize, at: &str, document: &Document, found: &mut Vec<Problem>) {

@@ -3,6 +3,7 @@
 //! A kind of source is a variant of [`SourceSpec`], a row of [`KINDS`] and a
 //! module here that reads its `servers` entry.
 
+mod delta;
 mod files;
 mod postgres;
 
@@ -10,6 +11,7 @@ use std::collections::BTreeMap;
 
 use serde_json::Value;
 
+pub use self::delta::{DeltaSpec, Travel};
 pub use self::files::{FileSpec, Format};
 pub use self::postgres::{PostgresServer, PostgresSpec};
 use super::problem::Problem;
@@ -25,6 +27,8 @@ pub enum SourceSpec {
     Files(FileSpec),
     /// A table of a PostgreSQL database.
     Postgres(PostgresSpec),
+    /// A Delta table in the file system.
+    Delta(DeltaSpec),
 }
 
 /// The custom property of a contract that names the server to read.

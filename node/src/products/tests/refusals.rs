@@ -149,9 +149,9 @@ fn bad_files_get_a_line_and_what_to_write_instead() {
             "purpose",
         ),
         (
-            edit("format: parquet", "format: delta"),
-            "format: delta",
-            "cannot read the format delta",
+            edit("format: parquet", "format: avro"),
+            "format: avro",
+            "cannot read the format avro",
             "parquet",
         ),
         (
