@@ -45,8 +45,11 @@ vectors:
 	$(PYTHON) spec/citations.py
 
 # Real node processes on loopback.
-scenarios: build postgres
-	COMITY_BIN=$(COMITY) cargo test --locked -p comity-tests
+# The credentials are those of the S3 server that a scenario starts on loopback.
+scenarios: build postgres $(VENV)/ready
+	COMITY_BIN=$(COMITY) COMITY_PYTHON=$(VENV)/bin/python \
+	DATACONTRACT_S3_ACCESS_KEY_ID=scenario-key DATACONTRACT_S3_SECRET_ACCESS_KEY=scenario-secret \
+	cargo test --locked -p comity-tests
 
 # Ordinary Flight SQL clients against the running demo.
 clients: build $(VENV)/ready

@@ -11,5 +11,6 @@ mod hostile_host;
 mod hostile_partner;
 mod hostile_request;
 mod postgres_is_the_warehouse;
+mod lakes;
 mod revocation_ends_access;
 mod versions;

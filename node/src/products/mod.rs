@@ -40,6 +40,8 @@ mod tests;
 pub use contract::{Contract, MAX_PUBLIC_BYTES, Status, read, read_copy};
 pub use offer::Offer;
 pub use problem::{Problem, Problems};
-pub use source::{DeltaSpec, FileSpec, Format, PostgresServer, PostgresSpec, SourceSpec, Travel};
+pub use source::{
+    Content, DeltaSpec, FileSpec, Format, PostgresServer, PostgresSpec, S3Spec, SourceSpec, Travel,
+};
 pub use table::{Column, Table};
 pub use yaml::{MAX_DEPTH, MAX_FILE_BYTES, MAX_NODES};

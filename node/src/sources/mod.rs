@@ -9,6 +9,7 @@
 pub mod delta;
 pub mod files;
 pub mod postgres;
+pub mod s3;
 mod scan;
 
 use std::collections::BTreeMap;
@@ -20,6 +21,7 @@ use datafusion::catalog::TableProvider;
 use self::delta::DeltaError;
 use self::files::FileError;
 use self::postgres::{Described, PostgresError, Servers};
+use self::s3::{Access, S3Error};
 use crate::config::Source;
 use crate::products::{PostgresSpec, SourceSpec, Table};
 
@@ -27,6 +29,8 @@ use crate::products::{PostgresSpec, SourceSpec, Table};
 #[derive(Debug, Default)]
 pub struct Warehouses {
     postgres: Servers,
+    /// The credentials for object stores.
+    pub s3: Access,
 }
 
 /// Why a source cannot be read. For the owner: it names hosts and files.
@@ -42,6 +46,9 @@ pub enum SourceError {
     /// Delta tables.
     #[error(transparent)]
     Delta(#[from] DeltaError),
+    /// Object stores.
+    #[error(transparent)]
+    S3(#[from] S3Error),
 }
 
 impl Warehouses {
@@ -50,6 +57,7 @@ impl Warehouses {
     pub fn new(access: BTreeMap<String, Source>, home: PathBuf) -> Self {
         Self {
             postgres: Servers::new(access, home),
+            s3: Access::from_variables(|name| std::env::var(name).ok()),
         }
     }
 
@@ -81,6 +89,7 @@ impl Warehouses {
                 Ok(files::open(&spec, Path::new("/"), &table.schema()).await?)
             }
             SourceSpec::Postgres(spec) => Ok(self.postgres.open(spec, table).await?),
+            SourceSpec::S3(spec) => Ok(s3::open(spec, &self.s3, &table.schema()).await?),
             SourceSpec::Delta(spec) => {
                 Ok(delta::open_local(&folder.join(&spec.path), spec.travel).await?)
             }

@@ -6,6 +6,7 @@
 mod delta;
 mod files;
 mod postgres;
+mod s3;
 
 use std::collections::BTreeMap;
 
@@ -14,6 +15,7 @@ use serde_json::Value;
 pub use self::delta::{DeltaSpec, Travel};
 pub use self::files::{FileSpec, Format};
 pub use self::postgres::{PostgresServer, PostgresSpec};
+pub use self::s3::{Content, S3Spec};
 use super::problem::Problem;
 use super::rules::{self, Text};
 use super::table::Table;
@@ -29,6 +31,8 @@ pub enum SourceSpec {
     Postgres(PostgresSpec),
     /// A Delta table in the file system.
     Delta(DeltaSpec),
+    /// Objects of an S3-compatible store.
+    S3(S3Spec),
 }
 
 /// The custom property of a contract that names the server to read.
@@ -39,8 +43,9 @@ type Read =
     fn(&Value, &str, &[Table], &Document, &mut Vec<Problem>) -> BTreeMap<String, SourceSpec>;
 
 /// The types of servers that this release reads.
-const KINDS: [(&str, Read); 3] = [
+const KINDS: [(&str, Read); 4] = [
     ("local", files::specs),
+    ("s3", s3::specs),
     ("postgresql", postgres::specs),
     ("postgres", postgres::specs),
 ];

@@ -157,7 +157,7 @@ fn bad_files_get_a_line_and_what_to_write_instead() {
         (
             edit(
                 "type: local\n    path: ../../data",
-                "type: s3\n    location: s3://data",
+                "type: sftp\n    location: sftp://data",
             ),
             "servers",
             "reads servers of type",

@@ -8,9 +8,7 @@ use datafusion::catalog::{Session, TableProvider};
 use datafusion::error::{DataFusionError, Result};
 use datafusion::logical_expr::{Expr, TableProviderFilterPushDown, TableType};
 use datafusion::physical_plan::ExecutionPlan;
-use datafusion::scalar::ScalarValue;
 use futures::stream::{self, StreamExt, TryStreamExt};
-use object_store::path::Path;
 
 use crate::sources::scan::{DataFile, Scan, Store};
 
@@ -24,20 +22,20 @@ const HEADS: usize = 16;
 pub(super) struct Files {
     scan: Scan,
     store: Store,
-    files: Vec<(Path, Vec<ScalarValue>)>,
+    files: Vec<DataFile>,
 }
 
 impl Files {
-    pub(super) fn new(scan: Scan, store: Store, files: Vec<(Path, Vec<ScalarValue>)>) -> Self {
+    pub(super) fn new(scan: Scan, store: Store, files: Vec<DataFile>) -> Self {
         Self { scan, store, files }
     }
 
     async fn now(&self) -> Result<Vec<DataFile>> {
-        let heads = self.files.clone().into_iter().map(|(location, values)| {
+        let heads = self.files.clone().into_iter().map(|file| {
             let store = self.store.clone();
             async move {
-                let meta = store.head(&location).await?;
-                Ok(DataFile { meta, values })
+                let meta = store.head(&file.meta.location).await?;
+                Ok(DataFile { meta, ..file })
             }
         });
         let files = stream::iter(heads).buffered(HEADS).try_collect().await;

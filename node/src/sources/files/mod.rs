@@ -13,8 +13,8 @@ use datafusion::catalog::TableProvider;
 use object_store::path::Path as Location;
 
 use self::listing::Files;
-use super::scan::hive::{self, HiveError, MAX_LEVELS, Partitions};
-use super::scan::{self, Scan, Store};
+use super::scan::hive::{self, MAX_LEVELS};
+use super::scan::{self, Store, TableError};
 use crate::products::{FileSpec, Format};
 
 /// The most files of one table.
@@ -112,57 +112,38 @@ pub async fn open(
         };
         (root, vec![found])
     };
-    let relative: Vec<_> = found.iter().map(|f| f.relative.clone()).collect();
-    let uneven = |e: HiveError| FileError::Partitions {
-        path: path.clone(),
-        reason: e.to_string(),
-    };
-    let partitions = Partitions::read(&relative, declared).map_err(uneven)?;
-    let unreadable = |reason: String| FileError::Unreadable {
-        path: path.clone(),
+    let unreadable = |path: &Path, reason: String| FileError::Unreadable {
+        path: path.to_owned(),
         format: spec.format,
         reason,
     };
     let store = Store::local(within);
-    let mut schema = None;
     let mut files = Vec::with_capacity(found.len());
-    for (file, values) in found.iter().zip(partitions.values) {
+    for file in &found {
         let location = Location::from_absolute_path(&file.file);
-        let location = location.map_err(|e| unreadable(e.to_string()))?;
+        let location = location.map_err(|e| unreadable(&file.file, e.to_string()))?;
         let meta = store.head(&location).await;
-        let meta = meta.map_err(|e| unreadable(e.to_string()))?;
-        let columns = scan::infer(&store, spec.format, &meta).await;
-        let columns = columns.map_err(|e| unreadable(e.to_string()))?;
-        if !scan::alike(
-            spec.format,
-            schema.get_or_insert(Arc::clone(&columns)),
-            &columns,
-        ) {
-            return Err(FileError::Differs {
-                path: file.file.clone(),
-                first: found.first().map_or(&path, |f| &f.file).clone(),
-            });
-        }
-        files.push((location, values));
+        let meta = meta.map_err(|e| unreadable(&file.file, e.to_string()))?;
+        files.push((file.relative.clone(), meta));
     }
-    let schema = schema.ok_or_else(|| FileError::Empty {
-        path: path.clone(),
-        extension: spec.format.name(),
+    let whole = |relative: &str| {
+        let file = found.iter().find(|f| f.relative == relative);
+        file.map_or_else(|| path.clone(), |f| f.file.clone())
+    };
+    let table = scan::table(&store, spec.format, files, declared).await;
+    let (scan, files) = table.map_err(|e| match e {
+        TableError::Unreadable {
+            path: file, reason, ..
+        } => unreadable(&whole(&file), reason),
+        TableError::Differs { path: file, first } => FileError::Differs {
+            path: whole(&file),
+            first: whole(&first),
+        },
+        TableError::Partitions(reason) => FileError::Partitions {
+            path: path.clone(),
+            reason,
+        },
     })?;
-    for column in &partitions.columns {
-        let same = |f: &&Arc<arrow::datatypes::Field>| f.name().eq_ignore_ascii_case(column.name());
-        if schema.fields().iter().any(|f| same(&f)) {
-            return Err(FileError::Partitions {
-                path: path.clone(),
-                reason: format!(
-                    "the column {} stands in the names of folders and in the files; leave it out of the files",
-                    column.name()
-                ),
-            });
-        }
-    }
-    let scan = Scan::new(store.clone(), spec.format, schema, partitions.columns);
-    let scan = scan.map_err(|e| unreadable(e.to_string()))?;
     Ok(Arc::new(Files::new(scan, store, files)))
 }
 

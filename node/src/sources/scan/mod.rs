@@ -29,7 +29,10 @@ use datafusion::physical_plan::ExecutionPlan;
 use datafusion::physical_plan::empty::EmptyExec;
 use datafusion::prelude::{SessionConfig, SessionContext};
 use datafusion::scalar::ScalarValue;
+use futures::stream::{self, StreamExt};
 use object_store::ObjectMeta;
+
+use self::hive::Partitions;
 
 pub(super) use self::pinned::Store;
 use crate::products::Format;
@@ -42,6 +45,89 @@ pub(super) struct DataFile {
     pub(super) meta: ObjectMeta,
     /// The values of [`Scan::partition_columns`], in their order.
     pub(super) values: Vec<ScalarValue>,
+}
+
+/// Why files are not one table. For the owner: it names them.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum TableError {
+    /// A file is not of the format it is said to be, or cannot be read.
+    #[error("cannot read {path} as {format:?}: {reason}")]
+    Unreadable {
+        /// The file.
+        path: String,
+        /// The declared format.
+        format: Format,
+        /// What the reader said.
+        reason: String,
+    },
+    /// A file has other columns than the first one.
+    #[error(
+        "{path} has other columns, or other types of columns, than {first}; files of one folder must have the same, in the same order"
+    )]
+    Differs {
+        /// The file.
+        path: String,
+        /// The file it was compared with.
+        first: String,
+    },
+    /// The names of folders do not fit each other, the files or the contract.
+    #[error("{0}")]
+    Partitions(String),
+}
+
+/// How many files are looked into at a time.
+const LOOKED_INTO: usize = 16;
+
+/// One table of files: `found` is the path of each below the table's folder and
+/// what it is now, `declared` are the contract's columns. No file is no table.
+pub(super) async fn table(
+    store: &Store,
+    format: Format,
+    found: Vec<(String, ObjectMeta)>,
+    declared: &Schema,
+) -> Result<(Scan, Vec<DataFile>), TableError> {
+    let (paths, metas): (Vec<_>, Vec<_>) = found.into_iter().unzip();
+    let partitions = Partitions::read(&paths, declared);
+    let partitions = partitions.map_err(|e| TableError::Partitions(e.to_string()))?;
+    let unreadable = |path: &str, reason: DataFusionError| TableError::Unreadable {
+        path: path.to_owned(),
+        format,
+        reason: reason.to_string(),
+    };
+    let inferred = metas.clone().into_iter().map(|meta| {
+        let store = store.clone();
+        async move { infer(&store, format, &meta).await }
+    });
+    let mut inferred = stream::iter(inferred).buffered(LOOKED_INTO);
+    let first = paths.first().map_or("", String::as_str);
+    let mut schema = None;
+    for path in &paths {
+        let columns = inferred.next().await.transpose();
+        let columns = columns.map_err(|e| unreadable(path, e))?;
+        let columns = columns.unwrap_or_else(|| Arc::new(Schema::empty()));
+        if !alike(format, schema.get_or_insert(Arc::clone(&columns)), &columns) {
+            return Err(TableError::Differs {
+                path: path.clone(),
+                first: first.to_owned(),
+            });
+        }
+    }
+    let schema = schema.unwrap_or_else(|| Arc::new(Schema::empty()));
+    for column in &partitions.columns {
+        let mut fields = schema.fields().iter();
+        if fields.any(|f| f.name().eq_ignore_ascii_case(column.name())) {
+            return Err(TableError::Partitions(format!(
+                "the column {} stands in the names of folders and in the files; leave it out of the files",
+                column.name()
+            )));
+        }
+    }
+    let scan = Scan::new(store.clone(), format, schema, partitions.columns);
+    let scan = scan.map_err(|e| unreadable(first, e))?;
+    let files = metas.into_iter().zip(partitions.values);
+    let files = files.map(|(meta, values)| DataFile { meta, values });
+    Ok((scan, files.collect()))
 }
 
 /// How the files of a table are read.
@@ -168,7 +254,7 @@ impl Scan {
 }
 
 /// The columns of one file, as its format tells them.
-pub(super) async fn infer(store: &Store, format: Format, file: &ObjectMeta) -> Result<SchemaRef> {
+async fn infer(store: &Store, format: Format, file: &ObjectMeta) -> Result<SchemaRef> {
     let mut config = SessionConfig::new();
     let parquet = &mut config.options_mut().execution.parquet;
     parquet.schema_force_view_types = false;
@@ -184,7 +270,7 @@ pub(super) async fn infer(store: &Store, format: Format, file: &ObjectMeta) -> R
 /// and a column that is not in a file is filled with nulls: both would be wrong
 /// answers that nobody sees. A text's types are guessed from its values, so they
 /// are judged when it is read; an object of JSON may leave out what is null.
-pub(super) fn alike(format: Format, one: &Schema, other: &Schema) -> bool {
+fn alike(format: Format, one: &Schema, other: &Schema) -> bool {
     let names = |schema: &Schema| -> Vec<_> {
         let fields = schema.fields().iter();
         fields.map(|f| f.name().clone()).collect()

@@ -1,0 +1,143 @@
+//! Products that lie in a lake and in an object store.
+
+use std::io::{BufRead, BufReader};
+use std::path::Path;
+use std::process::{Child, Command, Stdio};
+
+use comity::lab::Org;
+use comity_tests::{Outcome, WEATHER_RULES, ask, contracts, lab, reaches, sql};
+
+const WEATHER: &str = r#""weather-service".weather.weather"#;
+
+fn python() -> Command {
+    Command::new(std::env::var_os("COMITY_PYTHON").unwrap_or_else(|| "python3".into()))
+}
+
+fn script(name: &str) -> std::path::PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+        .join("lakes")
+        .join(name)
+}
+
+fn write(arguments: &[&str]) {
+    let done = python().arg(script("weather.py")).args(arguments).status();
+    assert!(
+        done.is_ok_and(|s| s.success()),
+        "'make scenarios' installs what this needs"
+    );
+}
+
+/// The example's contract with another server, in `folder`.
+fn contract(folder: &Path, server: &str) -> std::io::Result<std::path::PathBuf> {
+    let text = std::fs::read_to_string(contracts().join("weather-service/weather.odcs.yaml"))?;
+    let old = "    type: local\n    path: ../../data/weather.parquet\n    format: parquet\n";
+    assert!(text.contains(old));
+    let file = folder.join("weather.odcs.yaml");
+    std::fs::write(&file, text.replace(old, server))?;
+    Ok(file)
+}
+
+/// Publishes, agrees, and asks as a partner.
+async fn months(owner: &Org, port: &Org, file: &Path) -> Outcome {
+    owner.federate(port).await?;
+    owner.publish(file).await?;
+    port.discovers("weather-service", "weather").await?;
+    let asked = ask(port, "weather-service", "weather").await?;
+    reaches(port, &asked.id, "FINALIZED").await?;
+    let rows = sql(
+        port,
+        &format!("SELECT count(*) AS n, count(DISTINCT month) AS m FROM {WEATHER}"),
+    )
+    .await?;
+    assert_eq!(rows, [serde_json::json!({"n": ROWS, "m": 12})]);
+    let june = format!("SELECT count(*) AS n FROM {WEATHER} WHERE month = 6");
+    assert_eq!(sql(port, &june).await?, [serde_json::json!({"n": JUNE})]);
+    Ok(())
+}
+
+/// Rows of the example's file, counted without any node.
+const ROWS: u64 = 26_115;
+const JUNE: u64 = 2_160;
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_delta_table_is_a_product_and_a_file_that_is_gone_is_said() -> Outcome {
+    let (lab, dir) = lab();
+    let owner = lab
+        .org("weather-service", "Weather Service", WEATHER_RULES)
+        .await?;
+    let port = lab.org("port-authority", "Port Authority", "").await?;
+    let table = dir.path().join("lake");
+    write(&["folder", table.to_str().expect("UTF-8")]);
+    let file = contract(
+        dir.path(),
+        "    type: local\n    path: ./lake\n    format: delta\n",
+    )?;
+    months(&owner, &port, &file).await?;
+
+    let june = std::fs::read_dir(table.join("month=6"))?
+        .next()
+        .expect("a file")?;
+    let whole = std::fs::read(june.path())?;
+    std::fs::write(june.path(), [&whole[..], b"more"].concat())?;
+    let error = sql(&port, &format!("SELECT * FROM {WEATHER}"))
+        .await
+        .unwrap_err();
+    assert!(error.to_string().contains("source-unavailable"), "{error}");
+    assert!(!error.to_string().contains("lake"), "{error}");
+    // A month that needs no such file is served as before.
+    let may = sql(
+        &port,
+        &format!("SELECT count(*) AS n FROM {WEATHER} WHERE month = 5"),
+    )
+    .await?;
+    assert_eq!(may.len(), 1);
+    Ok(())
+}
+
+/// Ends when its standard input does.
+struct Server(Child);
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        drop(self.0.stdin.take());
+        let _ = self.0.wait();
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_bucket_is_a_product_and_an_object_that_is_replaced_is_said() -> Outcome {
+    let variable = |name| std::env::var(name).expect("'make scenarios' sets the credentials");
+    let key = variable("DATACONTRACT_S3_ACCESS_KEY_ID");
+    let secret = variable("DATACONTRACT_S3_SECRET_ACCESS_KEY");
+    let mut server = Server(
+        python()
+            .arg(script("s3_server.py"))
+            .args(["scenario", &key, &secret])
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .spawn()?,
+    );
+    let mut endpoint = String::new();
+    BufReader::new(server.0.stdout.take().expect("a pipe")).read_line(&mut endpoint)?;
+    let endpoint = endpoint.trim();
+    write(&["bucket", endpoint, "scenario", &key, &secret]);
+
+    let (lab, dir) = lab();
+    let owner = lab
+        .org("weather-service", "Weather Service", WEATHER_RULES)
+        .await?;
+    let port = lab.org("port-authority", "Port Authority", "").await?;
+    let text = format!(
+        "    type: s3\n    location: s3://scenario/weather\n    endpointUrl: {endpoint}\n    format: parquet\n"
+    );
+    let file = contract(dir.path(), &text)?;
+    months(&owner, &port, &file).await?;
+
+    write(&["bucket", endpoint, "scenario", &key, &secret, "less"]);
+    let error = sql(&port, &format!("SELECT * FROM {WEATHER}"))
+        .await
+        .unwrap_err();
+    assert!(error.to_string().contains("source-unavailable"), "{error}");
+    assert!(!error.to_string().contains("scenario/"), "{error}");
+    Ok(())
+}
