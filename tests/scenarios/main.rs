@@ -10,7 +10,7 @@ mod full_disk;
 mod hostile_host;
 mod hostile_partner;
 mod hostile_request;
-mod postgres_is_the_warehouse;
 mod lakes;
+mod postgres_is_the_warehouse;
 mod revocation_ends_access;
 mod versions;

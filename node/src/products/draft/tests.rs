@@ -1,5 +1,6 @@
 use std::path::Path;
 
+use arrow::datatypes::Schema;
 use serde_json::json;
 
 use super::*;
@@ -15,7 +16,9 @@ async fn drafted(file: &Path, active: bool) -> (Draft, Contract, tempfile::TempD
         format,
         path: file.canonicalize().unwrap(),
     };
-    let table = files::open(&spec, Path::new("/"), &Schema::empty()).await.unwrap();
+    let table = files::open(&spec, Path::new("/"), &Schema::empty())
+        .await
+        .unwrap();
     let origin = Origin {
         server: vec![
             ("server", json!("files")),

@@ -106,7 +106,11 @@ pub(super) async fn table(
         let columns = inferred.next().await.transpose();
         let columns = columns.map_err(|e| unreadable(path, e))?;
         let columns = columns.unwrap_or_else(|| Arc::new(Schema::empty()));
-        if !alike(format, schema.get_or_insert(Arc::clone(&columns)), &columns) {
+        if !alike(
+            format,
+            schema.get_or_insert_with(|| Arc::clone(&columns)),
+            &columns,
+        ) {
             return Err(TableError::Differs {
                 path: path.clone(),
                 first: first.to_owned(),
