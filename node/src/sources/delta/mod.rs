@@ -2,7 +2,8 @@
 //!
 //! The reader is our own and small. It knows what the protocol calls reader
 //! version 1 and refuses every feature that it does not know, by name: a table
-//! with deletion vectors, read without them, shows rows that were deleted.
+//! with deletion vectors, read without them, shows rows that were deleted
+//! (`spec/5-data-plane.md#D-183`).
 
 mod action;
 mod columns;

@@ -1,4 +1,5 @@
-//! Who may be asked for objects, and with what credentials.
+//! Who may be asked for objects, and with what credentials
+//! (`spec/5-data-plane.md#D-184`).
 
 use std::fmt;
 use std::net::IpAddr;

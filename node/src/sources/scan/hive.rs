@@ -1,4 +1,5 @@
-//! Columns that stand in paths: `year=2013/month=06/part-0.parquet`.
+//! Columns that stand in paths: `year=2013/month=06/part-0.parquet`
+//! (`spec/5-data-plane.md#D-181`).
 
 use std::sync::Arc;
 

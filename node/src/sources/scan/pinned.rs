@@ -1,4 +1,5 @@
-//! A store in which a file is what it was when it was listed, or an error.
+//! A store in which a file is what it was when it was listed, or an error
+//! (`spec/5-data-plane.md#D-180`).
 
 use std::fmt;
 use std::path::PathBuf;
@@ -156,6 +157,7 @@ impl Store {
         self.inner.list(Some(folder))
     }
 
+    /// Looks where the links of a local path lead (`spec/5-data-plane.md#D-182`).
     async fn confine(&self, location: &Path) -> Result<(), Error> {
         let Some(root) = self.within.clone() else {
             return Ok(());
