@@ -46,8 +46,8 @@ vectors:
 
 # Real node processes on loopback.
 # The credentials are those of the S3 server that a scenario starts on loopback.
-scenarios: build postgres $(VENV)/ready
-	COMITY_BIN=$(COMITY) COMITY_PYTHON=$(VENV)/bin/python \
+scenarios: build postgres $(VENV)/ready $(VENV)-contracts/ready
+	COMITY_BIN=$(COMITY) COMITY_PYTHON=$(VENV)/bin/python COMITY_DATACONTRACT=$(VENV)-contracts/bin/datacontract \
 	DATACONTRACT_S3_ACCESS_KEY_ID=scenario-key DATACONTRACT_S3_SECRET_ACCESS_KEY=scenario-secret \
 	cargo test --locked -p comity-tests
 
@@ -58,6 +58,12 @@ clients: build $(VENV)/ready
 $(VENV)/ready: tests/clients/requirements.txt
 	$(PYTHON) -m venv $(VENV) || { apt-get update -qq && apt-get install -y -qq python3-venv && $(PYTHON) -m venv $(VENV); }
 	$(VENV)/bin/pip install --quiet --disable-pip-version-check -r tests/clients/requirements.txt
+	touch $@
+
+# The command that other tools of the ecosystem check a contract with.
+$(VENV)-contracts/ready: tests/ecosystem/requirements.txt $(VENV)/ready
+	$(PYTHON) -m venv $(VENV)-contracts
+	$(VENV)-contracts/bin/pip install --quiet --disable-pip-version-check -r tests/ecosystem/requirements.txt
 	touch $@
 
 bench: build $(VENV)/ready

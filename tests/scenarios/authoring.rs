@@ -32,6 +32,17 @@ fn told(output: &Output) -> String {
     text(&output.stdout) + &text(&output.stderr)
 }
 
+/// Runs a preview that must succeed.
+fn preview(
+    home: &Path,
+    folder: &Path,
+    args: &[&str],
+) -> Result<serde_json::Value, Box<dyn std::error::Error>> {
+    let output = comity(home, folder, args);
+    assert_eq!(output.status.code(), Some(0), "{}", told(&output));
+    Ok(serde_json::from_slice(&output.stdout)?)
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_table_of_a_database_becomes_a_product_without_its_personal_columns() -> Outcome {
     let postgres = Postgres::start()?;
@@ -88,6 +99,16 @@ async fn a_table_of_a_database_becomes_a_product_without_its_personal_columns() 
         told(&lint)
     );
 
+    let look = ["product", "preview", "customers.odcs.yaml", "--json"];
+    let offered = preview(&home, dir.path(), &look)?;
+    let seen = |column: usize| &offered["tables"][0]["columns"][column];
+    assert_eq!(seen(0)["seen"], "as it is");
+    assert_eq!(seen(3)["name"], "reached", "{offered}");
+    assert_eq!(seen(3)["seen"], "under review");
+    let rows = offered["tables"][0]["rows"].as_array().ok_or("rows")?;
+    assert_eq!(rows.len(), 5);
+    assert!(rows.iter().all(|row| row.get("reached").is_none()));
+
     shop.start().await?;
     let analyst = lab.org("analyst", "Analyst", "").await?;
     shop.federate(&analyst).await?;
@@ -106,6 +127,45 @@ async fn a_table_of_a_database_becomes_a_product_without_its_personal_columns() 
     )
     .await?;
     assert_eq!(rows[0]["n"], 250);
+    // What the partner has is shown to the owner, and nothing else.
+    let look = [
+        "product",
+        "preview",
+        "customers.odcs.yaml",
+        "--partner",
+        "analyst",
+        "--rows",
+        "2",
+        "--json",
+    ];
+    let agreed = preview(&home, dir.path(), &look)?;
+    assert!(
+        agreed["as"]
+            .as_str()
+            .unwrap_or("")
+            .starts_with("analyst, by the agreement ")
+    );
+    assert_eq!(
+        agreed["tables"][0]["rows"].as_array().map(Vec::len),
+        Some(2)
+    );
+    let nobody = comity(
+        &home,
+        dir.path(),
+        &[
+            "product",
+            "preview",
+            "customers.odcs.yaml",
+            "--partner",
+            "nobody",
+        ],
+    );
+    assert_eq!(nobody.status.code(), Some(1));
+    assert!(
+        told(&nobody).contains("nobody has no agreement in force"),
+        "{}",
+        told(&nobody)
+    );
     let hidden = sql(&analyst, "SELECT reached FROM shop.customers.customers").await;
     assert!(hidden.unwrap_err().to_string().contains("reached"));
     Ok(())

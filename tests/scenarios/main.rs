@@ -4,6 +4,7 @@ mod agreement_is_what_both_signed;
 mod authoring;
 mod bad_input_gets_a_clear_answer;
 mod crash_loses_nothing_acknowledged;
+mod ecosystem;
 mod every_call_is_judged;
 mod first_exchange;
 mod full_disk;

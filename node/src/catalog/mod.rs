@@ -8,6 +8,7 @@ mod foreign;
 mod kept;
 mod lifecycle;
 mod own;
+pub mod preview;
 mod publish;
 mod take;
 pub mod types;

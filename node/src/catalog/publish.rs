@@ -378,7 +378,7 @@ async fn read_contract(path: &Path) -> Result<(Contract, Digest), Failure> {
         .map_err(|_| Failure::own("stopping", "the node is stopping"))?
 }
 
-async fn open_sources(contract: &Contract, warehouses: &Warehouses) -> Sources {
+pub(super) async fn open_sources(contract: &Contract, warehouses: &Warehouses) -> Sources {
     let mut opened = Sources::new();
     for table in contract.tables() {
         if let Some(spec) = contract.sources().get(&table.name) {
@@ -430,7 +430,7 @@ fn reported(stored: &Published, sources: Sources) -> Sources {
 
 /// The descriptor's shape of a table: the contract says which columns exist,
 /// the source says how they look on the wire, and both must agree in kind.
-fn shape(table: &products::Table, source: &SchemaRef) -> Result<TableShape, String> {
+pub(super) fn shape(table: &products::Table, source: &SchemaRef) -> Result<TableShape, String> {
     let name = table
         .name
         .parse()

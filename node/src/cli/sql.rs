@@ -129,6 +129,11 @@ pub(super) struct Answer {
 }
 
 impl Answer {
+    /// Rows with the columns they have, also when there is none.
+    pub(super) fn new(schema: SchemaRef, batches: Vec<RecordBatch>) -> Self {
+        Self { schema, batches }
+    }
+
     /// Rows in all.
     pub(super) fn rows(&self) -> usize {
         self.batches.iter().map(RecordBatch::num_rows).sum()

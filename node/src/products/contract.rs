@@ -59,7 +59,7 @@ impl Status {
     }
 }
 
-/// Reads a contract file (ODCS v3.1.0 in YAML).
+/// Reads a contract file (ODCS v3.0.0 to v3.2.0 in YAML).
 ///
 /// Blocking; the file is at most [`MAX_FILE_BYTES`] long, and no byte beyond
 /// that is read.
@@ -209,6 +209,8 @@ fn status(document: &Document, found: &mut Vec<Problem>) -> Status {
         Some("active") => Status::Active,
         Some("deprecated") => Status::Deprecated,
         Some("retired") => Status::Retired,
+        // Optional since v3.2.0: what does not say that it is ready is not.
+        None => Status::Draft,
         other => {
             let message = format!("{} is not a state of a product", other.unwrap_or_default());
             let instead = "status: draft, active, deprecated or retired".to_owned();

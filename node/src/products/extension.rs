@@ -119,7 +119,16 @@ fn extension(entry: &Value, at: &str, level: Level, document: &Document, found: 
             (EXTENSIONS.validators.get(name), entry.get("value"))
         {
             let mut own = Vec::new();
-            schema::official(value, &child(at, "value"), validator, document, &mut own);
+            // Of its own keys the schema says enough.
+            let known = |_: &str| BTreeSet::new();
+            schema::official(
+                value,
+                &child(at, "value"),
+                validator,
+                &known,
+                document,
+                &mut own,
+            );
             found.extend(own);
         }
         return;

@@ -4,7 +4,7 @@
 //! and a [`Contract`] exists only past all of them:
 //!
 //! ```text
-//! bytes ── yaml ──> JSON with places ── schema ──> valid ODCS v3.1.0
+//! bytes ── yaml ──> JSON with places ── schema ──> valid ODCS
 //!                                         │ rules: names, types, masks, sources
 //!                                         ▼
 //!                   public JSON <── public ── Contract ── source, offer ──> node only
@@ -23,6 +23,7 @@ mod contract;
 pub mod draft;
 mod extension;
 mod filter;
+mod odcs;
 mod offer;
 mod problem;
 mod public;

@@ -3,7 +3,7 @@
 //! An allow-list. A key that is not named here is private, whatever it is and
 //! whoever adds it to the standard: hosts, paths, physical names, SQL,
 //! schedules, teams and approvers stay at home because nobody wrote them here.
-//! The result is a valid ODCS v3.1.0 contract in its own right.
+//! The result is a valid contract of its version of ODCS in its own right.
 
 use serde_json::{Map, Value, json};
 

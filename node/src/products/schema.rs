@@ -5,25 +5,30 @@
 //! column loses its protection; the full JSON schema refuses it.
 
 use std::collections::BTreeSet;
-use std::sync::LazyLock;
 
 use jsonschema::error::{TypeKind, ValidationErrorKind};
 use jsonschema::{ValidationError, Validator};
 use serde_json::Value;
 
 use super::extension;
+use super::odcs::{CURRENT, Odcs};
 use super::problem::{Problem, Problems};
 use super::spelling::nearest;
 use super::yaml::{Document, child};
 
-/// The version of ODCS that this release reads.
-pub(super) const API_VERSION: &str = "v3.1.0";
-
-/// Refuses what is not a valid ODCS v3.1.0 contract or has an unknown `comity*` property.
+/// Refuses what is not a valid contract of its version of ODCS, or has an unknown `comity*` property.
 pub(super) fn check(document: &Document) -> Result<(), Problems> {
-    api_version(document)?;
+    let odcs = grammar(document)?;
     let mut found = Vec::new();
-    official(document.value(), "", &ODCS, document, &mut found);
+    let known = |at: &str| allowed_at(odcs, at);
+    official(
+        document.value(),
+        "",
+        &odcs.validator,
+        &known,
+        document,
+        &mut found,
+    );
     Problems::check(found)?;
 
     let mut found = Vec::new();
@@ -31,45 +36,43 @@ pub(super) fn check(document: &Document) -> Result<(), Problems> {
     Problems::check(found)
 }
 
-static ODCS_TEXT: &str = include_str!("odcs-v3.1.0.schema.json");
-
-static ODCS_SCHEMA: LazyLock<Value> = LazyLock::new(|| {
-    serde_json::from_str(ODCS_TEXT).expect("the vendored schema is JSON; a test pins its hash")
-});
-
-static ODCS: LazyLock<Validator> = LazyLock::new(|| {
-    jsonschema::validator_for(&ODCS_SCHEMA)
-        .expect("the vendored schema compiles; a test pins its hash")
-});
-
-fn api_version(document: &Document) -> Result<(), Problems> {
-    let problem = match document.value().get("apiVersion") {
-        Some(Value::String(version)) if version == API_VERSION => return Ok(()),
-        Some(other) => document.problem(
-            "/apiVersion",
-            format!("this release reads ODCS {API_VERSION}, not {other}"),
-            Some(format!("apiVersion: {API_VERSION}")),
-        ),
+/// The grammar that the document's `apiVersion` names.
+fn grammar(document: &Document) -> Result<&'static Odcs, Problems> {
+    let version = document.value().get("apiVersion");
+    if let Some(odcs) = version.and_then(Value::as_str).and_then(Odcs::of) {
+        return Ok(odcs);
+    }
+    let instead = Some(format!("apiVersion: {CURRENT}"));
+    let problem = match version {
+        Some(other) => {
+            let versions = Odcs::versions();
+            let message = format!("this release reads ODCS {versions}, not {other}");
+            document.problem("/apiVersion", message, instead)
+        }
         None => document.problem(
             "",
             "this is not an ODCS contract: apiVersion is missing",
-            Some(format!("apiVersion: {API_VERSION}")),
+            instead,
         ),
     };
     Err(problem.into())
 }
+
+/// The keys that are known at a place, for suggestions.
+type Known<'a> = &'a dyn Fn(&str) -> BTreeSet<&'static str>;
 
 /// Collects what `validator` finds in `value`, which stands at `base` in the document.
 pub(super) fn official(
     value: &Value,
     base: &str,
     validator: &Validator,
+    known: Known<'_>,
     document: &Document,
     found: &mut Vec<Problem>,
 ) {
     let errors: Vec<ValidationError<'_>> = validator.iter_errors(value).collect();
     for error in &errors {
-        explain(error, base, document, found);
+        explain(error, base, known, document, found);
     }
     if let (Some(first), true) = (errors.first(), found.is_empty()) {
         // Only keys that are right elsewhere were found, such as a path at a server of type s3.
@@ -82,12 +85,18 @@ pub(super) fn official(
     }
 }
 
-fn explain(error: &ValidationError<'_>, base: &str, document: &Document, found: &mut Vec<Problem>) {
+fn explain(
+    error: &ValidationError<'_>,
+    base: &str,
+    known: Known<'_>,
+    document: &Document,
+    found: &mut Vec<Problem>,
+) {
     let at = format!("{base}{}", error.instance_path().as_str());
     match error.kind() {
         ValidationErrorKind::AdditionalProperties { unexpected }
         | ValidationErrorKind::UnevaluatedProperties { unexpected } => {
-            let allowed = allowed_at(&at);
+            let allowed = known(&at);
             for key in unexpected {
                 // A column with one wrong value "unevaluates" all its other keys; those are not wrong.
                 if !allowed.contains(key.as_str()) {
@@ -143,7 +152,7 @@ fn explain(error: &ValidationError<'_>, base: &str, document: &Document, found: 
             match context.iter().min_by_key(|branch| branch.len()) {
                 Some(branch) if !branch.is_empty() => {
                     for inner in branch {
-                        explain(inner, base, document, found);
+                        explain(inner, base, known, document, found);
                     }
                 }
                 _ => found.push(document.problem(
@@ -161,7 +170,7 @@ fn explain(error: &ValidationError<'_>, base: &str, document: &Document, found: 
 }
 
 /// The keys that the official schema allows at a place, for suggestions.
-fn allowed_at(pointer: &str) -> BTreeSet<&'static str> {
+fn allowed_at(odcs: &'static Odcs, pointer: &str) -> BTreeSet<&'static str> {
     let named = pointer
         .rsplit('/')
         .find(|step| step.parse::<usize>().is_err());
@@ -191,7 +200,7 @@ fn allowed_at(pointer: &str) -> BTreeSet<&'static str> {
     };
     definitions
         .iter()
-        .filter_map(|definition| ODCS_SCHEMA.pointer(&format!("{definition}/properties")))
+        .filter_map(|definition| odcs.schema.pointer(&format!("{definition}/properties")))
         .filter_map(Value::as_object)
         .flat_map(|properties| properties.keys().map(String::as_str))
         .chain(if named == Some("quality") {
@@ -222,20 +231,5 @@ fn type_names(kind: &TypeKind) -> String {
             let names: Vec<String> = set.iter().map(|one| one.to_string()).collect();
             names.join(" or ")
         }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use comity_identity::Digest;
-
-    use super::*;
-
-    #[test]
-    fn the_vendored_schema_is_the_one_its_note_names() {
-        assert_eq!(
-            Digest::of(ODCS_TEXT.as_bytes()).to_string(),
-            "sha256:e2893c5a50ea91cab2f1548279e5677e7cd8bfe4970d7016d538512ebecbc915"
-        );
     }
 }

@@ -244,17 +244,11 @@ fn arrow_type(property: &Value) -> Result<DataType, Untyped> {
             _ => DataType::Utf8,
         },
         Some("boolean") => DataType::Boolean,
+        // ODCS had no logical type for moments before v3.1.0.
+        Some("date") if width.is_some_and(is_moment) => moment(property, width),
         Some("date") => DataType::Date32,
         Some("time") => DataType::Time64(TimeUnit::Microsecond),
-        Some("timestamp") => {
-            let zone = match width {
-                Some("timestamptz" | "timestamp with time zone" | "timestamp_tz") => true,
-                Some("timestamp_ntz" | "timestamp without time zone" | "datetime") => false,
-                // ODCS: without a word about it, a timestamp is in UTC.
-                _ => property.pointer("/logicalTypeOptions/timezone") != Some(&Value::Bool(false)),
-            };
-            DataType::Timestamp(TimeUnit::Microsecond, zone.then(|| "UTC".into()))
-        }
+        Some("timestamp") => moment(property, width),
         Some("integer") => match width {
             Some("tinyint") => DataType::Int8,
             Some("smallint" | "int2" | "int16") => DataType::Int16,
@@ -307,6 +301,22 @@ fn arrow_type(property: &Value) -> Result<DataType, Untyped> {
             return Err(("logicalType", message, instead));
         }
     })
+}
+
+/// Whether a physical type is one of date and time together.
+fn is_moment(width: &str) -> bool {
+    width.starts_with("timestamp") || width == "datetime"
+}
+
+/// The type of a moment: with a time zone, which is UTC on the wire, or without one.
+fn moment(property: &Value, width: Option<&str>) -> DataType {
+    let zone = match width {
+        Some("timestamptz" | "timestamp with time zone" | "timestamp_tz") => true,
+        Some("timestamp_ntz" | "timestamp without time zone" | "datetime") => false,
+        // ODCS: without a word about it, a timestamp is in UTC.
+        _ => property.pointer("/logicalTypeOptions/timezone") != Some(&Value::Bool(false)),
+    };
+    DataType::Timestamp(TimeUnit::Microsecond, zone.then(|| "UTC".into()))
 }
 
 fn decimal(parameters: Option<&str>) -> Result<DataType, Untyped> {

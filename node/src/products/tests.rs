@@ -10,6 +10,7 @@ use serde_json::Value;
 use super::yaml::Document;
 use super::*;
 
+mod grammars;
 mod privacy;
 mod refusals;
 

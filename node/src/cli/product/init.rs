@@ -1,6 +1,6 @@
 //! `comity product init`.
 
-use std::collections::BTreeSet;
+use std::collections::BTreeMap;
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -146,7 +146,8 @@ impl Init {
             ],
             physical_name: Some(table.to_owned()),
             primary_key: described.primary_key,
-            never_null: described.never_null,
+            never_null: Some(described.never_null),
+            types: described.types,
             unread: described.unread,
             active: self.active,
         };
@@ -190,7 +191,8 @@ impl Init {
             ],
             physical_name: None,
             primary_key: Vec::new(),
-            never_null: BTreeSet::new(),
+            never_null: None,
+            types: BTreeMap::new(),
             unread: Vec::new(),
             active: self.active,
         };
@@ -246,7 +248,7 @@ fn said(out: &Path, draft: &Draft, is_database: bool) -> String {
         ));
     }
     text.push_str(&format!(
-        "\nNext: comity product lint {0}\nThen: comity product publish {0}\n",
+        "\nNext: comity product preview {0}\nThen: comity product publish {0}\n",
         out.display()
     ));
     text

@@ -5,6 +5,7 @@ mod diff;
 mod init;
 mod lint;
 mod list;
+mod preview;
 mod publish;
 mod retire;
 
@@ -15,10 +16,10 @@ use crate::home::Home;
 
 pub(super) use publish::Publish;
 
-/// Author data products: draft, check, compare, announce, list, end.
+/// Author data products: draft, check, look, compare, announce, list, end.
 #[derive(Debug, clap::Args)]
 #[command(
-    after_help = "Example:\n  comity product init data/orders.parquet\n  comity product lint orders.odcs.yaml\n  comity product diff orders orders.odcs.yaml\n  comity product publish orders.odcs.yaml\n  comity product list"
+    after_help = "Example:\n  comity product init data/orders.parquet\n  comity product lint orders.odcs.yaml\n  comity product preview orders.odcs.yaml\n  comity product diff orders orders.odcs.yaml\n  comity product publish orders.odcs.yaml\n  comity product list"
 )]
 pub(super) struct Product {
     #[command(subcommand)]
@@ -30,6 +31,7 @@ pub(super) struct Product {
 enum Command {
     Init(init::Init),
     Lint(lint::Lint),
+    Preview(preview::Preview),
     Diff(diff::Diff),
     Publish(Publish),
     List(list::List),
@@ -42,6 +44,7 @@ impl Product {
         match self.command {
             Command::Init(c) => c.run(home, output).await,
             Command::Lint(c) => c.run(home, output),
+            Command::Preview(c) => c.run(home, output).await,
             Command::Diff(c) => c.run(home, output).await,
             Command::Publish(c) => c.run(home, output).await,
             Command::List(c) => c.run(home, output).await,

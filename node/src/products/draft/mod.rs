@@ -9,7 +9,7 @@ mod personal;
 mod profile;
 mod write;
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use datafusion::catalog::TableProvider;
@@ -23,8 +23,10 @@ pub struct Origin {
     pub physical_name: Option<String>,
     /// The columns of its primary key, in order, if the source knows one.
     pub primary_key: Vec<String>,
-    /// Columns that the source never lets be null.
-    pub never_null: BTreeSet<String>,
+    /// Columns that the source never lets be null; `None` if it does not say.
+    pub never_null: Option<BTreeSet<String>>,
+    /// What the source calls the type of a column, if it has a name of its own.
+    pub types: BTreeMap<String, String>,
     /// Columns that the source has and that cannot be read, with the reason.
     pub unread: Vec<(String, String)>,
     /// Whether the draft is to be announced as it is: columns under review are
@@ -57,7 +59,7 @@ pub async fn draft(
     origin: &Origin,
     table: Arc<dyn TableProvider>,
 ) -> Result<Draft, datafusion::error::DataFusionError> {
-    let profile = profile::profile(table, &origin.never_null).await?;
+    let profile = profile::profile(table, origin.never_null.as_ref()).await?;
     Ok(write::contract(name, origin, &profile))
 }
 

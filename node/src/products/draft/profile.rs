@@ -62,7 +62,7 @@ pub(super) enum Nulls {
 /// Looks at `table`: at all of its rows for counts, at the first ones for values.
 pub(super) async fn profile(
     table: Arc<dyn TableProvider>,
-    never_null: &BTreeSet<String>,
+    never_null: Option<&BTreeSet<String>>,
 ) -> Result<Profile> {
     let context =
         SessionContext::new_with_config(SessionConfig::new().with_information_schema(false));
@@ -87,10 +87,12 @@ pub(super) async fn profile(
             DataType::Timestamp(..) => counted.as_ref().and_then(&mut number),
             _ => None,
         };
-        let nullable = field.is_nullable() && !never_null.contains(field.name());
-        let nulls = match (nullable, rows, present) {
-            (false, ..) => Nulls::Never,
-            (true, Some(rows), Some(present)) if rows == present && rows > 0 => Nulls::NoneToday,
+        let never = !field.is_nullable() || never_null.is_some_and(|n| n.contains(field.name()));
+        let nulls = match (rows, present) {
+            _ if never => Nulls::Never,
+            // A source that could refuse nulls and does not, permits them.
+            _ if never_null.is_some() => Nulls::Possible,
+            (Some(rows), Some(present)) if rows == present && rows > 0 => Nulls::NoneToday,
             _ => Nulls::Possible,
         };
         columns.push(ColumnProfile {

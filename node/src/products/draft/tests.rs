@@ -28,7 +28,8 @@ async fn drafted(file: &Path, active: bool) -> (Draft, Contract, tempfile::TempD
         ],
         physical_name: None,
         primary_key: Vec::new(),
-        never_null: BTreeSet::new(),
+        never_null: None,
+        types: BTreeMap::new(),
         unread: Vec::new(),
         active,
     };

@@ -110,11 +110,12 @@ fn server(text: &mut String, origin: &Origin) {
     }
 }
 
-/// Logical type, physical type, and whether a timestamp has a zone.
+/// Logical type, physical type, whether a timestamp has a zone, and what a list is of.
 struct Typed {
     logical: &'static str,
     physical: String,
     zone: Option<bool>,
+    items: Option<Box<Typed>>,
 }
 
 /// The contract's words for a type; the inverse of how a contract is read.
@@ -140,6 +141,19 @@ fn typed(kind: &DataType) -> Option<Typed> {
                 logical: "timestamp",
                 physical: "timestamp".to_owned(),
                 zone: Some(zone.is_some()),
+                items: None,
+            });
+        }
+        DataType::Binary | DataType::LargeBinary | DataType::BinaryView => {
+            ("string", "binary".to_owned())
+        }
+        DataType::List(item) => {
+            let item = typed(item.data_type())?;
+            return Some(Typed {
+                logical: "array",
+                physical: format!("{}[]", item.physical),
+                zone: None,
+                items: Some(Box::new(item)),
             });
         }
         _ => return None,
@@ -148,6 +162,7 @@ fn typed(kind: &DataType) -> Option<Typed> {
         logical,
         physical,
         zone: None,
+        items: None,
     })
 }
 
@@ -157,10 +172,20 @@ fn property(text: &mut String, column: &ColumnProfile, typed: &Typed, origin: &O
         text,
         "      - id: {name}\n        name: {name}\n        logicalType: {}\n        physicalType: {}\n",
         typed.logical,
-        quoted(&typed.physical)
+        quoted(origin.types.get(&column.name).unwrap_or(&typed.physical))
     );
     if let Some(zone) = typed.zone {
         let _ = writeln!(text, "        logicalTypeOptions: {{ timezone: {zone} }}");
+    }
+    if let Some(item) = &typed.items {
+        let (logical, physical) = (item.logical, quoted(&item.physical));
+        let zone = item.zone.map_or_else(String::new, |zone| {
+            format!(", logicalTypeOptions: {{ timezone: {zone} }}")
+        });
+        let _ = writeln!(
+            text,
+            "        items: {{ logicalType: {logical}, physicalType: {physical}{zone} }}"
+        );
     }
     let (required, why) = match column.nulls {
         Nulls::Never => (true, ""),
@@ -217,10 +242,12 @@ fn levels(text: &mut String, name: &str, profile: &Profile, served: &[&str]) {
         .columns
         .iter()
         .filter(|c| served.contains(&c.name.as_str()));
+    // A moment without a zone may be anybody's local time, and look hours older or newer.
+    let zoned = |c: &ColumnProfile| matches!(c.kind, DataType::Timestamp(_, Some(_)));
     let newest = dated
-        .filter_map(|c| Some((c.newest?, c.name.as_str())))
+        .filter_map(|c| Some((zoned(c), c.newest?, c.name.as_str())))
         .max();
-    let Some((newest, column)) = newest else {
+    let Some((_, newest, column)) = newest else {
         return;
     };
     let now = i64::try_from(clock::now().as_secs()).unwrap_or(i64::MAX);

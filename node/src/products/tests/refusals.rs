@@ -53,9 +53,9 @@ fn bad_files_get_a_line_and_what_to_write_instead() {
             "active",
         ),
         (
-            edit("apiVersion: v3.1.0", "apiVersion: v3.0.2"),
+            edit("apiVersion: v3.1.0", "apiVersion: v2.2.2"),
             "apiVersion",
-            "reads ODCS v3.1.0",
+            "reads ODCS v3.0.0, v3.0.1, v3.0.2, v3.1.0, v3.2.0",
             "apiVersion: v3.1.0",
         ),
         (

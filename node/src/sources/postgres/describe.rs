@@ -1,6 +1,6 @@
 //! What a database says of one of its tables, for a draft of its contract.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use arrow::datatypes::DataType;
@@ -16,14 +16,21 @@ pub struct Described {
     pub table: Arc<dyn TableProvider>,
     /// Columns that the server never lets be null.
     pub never_null: BTreeSet<String>,
+    /// What the server calls the type of each column, with its parameters, if the type is its own.
+    pub types: BTreeMap<String, String>,
     /// The columns of the primary key, in its order.
     pub primary_key: Vec<String>,
     /// Columns that cannot be read, with what to do about it.
     pub unread: Vec<(String, String)>,
 }
 
-/// Name and whether nulls are refused, of every column; then the primary key.
-const COLUMNS: &str = "SELECT attname::text, attnotnull FROM pg_catalog.pg_attribute \
+/// Name, whether nulls are refused, and the type, of every column; then the primary key.
+/// A type that the owner made has a name that is nobody else's business: a contract
+/// publishes its physical types.
+const COLUMNS: &str = "SELECT attname::text, attnotnull, \
+     CASE typnamespace WHEN 'pg_catalog'::regnamespace \
+     THEN pg_catalog.format_type(atttypid, atttypmod) END \
+     FROM pg_catalog.pg_attribute JOIN pg_catalog.pg_type t ON t.oid = atttypid \
      WHERE attrelid = $1::text::regclass AND attnum > 0 AND NOT attisdropped";
 const PRIMARY_KEY: &str = "SELECT a.attname::text FROM pg_catalog.pg_index i \
      CROSS JOIN LATERAL unnest(i.indkey) WITH ORDINALITY AS k(attnum, place) \
@@ -54,10 +61,14 @@ impl Servers {
             }
         }
         let rows = client.query(COLUMNS, &[&table]).await.map_err(failed)?;
-        let mut never_null = BTreeSet::new();
+        let (mut never_null, mut types) = (BTreeSet::new(), BTreeMap::new());
         for row in rows {
+            let name: String = row.try_get(0).map_err(failed)?;
             if row.try_get(1).map_err(failed)? {
-                never_null.insert(row.try_get(0).map_err(failed)?);
+                never_null.insert(name.clone());
+            }
+            if let Some(kind) = row.try_get(2).map_err(failed)? {
+                types.insert(name, kind);
             }
         }
         let rows = client.query(PRIMARY_KEY, &[&table]).await.map_err(failed)?;
@@ -77,6 +88,7 @@ impl Servers {
         Ok(Described {
             table: Arc::new(table),
             never_null,
+            types,
             primary_key,
             unread,
         })
