@@ -13,7 +13,7 @@ use tokio_postgres::config::Host;
 use crate::cli::output::{Output, Problem, printable};
 use crate::config::Config;
 use crate::home::Home;
-use crate::products::draft::{Draft, Origin, draft, slug};
+use crate::products::draft::{Draft, Origin, dbt, draft, draft_noted, slug};
 use crate::products::{FileSpec, Format, PostgresServer, PostgresSpec};
 use crate::sources::{Warehouses, files};
 
@@ -30,13 +30,21 @@ use crate::sources::{Warehouses, files};
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Example:\n  \
     comity product init postgres://reader@db.example.org/shop --table public.orders\n  \
-    comity product init data/weather.parquet --name weather")]
+    comity product init data/weather.parquet --name weather\n  \
+    comity product init postgres://reader@db.example.org/shop --from-dbt target/manifest.json --model orders")]
 pub(super) struct Init {
     /// postgres://USER@HOST:PORT/DATABASE, or a Parquet, CSV, JSON or Arrow file or a folder of them.
-    location: String,
+    #[arg(required_unless_present = "from_dbt")]
+    location: Option<String>,
     /// SCHEMA.TABLE in the database; the schema is public when absent.
     #[arg(long)]
     table: Option<String>,
+    /// The manifest of a dbt project: descriptions, tests, tags and versions come from there.
+    #[arg(long, value_name = "target/manifest.json", requires = "model")]
+    from_dbt: Option<PathBuf>,
+    /// The dbt model: its name, NAME.vN, or its whole id.
+    #[arg(long, requires = "from_dbt", conflicts_with = "table")]
+    model: Option<String>,
     /// The product's name; the table's or file's when absent.
     #[arg(long)]
     name: Option<String>,
@@ -56,25 +64,50 @@ type Found = (String, Origin, Arc<dyn TableProvider>);
 
 impl Init {
     pub(super) async fn run(self, home: &Home, output: &Output) -> Result<(), Problem> {
-        let is_database = self.location.starts_with("postgres");
-        let (found_name, origin, table) = match self.location.split_once("://") {
-            Some(("postgres" | "postgresql", _)) => self.database(home).await?,
-            Some((scheme, _)) => {
+        let model = match (&self.from_dbt, &self.model) {
+            (Some(manifest), Some(model)) => {
+                Some(dbt::read(manifest, model).map_err(|e| Problem::failed(e.to_string()))?)
+            }
+            _ => None,
+        };
+        let location = self.location.as_deref();
+        let is_database = location.is_none_or(|l| l.starts_with("postgres"));
+        let found = match location.map(|location| (location, location.split_once("://"))) {
+            Some((_, Some(("postgres" | "postgresql", _)))) => {
+                let table = model
+                    .as_ref()
+                    .map(|m| (m.schema.as_str(), m.table.as_str()));
+                Some(self.database(home, table).await?)
+            }
+            Some((_, Some((scheme, _)))) => {
                 return Err(Problem::usage(format!("'{scheme}://' is not read here"))
                     .next("name a postgres:// address, a file or a folder"));
             }
-            None => self.files().await?,
+            Some((path, None)) => Some(self.files(path).await?),
+            None => None,
+        };
+        let found_name = match (&model, &found) {
+            (Some(model), _) => &model.name,
+            (None, Some((name, ..))) => name,
+            // The arguments ask for one of the two.
+            (None, None) => "",
         };
         let name = match &self.name {
             Some(name) => slug(name).filter(|slug| slug == name),
-            None => slug(&found_name),
+            None => slug(found_name),
         };
         let name = name.ok_or_else(|| {
             Problem::usage("a product's name is [a-z][a-z0-9_-]{0,62}").next("--name orders")
         })?;
-        let drafted = draft(&name, &origin, table)
-            .await
-            .map_err(|e| Problem::failed(format!("the data cannot be read: {e}")))?;
+        let drafted = match (found, &model) {
+            (Some((_, origin, table)), model) => {
+                let notes = model.as_ref().map(|m| m.notes.clone()).unwrap_or_default();
+                let drafted = draft(&name, &origin, &notes, table).await;
+                drafted.map_err(|e| Problem::failed(format!("the data cannot be read: {e}")))?
+            }
+            (None, Some(model)) => draft_noted(&name, self.noted(model)?, &model.notes),
+            (None, None) => return Err(Problem::usage("where is the data?")),
+        };
         let out = self
             .out
             .unwrap_or_else(|| PathBuf::from(format!("{name}.odcs.yaml")));
@@ -84,8 +117,36 @@ impl Init {
         Ok(())
     }
 
-    async fn database(&self, home: &Home) -> Result<Found, Problem> {
-        let at: tokio_postgres::Config = self.location.parse().map_err(|e| {
+    /// Where a model is that was not looked at.
+    fn noted(&self, model: &dbt::Model) -> Result<Origin, Problem> {
+        if model.adapter != "postgres" {
+            let message = format!("dbt builds {} in {}", model.name, model.adapter);
+            return Err(Problem::usage(message)
+                .next("name the file or the postgres:// address where the data can be read"));
+        }
+        Ok(Origin {
+            server: vec![
+                ("server", json!(WAREHOUSE)),
+                ("type", json!("postgres")),
+                ("host", json!("localhost")),
+                ("port", json!(5432)),
+                ("database", json!(model.database)),
+                ("schema", json!(model.schema)),
+            ],
+            remark: Some("dbt does not write down where the database is: give its host and port."),
+            physical_name: Some(model.table.clone()),
+            primary_key: Vec::new(),
+            never_null: None,
+            types: model.types(),
+            unread: Vec::new(),
+            active: self.active,
+        })
+    }
+
+    /// A table of the database at the location: that of a dbt model, or the one named.
+    async fn database(&self, home: &Home, model: Option<(&str, &str)>) -> Result<Found, Problem> {
+        let location = self.location.as_deref().unwrap_or_default();
+        let at: tokio_postgres::Config = location.parse().map_err(|e| {
             Problem::usage(format!(
                 "the address is not postgres://USER@HOST:PORT/DATABASE: {e}"
             ))
@@ -96,10 +157,11 @@ impl Init {
                     .next("leave it out, and set DATACONTRACT_POSTGRES_PASSWORD"),
             );
         }
-        let table = self.table.as_deref().ok_or_else(|| {
+        let named = self.table.as_deref();
+        let named = named.map(|table| table.split_once('.').unwrap_or(("public", table)));
+        let (schema, table) = model.or(named).ok_or_else(|| {
             Problem::usage("which table of the database?").next("--table public.orders")
         })?;
-        let (schema, table) = table.split_once('.').unwrap_or(("public", table));
         let host = match at.get_hosts().first() {
             Some(Host::Tcp(host)) => host.clone(),
             Some(Host::Unix(folder)) => folder.display().to_string(),
@@ -144,6 +206,7 @@ impl Init {
                 ("database", json!(server.database)),
                 ("schema", json!(schema)),
             ],
+            remark: None,
             physical_name: Some(table.to_owned()),
             primary_key: described.primary_key,
             never_null: Some(described.never_null),
@@ -154,8 +217,8 @@ impl Init {
         Ok((table.to_owned(), origin, described.table))
     }
 
-    async fn files(&self) -> Result<Found, Problem> {
-        let path = Path::new(&self.location);
+    async fn files(&self, path: &str) -> Result<Found, Problem> {
+        let path = Path::new(path);
         let real = path.canonicalize().map_err(|e| {
             Problem::failed(format!("{}: {e}", path.display()))
                 .next("name a postgres:// address, a file or a folder")
@@ -189,6 +252,7 @@ impl Init {
                 ("path", json!(shown)),
                 ("format", json!(format.name())),
             ],
+            remark: None,
             physical_name: None,
             primary_key: Vec::new(),
             never_null: None,

@@ -5,8 +5,11 @@
 //! announced. A column that may hold personal data is marked for review and is
 //! not served until the mark is gone (`spec/3-catalog.md#C-50`).
 
+pub mod dbt;
+mod notes;
 mod personal;
 mod profile;
+mod typed;
 mod write;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -14,11 +17,15 @@ use std::sync::Arc;
 
 use datafusion::catalog::TableProvider;
 
+pub use notes::{ColumnNotes, Notes};
+
 /// The source of a draft, as the contract's one server names it.
 #[derive(Clone, Debug)]
 pub struct Origin {
     /// The lines of the entry under `servers`, without indentation: `type: local`, …
     pub server: Vec<(&'static str, serde_json::Value)>,
+    /// What the author should do about that entry.
+    pub remark: Option<&'static str>,
     /// The table's name in the source, where it has one.
     pub physical_name: Option<String>,
     /// The columns of its primary key, in order, if the source knows one.
@@ -49,7 +56,7 @@ pub struct Draft {
     pub left_out: Vec<(String, String)>,
 }
 
-/// Drafts the contract of `table`.
+/// Drafts the contract of `table`; `notes` is what somebody wrote about it.
 ///
 /// # Errors
 ///
@@ -57,10 +64,17 @@ pub struct Draft {
 pub async fn draft(
     name: &str,
     origin: &Origin,
+    notes: &Notes,
     table: Arc<dyn TableProvider>,
 ) -> Result<Draft, datafusion::error::DataFusionError> {
-    let profile = profile::profile(table, origin.never_null.as_ref()).await?;
-    Ok(write::contract(name, origin, &profile))
+    let profile = profile::profile(table, origin.never_null.as_ref(), notes).await?;
+    Ok(write::contract(name, origin, notes, &profile))
+}
+
+/// Drafts a contract from what is written down alone.
+pub fn draft_noted(name: &str, mut origin: Origin, notes: &Notes) -> Draft {
+    let profile = profile::noted(notes, &mut origin.unread);
+    write::contract(name, &origin, notes, &profile)
 }
 
 /// A name for a product out of a file's or table's name.

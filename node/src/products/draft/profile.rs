@@ -13,7 +13,9 @@ use datafusion::functions_aggregate::expr_fn::{count, max};
 use datafusion::logical_expr::{Expr, cast as cast_expr, lit};
 use datafusion::prelude::{SessionConfig, SessionContext, ident};
 
+use super::notes::{ColumnNotes, Notes};
 use super::personal::{Guess, by_name, by_values};
+use super::typed::of_database;
 
 /// The first rows, whose values are looked at.
 const SAMPLE_ROWS: usize = 10_000;
@@ -25,6 +27,8 @@ const WHOLE_TIME: Duration = Duration::from_secs(60);
 /// What was found in a table.
 #[derive(Debug)]
 pub(super) struct Profile {
+    /// Whether the data itself was looked at.
+    pub(super) looked: bool,
     /// Rows in all, if they could be counted in time.
     pub(super) rows: Option<u64>,
     /// Rows whose values were looked at.
@@ -63,6 +67,7 @@ pub(super) enum Nulls {
 pub(super) async fn profile(
     table: Arc<dyn TableProvider>,
     never_null: Option<&BTreeSet<String>>,
+    notes: &Notes,
 ) -> Result<Profile> {
     let context =
         SessionContext::new_with_config(SessionConfig::new().with_information_schema(false));
@@ -87,7 +92,10 @@ pub(super) async fn profile(
             DataType::Timestamp(..) => counted.as_ref().and_then(&mut number),
             _ => None,
         };
-        let never = !field.is_nullable() || never_null.is_some_and(|n| n.contains(field.name()));
+        let noted = notes.column(field.name());
+        let never = !field.is_nullable()
+            || noted.is_some_and(|n| n.never_null)
+            || never_null.is_some_and(|n| n.contains(field.name()));
         let nulls = match (rows, present) {
             _ if never => Nulls::Never,
             // A source that could refuse nulls and does not, permits them.
@@ -100,10 +108,11 @@ pub(super) async fn profile(
             kind: field.data_type().clone(),
             nulls,
             newest: newest.map(|micros| micros.div_euclid(1_000_000)),
-            guess: guess(field.name(), index, &sample),
+            guess: marked(noted).or_else(|| guess(field.name(), index, &sample)),
         });
     }
     Ok(Profile {
+        looked: true,
         rows: counted
             .as_ref()
             .and_then(|c| integer(c.column(0)))
@@ -146,6 +155,48 @@ fn integer(column: &dyn Array) -> Option<i64> {
             any.downcast_ref::<TimestampMicrosecondArray>()
                 .map(|c| c.value(0))
         })
+}
+
+/// The columns as they are written down elsewhere, without a look at the data.
+/// Those without a known type come as `left_out`.
+pub(super) fn noted(notes: &Notes, left_out: &mut Vec<(String, String)>) -> Profile {
+    let mut columns = Vec::new();
+    for (name, noted) in &notes.columns {
+        let Some(kind) = noted.data_type.as_deref().and_then(of_database) else {
+            let reason = match &noted.data_type {
+                Some(kind) => format!("the type {kind} is not known here"),
+                None => "its type is not written down; name the database to look there".to_owned(),
+            };
+            left_out.push((name.clone(), reason));
+            continue;
+        };
+        columns.push(ColumnProfile {
+            name: name.clone(),
+            kind,
+            nulls: if noted.never_null {
+                Nulls::Never
+            } else {
+                Nulls::Possible
+            },
+            newest: None,
+            guess: marked(Some(noted)).or_else(|| by_name(name)),
+        });
+    }
+    Profile {
+        looked: false,
+        rows: None,
+        sampled: 0,
+        columns,
+    }
+}
+
+/// What is marked as personal needs no guess.
+fn marked(noted: Option<&ColumnNotes>) -> Option<Guess> {
+    let personal = noted.is_some_and(|n| n.personal);
+    personal.then(|| Guess {
+        kind: "personal data",
+        why: "it is marked so".to_owned(),
+    })
 }
 
 /// Values count before names: they say how many.

@@ -26,6 +26,7 @@ async fn drafted(file: &Path, active: bool) -> (Draft, Contract, tempfile::TempD
             ("path", json!(spec.path)),
             ("format", json!(format.name())),
         ],
+        remark: None,
         physical_name: None,
         primary_key: Vec::new(),
         never_null: None,
@@ -34,7 +35,9 @@ async fn drafted(file: &Path, active: bool) -> (Draft, Contract, tempfile::TempD
         active,
     };
     let name = slug(file.file_stem().unwrap().to_str().unwrap()).unwrap();
-    let draft = draft(&name, &origin, table).await.unwrap();
+    let draft = draft(&name, &origin, &Notes::default(), table)
+        .await
+        .unwrap();
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("draft.odcs.yaml");
     std::fs::write(&path, &draft.text).unwrap();
@@ -111,4 +114,79 @@ async fn what_may_be_personal_is_neither_served_nor_announced() {
     let path = dir.path().join("wider.odcs.yaml");
     std::fs::write(&path, wider).unwrap();
     assert!(read(&path).is_err());
+}
+
+/// Recorded with `dbt parse` of dbt 1.11.16, without the texts of the models.
+const MANIFEST: &str = include_str!("../fixtures/dbt-manifest-v12.json");
+
+fn noted(model: &str) -> Result<dbt::Model, String> {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("manifest.json");
+    std::fs::write(&path, MANIFEST).unwrap();
+    dbt::read(&path, model).map_err(|e| e.to_string())
+}
+
+#[test]
+fn what_a_dbt_project_says_of_a_model_stands_in_its_draft() {
+    let model = noted("orders").unwrap();
+    assert_eq!(
+        (model.table.as_str(), model.notes.major),
+        ("orders_v1", Some(1))
+    );
+    let id = &model.notes.columns["id"];
+    assert!(id.never_null && id.unique);
+    assert_eq!(
+        id.description.as_deref(),
+        Some("The number on the invoice.")
+    );
+    assert_eq!(
+        model.notes.columns["state"].values,
+        [json!("open"), json!("shipped")]
+    );
+    assert!(model.notes.columns["reached"].personal);
+    assert_eq!(model.notes.left_out.len(), 1, "{:?}", model.notes.left_out);
+
+    let origin = Origin {
+        server: vec![
+            ("server", json!("warehouse")),
+            ("type", json!("postgres")),
+            ("host", json!("localhost")),
+            ("port", json!(5432)),
+            ("database", json!("shop")),
+            ("schema", json!("public")),
+        ],
+        remark: None,
+        physical_name: Some(model.table.clone()),
+        primary_key: Vec::new(),
+        never_null: None,
+        types: model.types(),
+        unread: Vec::new(),
+        active: false,
+    };
+    let draft = draft_noted("orders", origin, &model.notes);
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("orders.odcs.yaml");
+    std::fs::write(&path, &draft.text).unwrap();
+    let contract = read(&path).unwrap_or_else(|e| panic!("{e}\n{}", draft.text));
+    assert_eq!(
+        contract.under_review(),
+        [("orders".to_owned(), "reached".to_owned())]
+    );
+    let state = &contract.public()["schema"][0]["properties"][1];
+    assert_eq!(
+        state["quality"][0]["arguments"]["validValues"],
+        json!(["open", "shipped"])
+    );
+    // Nobody counted, so no count is promised.
+    assert!(!draft.text.contains("rowCount"), "{}", draft.text);
+}
+
+#[test]
+fn a_model_is_named_by_name_version_or_id_and_others_are_told() {
+    assert_eq!(noted("orders.v2").unwrap().notes.major, Some(2));
+    assert_eq!(noted("model.shop.orders.v2").unwrap().table, "orders_v2");
+    // Its access is not public: it is offered to nobody.
+    assert!(noted("customers").unwrap().notes.closed);
+    let refused = noted("sales").unwrap_err();
+    assert!(refused.contains("model.shop.customers"), "{refused}");
 }

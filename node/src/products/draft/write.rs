@@ -2,11 +2,12 @@
 
 use std::fmt::Write as _;
 
-use arrow::datatypes::{DataType, TimeUnit};
+use arrow::datatypes::DataType;
 use serde_json::json;
 
 use super::profile::{ColumnProfile, Nulls, Profile};
-use super::{Draft, Origin};
+use super::typed::{Typed, typed};
+use super::{Draft, Notes, Origin};
 use crate::clock;
 use crate::products::rules;
 
@@ -14,23 +15,26 @@ use crate::products::rules;
 /// is either history or stale, and only its owner knows which.
 const FRESH_DAYS: i64 = 30;
 
-pub(super) fn contract(name: &str, origin: &Origin, profile: &Profile) -> Draft {
+pub(super) fn contract(name: &str, origin: &Origin, notes: &Notes, profile: &Profile) -> Draft {
     let mut text = String::new();
     let (mut review, mut left_out) = (Vec::new(), origin.unread.clone());
     let (plain, name) = (name, &*named(name));
-    head(&mut text, name, origin, profile);
+    head(&mut text, name, origin, notes, profile);
     server(&mut text, origin);
+    let description = notes.description.clone();
+    let description = description.unwrap_or_else(|| format!("One row of {name}."));
     let _ = write!(
         text,
         "\nschema:\n  - id: {name}\n    name: {name}\n{}    physicalType: table\n    logicalType: object\n    \
-         # Say what one row is; partners read it.\n    description: \"One row of {name}.\"\n    properties:\n",
+         # Say what one row is; partners read it.\n    description: {}\n    properties:\n",
         origin
             .physical_name
             .as_ref()
             .map_or_else(String::new, |p| format!(
                 "    physicalName: {}\n",
                 quoted(p)
-            ))
+            )),
+        quoted(&description)
     );
     let mut served = Vec::new();
     for column in &profile.columns {
@@ -49,7 +53,7 @@ pub(super) fn contract(name: &str, origin: &Origin, profile: &Profile) -> Draft 
                 continue;
             }
         };
-        property(&mut text, column, &typed, origin);
+        property(&mut text, column, &typed, origin, notes);
         match &column.guess {
             Some(guess) => review.push((
                 column.name.clone(),
@@ -61,9 +65,17 @@ pub(super) fn contract(name: &str, origin: &Origin, profile: &Profile) -> Draft 
     for (column, reason) in &left_out {
         let _ = writeln!(text, "      # Left out: {} ({reason}).", quoted(column));
     }
+    for rule in &notes.left_out {
+        let from = notes.origin.as_deref().unwrap_or_default();
+        let _ = writeln!(
+            text,
+            "    # No words here for the rule {} of {from}.",
+            quoted(rule)
+        );
+    }
     quality(&mut text, name, origin, profile, &served);
-    levels(&mut text, name, profile, &served);
-    role(&mut text, name, &served);
+    levels(&mut text, name, notes, profile, &served);
+    role(&mut text, name, notes, &served);
     Draft {
         name: plain.to_owned(),
         text,
@@ -73,8 +85,9 @@ pub(super) fn contract(name: &str, origin: &Origin, profile: &Profile) -> Draft 
     }
 }
 
-fn head(text: &mut String, name: &str, origin: &Origin, profile: &Profile) {
+fn head(text: &mut String, name: &str, origin: &Origin, notes: &Notes, profile: &Profile) {
     let looked = match profile.rows {
+        _ if !profile.looked => "The data was not looked at.".to_owned(),
         Some(rows) => format!(
             "{rows} rows were counted, the values of {} looked at.",
             profile.sampled
@@ -94,80 +107,35 @@ fn head(text: &mut String, name: &str, origin: &Origin, profile: &Profile) {
         "# A draft by 'comity product init'. {looked}\n\
          # It says what could be seen; the rest is yours. Check it with 'comity product lint', see what partners\n\
          # would with 'comity product preview', and announce it with 'comity product publish'.\n\
-         apiVersion: v3.1.0\nkind: DataContract\nid: {}\nname: {name}\nversion: \"1.0.0\"\n\
+         apiVersion: v3.1.0\nkind: DataContract\nid: {}\nname: {name}\nversion: \"{}.0.0\"\n\
          {status}\n\
          description:\n  purpose: \"What {name} is for.\"\n  \
          limitations: \"No onward transfer.\"\n",
-        id()
+        id(),
+        notes.major.unwrap_or(1)
     );
 }
 
 fn server(text: &mut String, origin: &Origin) {
     text.push_str("\nservers:  # private: never published\n");
+    if let Some(remark) = origin.remark {
+        let _ = writeln!(text, "  # {remark}");
+    }
     for (index, (key, value)) in origin.server.iter().enumerate() {
         let lead = if index == 0 { "  - " } else { "    " };
         let _ = writeln!(text, "{lead}{key}: {value}");
     }
 }
 
-/// Logical type, physical type, whether a timestamp has a zone, and what a list is of.
-struct Typed {
-    logical: &'static str,
-    physical: String,
-    zone: Option<bool>,
-    items: Option<Box<Typed>>,
-}
-
-/// The contract's words for a type; the inverse of how a contract is read.
-fn typed(kind: &DataType) -> Option<Typed> {
-    let (logical, physical) = match kind {
-        DataType::Boolean => ("boolean", "boolean".to_owned()),
-        DataType::Int8 => ("integer", "tinyint".to_owned()),
-        DataType::Int16 | DataType::UInt8 => ("integer", "smallint".to_owned()),
-        DataType::Int32 | DataType::UInt16 => ("integer", "int".to_owned()),
-        DataType::Int64 | DataType::UInt32 => ("integer", "bigint".to_owned()),
-        DataType::Float32 => ("number", "real".to_owned()),
-        DataType::Float64 => ("number", "double".to_owned()),
-        DataType::Decimal128(precision, scale) if *scale >= 0 => {
-            ("number", format!("decimal({precision},{scale})"))
-        }
-        DataType::Utf8 | DataType::LargeUtf8 | DataType::Utf8View => {
-            ("string", "varchar".to_owned())
-        }
-        DataType::Date32 => ("date", "date".to_owned()),
-        DataType::Time64(TimeUnit::Microsecond) => ("time", "time".to_owned()),
-        DataType::Timestamp(TimeUnit::Microsecond, zone) => {
-            return Some(Typed {
-                logical: "timestamp",
-                physical: "timestamp".to_owned(),
-                zone: Some(zone.is_some()),
-                items: None,
-            });
-        }
-        DataType::Binary | DataType::LargeBinary | DataType::BinaryView => {
-            ("string", "binary".to_owned())
-        }
-        DataType::List(item) => {
-            let item = typed(item.data_type())?;
-            return Some(Typed {
-                logical: "array",
-                physical: format!("{}[]", item.physical),
-                zone: None,
-                items: Some(Box::new(item)),
-            });
-        }
-        _ => return None,
-    };
-    Some(Typed {
-        logical,
-        physical,
-        zone: None,
-        items: None,
-    })
-}
-
-fn property(text: &mut String, column: &ColumnProfile, typed: &Typed, origin: &Origin) {
+fn property(
+    text: &mut String,
+    column: &ColumnProfile,
+    typed: &Typed,
+    origin: &Origin,
+    notes: &Notes,
+) {
     let name = &named(&column.name);
+    let noted = notes.column(&column.name);
     let _ = write!(
         text,
         "      - id: {name}\n        name: {name}\n        logicalType: {}\n        physicalType: {}\n",
@@ -204,21 +172,42 @@ fn property(text: &mut String, column: &ColumnProfile, typed: &Typed, origin: &O
             position + 1
         );
     }
-    let Some(guess) = &column.guess else { return };
+    if noted.is_some_and(|n| n.unique) && origin.primary_key != [column.name.clone()] {
+        text.push_str("        unique: true\n");
+    }
+    if let Some(description) = noted.and_then(|n| n.description.as_ref()) {
+        let _ = writeln!(text, "        description: {}", quoted(description));
+    }
+    if let Some(values) = noted.map(|n| &n.values).filter(|v| !v.is_empty()) {
+        let _ = writeln!(
+            text,
+            "        quality:\n          - {{ id: {name}_values, type: library, metric: invalidValues, \
+             arguments: {{ validValues: {} }}, mustBe: 0, dimension: conformity, severity: error }}",
+            json!(values)
+        );
+    }
+    let classification = noted.and_then(|n| n.classification.as_ref());
+    let Some(guess) = &column.guess else {
+        if let Some(classification) = classification {
+            let _ = writeln!(text, "        classification: {}", quoted(classification));
+        }
+        return;
+    };
     let _ = write!(
         text,
         "        # REVIEW: may be personal data. Not served while comityReview stands here. Decide on the\n        \
          # classification (public, internal, confidential, restricted), give a restricted column a\n        \
          # comityMask or name its readers, then take comityReview out.\n        \
-         classification: restricted\n        customProperties:\n          \
+         classification: {}\n        customProperties:\n          \
          - {{ property: comityReview, value: {} }}\n",
+        quoted(classification.map_or("restricted", String::as_str)),
         quoted(&format!("{}: {}", guess.kind, guess.why))
     );
 }
 
 /// Rules that hold today: rows there are, and keys without doubles.
 fn quality(text: &mut String, name: &str, origin: &Origin, profile: &Profile, served: &[&str]) {
-    if profile.rows.is_none_or(|rows| rows > 0) {
+    if profile.looked && profile.rows.is_none_or(|rows| rows > 0) {
         let _ = writeln!(
             text,
             "    quality:\n      - {{ id: {name}_rows, type: library, metric: rowCount, mustBeGreaterThan: 0, \
@@ -236,8 +225,29 @@ fn quality(text: &mut String, name: &str, origin: &Origin, profile: &Profile, se
     }
 }
 
-/// How fresh the data is: twice its age now, and a day at least.
-fn levels(text: &mut String, name: &str, profile: &Profile, served: &[&str]) {
+/// What is promised of the product as a service.
+fn levels(text: &mut String, name: &str, notes: &Notes, profile: &Profile, served: &[&str]) {
+    let mut promised = Vec::new();
+    if let Some(end) = &notes.end {
+        promised.push(format!(
+            "- {{ id: end, property: endOfSupport, value: {} }}",
+            quoted(end)
+        ));
+    }
+    freshness(text, name, profile, served, &mut promised);
+    if !promised.is_empty() {
+        let _ = writeln!(text, "slaProperties:\n  {}", promised.join("\n  "));
+    }
+}
+
+/// Twice the age of the newest row now, and a day at least.
+fn freshness(
+    text: &mut String,
+    name: &str,
+    profile: &Profile,
+    served: &[&str],
+    levels: &mut Vec<String>,
+) {
     let dated = profile
         .columns
         .iter()
@@ -262,10 +272,9 @@ fn levels(text: &mut String, name: &str, profile: &Profile, served: &[&str]) {
         let promised = (hours * 2).max(24);
         let _ = writeln!(
             text,
-            "# The newest {column} is {hours} h old. Partners see this beside what is measured.\n\
-             slaProperties:\n  {}",
-            level(promised)
+            "# The newest {column} is {hours} h old. Partners see this beside what is measured."
         );
+        levels.push(level(promised));
     } else {
         let _ = writeln!(
             text,
@@ -278,7 +287,11 @@ fn levels(text: &mut String, name: &str, profile: &Profile, served: &[&str]) {
 }
 
 /// What partners may ask for without further talk: all that is served.
-fn role(text: &mut String, name: &str, served: &[&str]) {
+fn role(text: &mut String, name: &str, notes: &Notes, served: &[&str]) {
+    if notes.closed {
+        text.push_str("\n# Not offered to others: dbt says that its access is not public. To offer it, add a role.\n");
+        return;
+    }
     if served.is_empty() {
         text.push_str(
             "\n# No column can be offered yet: see the reviews above, then add a role.\n",
