@@ -9,7 +9,7 @@ use arrow_flight::FlightData;
 /// The decoder allocates what the *sender* says a buffer holds when it is
 /// unpacked. A few bytes that claim 2^62 abort the process, which nothing can
 /// contain; smaller lies fill the memory outside of every budget.
-pub(super) fn check(message: &FlightData) -> Result<(), &'static str> {
+pub(crate) fn check(message: &FlightData) -> Result<(), &'static str> {
     if message.data_header.is_empty() {
         // A descriptor or metadata alone: nothing is decoded.
         return match message.data_body.is_empty() {

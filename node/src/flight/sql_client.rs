@@ -9,7 +9,7 @@ use datafusion::error::DataFusionError;
 use datafusion::execution::SendableRecordBatchStream;
 use datafusion::physical_plan::stream::RecordBatchStreamAdapter;
 use futures::TryStreamExt as _;
-use rustls::RootCertStore;
+use rustls::{ClientConfig, RootCertStore};
 use rustls_pki_types::ServerName;
 use rustls_pki_types::pem::PemObject as _;
 use tokio::net::TcpStream;
@@ -53,7 +53,10 @@ impl SqlClient {
             .split_once("://")
             .ok_or_else(|| failed("it is not a URI".to_owned()))?;
         let channel = match scheme {
-            "grpc+tls" => secure(address, ca.unwrap_or_default()).await,
+            "grpc+tls" => match vouched(ca.unwrap_or_default()) {
+                Ok(config) => secure(address, config).await,
+                Err(reason) => Err(reason),
+            },
             _ => plain(address).await,
         };
         let inner = FlightServiceClient::new(channel.map_err(failed)?)
@@ -105,32 +108,35 @@ impl SqlClient {
     }
 }
 
-async fn plain(address: &str) -> Result<Channel, String> {
+/// A connection to `address` (`host:port`) that everybody on the way can read.
+pub(crate) async fn plain(address: &str) -> Result<Channel, String> {
     let endpoint = Endpoint::from_shared(format!("http://{address}")).map_err(|e| e.to_string())?;
-    endpoint
-        .tcp_nodelay(true)
-        .connect()
-        .await
-        .map_err(|e| e.to_string())
+    let endpoint = endpoint.tcp_nodelay(true);
+    endpoint.connect().await.map_err(|e| chain(&e))
 }
 
-async fn secure(address: &str, ca: &str) -> Result<Channel, String> {
+/// What takes only servers for which `ca`, in PEM, vouches.
+fn vouched(ca: &str) -> Result<ClientConfig, String> {
     let mut roots = RootCertStore::empty();
     for certificate in rustls_pki_types::CertificateDer::pem_slice_iter(ca.as_bytes()) {
         roots
             .add(certificate.map_err(|e| e.to_string())?)
             .map_err(|e| e.to_string())?;
     }
-    let mut config = rustls::ClientConfig::builder_with_provider(comity_identity::tls::provider())
+    let config = ClientConfig::builder_with_provider(comity_identity::tls::provider())
         .with_protocol_versions(&[&rustls::version::TLS13])
-        .map_err(|e| e.to_string())?
-        .with_root_certificates(roots)
-        .with_no_client_auth();
+        .map_err(|e| e.to_string())?;
+    Ok(config.with_root_certificates(roots).with_no_client_auth())
+}
+
+/// A connection to `address` (`host:port`), whose certificate `config` judges.
+pub(crate) async fn secure(address: &str, mut config: ClientConfig) -> Result<Channel, String> {
     config.alpn_protocols = vec![b"h2".to_vec()];
     let config = Arc::new(config);
     let host = address
         .rsplit_once(':')
         .map_or(address, |(host, _)| host)
+        .trim_matches(['[', ']'])
         .to_owned();
     let target = address.to_owned();
     let connector = tower::service_fn(move |_| {

@@ -42,7 +42,8 @@ pub use contract::{Contract, MAX_PUBLIC_BYTES, Status, read, read_copy};
 pub use offer::Offer;
 pub use problem::{Problem, Problems};
 pub use source::{
-    Content, DeltaSpec, FileSpec, Format, PostgresServer, PostgresSpec, S3Spec, SourceSpec, Travel,
+    Content, DeltaSpec, FileSpec, FlightSqlDialect, FlightSqlServer, FlightSqlSpec, Format,
+    PostgresServer, PostgresSpec, S3Spec, SourceSpec, Travel,
 };
 pub use table::{Column, Table};
 pub use yaml::{MAX_DEPTH, MAX_FILE_BYTES, MAX_NODES};

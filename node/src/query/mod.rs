@@ -32,5 +32,6 @@ pub use governed::{GovernedTable, enforces};
 pub use partner::{Partner, PartnerTable, RemoteTable};
 pub(crate) use predicate::leak_proof;
 pub(crate) use predicate_sql::{Dialect, identifier, text, write as predicate_text};
+pub(crate) use remote_sql::predicate as remote_predicate;
 pub use schema::advertised;
 pub use view::{TableName, View, ViewBuilder};

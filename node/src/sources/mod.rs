@@ -6,11 +6,17 @@
 //! of [`Warehouses`]; what it needs besides the contract (credentials) comes
 //! from the node's configuration. A peer names neither.
 
+mod access;
 pub mod delta;
 pub mod files;
+#[cfg(test)]
+mod fixture;
+pub mod flight_sql;
 pub mod postgres;
 pub mod s3;
 mod scan;
+mod statement;
+mod wire;
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -20,6 +26,7 @@ use datafusion::catalog::TableProvider;
 
 use self::delta::DeltaError;
 use self::files::FileError;
+use self::flight_sql::FlightSqlError;
 use self::postgres::{Described, PostgresError, Servers};
 use self::s3::{Access, S3Error};
 use crate::config::Source;
@@ -29,6 +36,7 @@ use crate::products::{PostgresSpec, SourceSpec, Table};
 #[derive(Debug, Default)]
 pub struct Warehouses {
     postgres: Servers,
+    flight_sql: flight_sql::Servers,
     /// The credentials for object stores.
     pub s3: Access,
 }
@@ -43,6 +51,9 @@ pub enum SourceError {
     /// A PostgreSQL database.
     #[error(transparent)]
     Postgres(#[from] PostgresError),
+    /// A Flight SQL server.
+    #[error(transparent)]
+    FlightSql(#[from] FlightSqlError),
     /// Delta tables.
     #[error(transparent)]
     Delta(#[from] DeltaError),
@@ -56,6 +67,7 @@ impl Warehouses {
     /// from the home folder.
     pub fn new(access: BTreeMap<String, Source>, home: PathBuf) -> Self {
         Self {
+            flight_sql: flight_sql::Servers::new(access.clone(), home.clone()),
             postgres: Servers::new(access, home),
             s3: Access::from_variables(|name| std::env::var(name).ok()),
         }
@@ -89,6 +101,7 @@ impl Warehouses {
                 Ok(files::open(&spec, Path::new("/"), &table.schema()).await?)
             }
             SourceSpec::Postgres(spec) => Ok(self.postgres.open(spec, table).await?),
+            SourceSpec::FlightSql(spec) => Ok(self.flight_sql.open(spec, table).await?),
             SourceSpec::S3(spec) => Ok(s3::open(spec, &self.s3, &table.schema()).await?),
             SourceSpec::Delta(spec) => {
                 Ok(delta::open_local(&folder.join(&spec.path), spec.travel).await?)

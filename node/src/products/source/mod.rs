@@ -5,6 +5,7 @@
 
 mod delta;
 mod files;
+mod flight_sql;
 mod postgres;
 mod s3;
 
@@ -14,6 +15,7 @@ use serde_json::Value;
 
 pub use self::delta::{DeltaSpec, Travel};
 pub use self::files::{FileSpec, Format};
+pub use self::flight_sql::{FlightSqlDialect, FlightSqlServer, FlightSqlSpec};
 pub use self::postgres::{PostgresServer, PostgresSpec};
 pub use self::s3::{Content, S3Spec};
 use super::problem::Problem;
@@ -29,6 +31,8 @@ pub enum SourceSpec {
     Files(FileSpec),
     /// A table of a PostgreSQL database.
     Postgres(PostgresSpec),
+    /// A table of a Flight SQL server.
+    FlightSql(FlightSqlSpec),
     /// A Delta table in the file system.
     Delta(DeltaSpec),
     /// Objects of an S3-compatible store.
@@ -42,12 +46,13 @@ const CHOICE: &str = "comityServer";
 type Read =
     fn(&Value, &str, &[Table], &Document, &mut Vec<Problem>) -> BTreeMap<String, SourceSpec>;
 
-/// The types of servers that this release reads.
-const KINDS: [(&str, Read); 4] = [
+/// The types of servers that this release reads; of type `custom`, the protocols.
+const KINDS: [(&str, Read); 5] = [
     ("local", files::specs),
     ("s3", s3::specs),
     ("postgresql", postgres::specs),
     ("postgres", postgres::specs),
+    (flight_sql::FLIGHT_SQL, flight_sql::specs),
 ];
 
 /// The source of every table, from the one server that holds the data: the only
@@ -59,7 +64,10 @@ pub(super) fn sources(
 ) -> BTreeMap<String, SourceSpec> {
     let root = document.value();
     let kind = |server: &Value| {
-        let kind = server.text("type")?;
+        let kind = match server.text("type")? {
+            "custom" => rules::custom(server, flight_sql::PROTOCOL)?.as_str()?,
+            kind => kind,
+        };
         let known = KINDS.iter().find(|(name, _)| *name == kind);
         known.map(|(_, read)| *read)
     };
@@ -70,7 +78,7 @@ pub(super) fn sources(
         .filter_map(|(index, server)| Some((index, server, kind(server)?)));
     let Some((index, server, read)) = readable.next() else {
         let types: Vec<_> = KINDS.iter().map(|(name, _)| *name).collect();
-        let types = types.join(", ");
+        let types = types.join(", ") + " (the last one as comityProtocol of type custom)";
         let message = match choice {
             Some(_) => {
                 format!("{CHOICE} names no server of a type that this release reads: {types}")

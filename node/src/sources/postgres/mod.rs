@@ -29,12 +29,13 @@ use datafusion::physical_plan::ExecutionPlan;
 
 pub use self::describe::Described;
 pub use self::error::PostgresError;
-use self::read::{PostgresExec, Statement};
+use self::read::Statement;
 use self::server::Server;
 use self::types::Kind;
 use crate::config::Source;
 use crate::products::{PostgresServer, PostgresSpec, Table};
 use crate::query::{Answer, Grouped, Grouping, Groups, identifier};
+use crate::sources::statement::StatementExec;
 
 /// The PostgreSQL servers of this node, with one pool of connections each.
 #[derive(Debug, Default)]
@@ -183,7 +184,7 @@ impl TableProvider for PostgresTable {
         let predicates = predicates.collect::<Option<Vec<_>>>().ok_or_else(|| {
             DataFusionError::Internal("a predicate that the server cannot answer reached it".into())
         })?;
-        Ok(Arc::new(PostgresExec::new(Statement {
+        Ok(Arc::new(StatementExec::new(Statement {
             server: Arc::clone(&self.server),
             table: Arc::clone(&self.table),
             sql: sql::select(&columns, &self.table, &predicates, limit),
@@ -200,7 +201,7 @@ impl Groups for PostgresTable {
         let predicates = predicates.ok_or("the server would not answer a predicate exactly")?;
         let (sql, columns) =
             group::group(grouping, &self.columns, &self.table, &predicates, self.utf8)?;
-        Ok(Arc::new(PostgresExec::new(Statement {
+        Ok(Arc::new(StatementExec::new(Statement {
             server: Arc::clone(&self.server),
             table: Arc::clone(&self.table),
             sql,

@@ -1,20 +1,12 @@
 //! One statement to a server as a leaf of a plan, and its stream.
 
-use std::fmt;
 use std::pin::Pin;
 use std::sync::Arc;
 
 use arrow::array::RecordBatch;
 use arrow::datatypes::SchemaRef;
-use datafusion::common::tree_node::TreeNodeRecursion;
 use datafusion::error::{DataFusionError, Result};
-use datafusion::execution::{SendableRecordBatchStream, TaskContext};
-use datafusion::physical_expr::{EquivalenceProperties, PhysicalExpr};
-use datafusion::physical_plan::execution_plan::{Boundedness, EmissionType};
-use datafusion::physical_plan::stream::RecordBatchStreamAdapter;
-use datafusion::physical_plan::{
-    DisplayAs, DisplayFormatType, ExecutionPlan, Partitioning, PlanProperties,
-};
+use futures::stream::BoxStream;
 use futures::{StreamExt, TryStreamExt};
 use tokio_postgres::CopyOutStream;
 
@@ -36,7 +28,7 @@ pub(super) struct Statement {
 
 impl Statement {
     /// The answer, in batches of at most `rows` rows. It is whole, or ends with an error.
-    pub(super) fn read(
+    fn batches(
         self,
         rows: usize,
     ) -> impl futures::Stream<Item = Result<RecordBatch, PostgresError>> + Send {
@@ -141,79 +133,19 @@ impl Copying {
     }
 }
 
-/// One statement to one server, as a leaf.
-pub(super) struct PostgresExec {
-    statement: Statement,
-    properties: Arc<PlanProperties>,
-}
+impl crate::sources::statement::Statement for Statement {
+    const NAME: &'static str = "PostgresExec";
 
-impl PostgresExec {
-    pub(super) fn new(statement: Statement) -> Self {
-        let properties = Arc::new(PlanProperties::new(
-            EquivalenceProperties::new(Arc::clone(&statement.schema)),
-            Partitioning::UnknownPartitioning(1),
-            EmissionType::Incremental,
-            Boundedness::Bounded,
-        ));
-        Self {
-            statement,
-            properties,
-        }
-    }
-}
-
-impl ExecutionPlan for PostgresExec {
-    fn name(&self) -> &str {
-        "PostgresExec"
+    fn sql(&self) -> &str {
+        &self.sql
     }
 
-    fn properties(&self) -> &Arc<PlanProperties> {
-        &self.properties
+    fn schema(&self) -> &SchemaRef {
+        &self.schema
     }
 
-    fn children(&self) -> Vec<&Arc<dyn ExecutionPlan>> {
-        Vec::new()
-    }
-
-    fn with_new_children(
-        self: Arc<Self>,
-        _children: Vec<Arc<dyn ExecutionPlan>>,
-    ) -> Result<Arc<dyn ExecutionPlan>> {
-        Ok(self)
-    }
-
-    fn apply_expressions(
-        &self,
-        _visit: &mut dyn FnMut(&Arc<dyn PhysicalExpr>) -> Result<TreeNodeRecursion>,
-    ) -> Result<TreeNodeRecursion> {
-        Ok(TreeNodeRecursion::Continue)
-    }
-
-    fn execute(
-        &self,
-        _partition: usize,
-        context: Arc<TaskContext>,
-    ) -> Result<SendableRecordBatchStream> {
-        let rows = context.session_config().batch_size();
-        let stream = self.statement.clone().read(rows);
-        Ok(Box::pin(RecordBatchStreamAdapter::new(
-            Arc::clone(&self.statement.schema),
-            stream.map_err(DataFusionError::from),
-        )))
-    }
-}
-
-// Behind the barrier, where only the owner sees it.
-impl fmt::Debug for PostgresExec {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("PostgresExec")
-            .field("sql", &self.statement.sql)
-            .finish_non_exhaustive()
-    }
-}
-
-impl DisplayAs for PostgresExec {
-    fn fmt_as(&self, _format: DisplayFormatType, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "PostgresExec: {}", self.statement.sql)
+    fn read(&self, rows: usize) -> BoxStream<'static, Result<RecordBatch>> {
+        let batches = self.clone().batches(rows);
+        batches.map_err(DataFusionError::from).boxed()
     }
 }

@@ -1,8 +1,6 @@
 //! The way to one database: login, encryption, a bounded pool, and read-only sessions.
 
 use std::fmt;
-use std::io::Read as _;
-use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -10,9 +8,7 @@ use std::time::Duration;
 use deadpool_postgres::{
     Manager, ManagerConfig, Object, Pool, PoolError, RecyclingMethod, Runtime,
 };
-use rustls::pki_types::CertificateDer;
-use rustls::pki_types::pem::PemObject as _;
-use rustls::{ClientConfig, RootCertStore};
+use rustls::ClientConfig;
 use tokio::runtime::Handle;
 use tokio_postgres::config::SslMode;
 use tokio_postgres::{CancelToken, Client, NoTls};
@@ -22,13 +18,12 @@ use zeroize::Zeroizing;
 use super::error::{PostgresError, said};
 use crate::config::Source;
 use crate::products::PostgresServer;
+use crate::sources::access::{authorities, file, is_local, secret, variable};
 
 /// How long a connection may take to be made.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 /// How long a query waits for a connection that another one uses.
 const WAIT_TIMEOUT: Duration = Duration::from_secs(10);
-/// The longest password or certificate file, in bytes.
-const MAX_FILE_BYTES: u64 = 1 << 20;
 /// Where the user and the password are read that the configuration does not
 /// name, as the `datacontract` command reads them.
 const USER_VARIABLE: &str = "DATACONTRACT_POSTGRES_USERNAME";
@@ -168,7 +163,6 @@ impl Server {
     }
 
     fn login(&self) -> Result<Login, PostgresError> {
-        let variable = |name| std::env::var(name).ok().filter(|v| !v.is_empty());
         let user = self.access.username.clone();
         let Some(user) = user.or_else(|| variable(USER_VARIABLE)) else {
             return Err(PostgresError::NoUser {
@@ -177,11 +171,8 @@ impl Server {
         };
         let password = match &self.access.password_file {
             Some(file) => {
-                let text = Zeroizing::new(self.file(file)?);
-                // Editors end a file with a new line.
-                Some(Zeroizing::new(
-                    text.trim_end_matches(['\r', '\n']).to_owned(),
-                ))
+                let password = secret(&self.home.join(file));
+                Some(password.map_err(|e| self.unusable(file, e.to_string()))?)
             }
             None => variable(PASSWORD_VARIABLE).map(Zeroizing::new),
         };
@@ -191,27 +182,14 @@ impl Server {
     /// What checks the server's certificate: the authorities of the
     /// configuration and no others, so that no public one can vouch for it.
     fn authorities(&self) -> Result<ClientConfig, PostgresError> {
-        let Some(file) = &self.access.ca_file else {
+        let Some(path) = &self.access.ca_file else {
             return Err(PostgresError::NoAuthority {
                 server: self.at.name.clone(),
             });
         };
-        let pem = self.file(file)?;
-        let unusable = |reason: String| PostgresError::File {
-            server: self.at.name.clone(),
-            path: file.clone(),
-            reason,
-        };
-        let mut roots = RootCertStore::empty();
-        for certificate in CertificateDer::pem_slice_iter(pem.as_bytes()) {
-            let certificate = certificate.map_err(|e| unusable(e.to_string()))?;
-            roots
-                .add(certificate)
-                .map_err(|e| unusable(e.to_string()))?;
-        }
-        if roots.is_empty() {
-            return Err(unusable("it holds no certificate in PEM".to_owned()));
-        }
+        let unusable = |reason: String| self.unusable(path, reason);
+        let pem = file(&self.home.join(path)).map_err(|e| unusable(e.to_string()))?;
+        let roots = authorities(&pem).map_err(unusable)?;
         let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
         let builder = ClientConfig::builder_with_provider(provider)
             .with_safe_default_protocol_versions()
@@ -219,18 +197,12 @@ impl Server {
         Ok(builder.with_root_certificates(roots).with_no_client_auth())
     }
 
-    fn file(&self, path: &Path) -> Result<String, PostgresError> {
-        let read = |path: &Path| {
-            let mut text = String::new();
-            let file = std::fs::File::open(path)?;
-            file.take(MAX_FILE_BYTES).read_to_string(&mut text)?;
-            Ok(text)
-        };
-        read(&self.home.join(path)).map_err(|e: std::io::Error| PostgresError::File {
+    fn unusable(&self, path: &Path, reason: String) -> PostgresError {
+        PostgresError::File {
             server: self.at.name.clone(),
             path: path.to_owned(),
-            reason: e.to_string(),
-        })
+            reason,
+        }
     }
 
     fn refused(&self, error: &PoolError) -> PostgresError {
@@ -317,13 +289,6 @@ impl Drop for Session {
             let _ = tokio::time::timeout(CONNECT_TIMEOUT, cancelled).await;
         });
     }
-}
-
-/// Whether nobody else is between this node and the server.
-fn is_local(host: &str) -> bool {
-    host.starts_with('/')
-        || host == "localhost"
-        || host.parse::<IpAddr>().is_ok_and(|ip| ip.is_loopback())
 }
 
 #[cfg(test)]

@@ -6,11 +6,14 @@
 
 pub(super) mod hive;
 mod pinned;
+mod prunable;
+#[cfg(test)]
+mod tests;
 
 use std::sync::Arc;
 
 use arrow::array::{BooleanArray, RecordBatch};
-use arrow::datatypes::{FieldRef, Schema, SchemaRef};
+use arrow::datatypes::{FieldRef, Fields, Schema, SchemaRef};
 use datafusion::catalog::Session;
 use datafusion::common::DFSchema;
 use datafusion::datasource::file_format::FileFormat;
@@ -20,13 +23,15 @@ use datafusion::datasource::file_format::json::JsonFormat;
 use datafusion::datasource::file_format::parquet::ParquetFormat;
 use datafusion::datasource::listing::PartitionedFile;
 use datafusion::datasource::listing::helpers::expr_applicable_for_cols;
-use datafusion::datasource::physical_plan::{FileGroup, FileScanConfigBuilder};
+use datafusion::datasource::physical_plan::{FileGroup, FileScanConfigBuilder, FileSource};
 use datafusion::datasource::table_schema::TableSchema;
 use datafusion::error::{DataFusionError, Result};
 use datafusion::logical_expr::utils::conjunction;
 use datafusion::logical_expr::{Expr, TableProviderFilterPushDown};
-use datafusion::physical_plan::ExecutionPlan;
+use datafusion::physical_expr::expressions::Column;
 use datafusion::physical_plan::empty::EmptyExec;
+use datafusion::physical_plan::projection::{ProjectionExec, ProjectionExpr};
+use datafusion::physical_plan::{ExecutionPlan, PhysicalExpr};
 use datafusion::prelude::{SessionConfig, SessionContext};
 use datafusion::scalar::ScalarValue;
 use futures::stream::{self, StreamExt};
@@ -36,6 +41,7 @@ use self::hive::Partitions;
 
 pub(super) use self::pinned::Store;
 use crate::products::Format;
+use crate::sources::wire::{self, Exact};
 
 /// One file of a table.
 #[derive(Clone, Debug)]
@@ -118,6 +124,7 @@ pub(super) async fn table(
         }
     }
     let schema = schema.unwrap_or_else(|| Arc::new(Schema::empty()));
+    let (schema, wire) = wire::columns(&schema, declared, format);
     for column in &partitions.columns {
         let mut fields = schema.fields().iter();
         if fields.any(|f| f.name().eq_ignore_ascii_case(column.name())) {
@@ -128,6 +135,7 @@ pub(super) async fn table(
         }
     }
     let scan = Scan::new(store.clone(), format, schema, partitions.columns);
+    let scan = scan.map(|scan| scan.shown_as(&wire));
     let scan = scan.map_err(|e| unreadable(first, e))?;
     let files = metas.into_iter().zip(partitions.values);
     let files = files.map(|(meta, values)| DataFile { meta, values });
@@ -141,6 +149,8 @@ pub(super) struct Scan {
     format: Format,
     columns: TableSchema,
     partitions: DFSchema,
+    /// Of the columns as they leave: those of the files in their types on the wire.
+    shown: SchemaRef,
 }
 
 impl Scan {
@@ -153,19 +163,31 @@ impl Scan {
         partition_columns: Vec<FieldRef>,
     ) -> Result<Self> {
         let partitions = Schema::new(partition_columns.clone());
+        let columns = TableSchema::builder(file_schema)
+            .with_table_partition_cols(partition_columns)
+            .build();
         Ok(Self {
             store,
             format,
-            columns: TableSchema::builder(file_schema)
-                .with_table_partition_cols(partition_columns)
-                .build(),
+            shown: Arc::clone(columns.table_schema()),
+            columns,
             partitions: DFSchema::try_from(partitions)?,
         })
     }
 
+    /// The same files, whose columns are read in the types of `wire`.
+    fn shown_as(mut self, wire: &Schema) -> Self {
+        let fields = wire.fields().iter();
+        let partitions = self.partitions.fields().iter();
+        self.shown = Arc::new(Schema::new(
+            fields.chain(partitions).cloned().collect::<Fields>(),
+        ));
+        self
+    }
+
     /// The columns of the files, then those of the list.
     pub(super) fn schema(&self) -> SchemaRef {
-        Arc::clone(self.columns.table_schema())
+        Arc::clone(&self.shown)
     }
 
     /// A filter over the list's columns decides which files are read; every other
@@ -209,12 +231,58 @@ impl Scan {
         }
         let format = reader(self.format);
         let groups = FileGroup::new(kept).split_files(state.config().target_partitions().max(1));
-        let config = FileScanConfigBuilder::new(url, format.file_source(self.columns.clone()))
+        let source = self.pruned(state, format.file_source(self.columns.clone()), filters)?;
+        let config = FileScanConfigBuilder::new(url, source)
             .with_file_groups(groups)
             .with_projection_indices(projection.cloned())?
             .with_limit(limit)
             .build();
-        format.create_physical_plan(state, config).await
+        self.exactly(format.create_physical_plan(state, config).await?)
+    }
+
+    /// The source with what it can leave out by its statistics. Columns that are
+    /// not stored as they are shown are compared as they are stored
+    /// (`spec/5-data-plane.md#D-191`); all others the engine hands down itself.
+    fn pruned(
+        &self,
+        state: &dyn Session,
+        source: Arc<dyn FileSource>,
+        filters: &[Expr],
+    ) -> Result<Arc<dyn FileSource>> {
+        let stored = self.columns.table_schema();
+        if *stored == self.shown {
+            return Ok(source);
+        }
+        let schema = DFSchema::try_from(Arc::clone(stored))?;
+        let filters = filters.iter();
+        let filters = filters.filter_map(|f| prunable::over_stored(f, stored));
+        let filters = filters.map(|f| state.create_physical_expr(f, &schema));
+        let filters = filters.collect::<Result<Vec<_>>>()?;
+        let pruned = source.try_pushdown_filters(filters, state.config_options())?;
+        Ok(pruned.updated_node.unwrap_or(source))
+    }
+
+    /// `stored` in the types of the wire.
+    fn exactly(&self, stored: Arc<dyn ExecutionPlan>) -> Result<Arc<dyn ExecutionPlan>> {
+        let schema = stored.schema();
+        let mut as_it_is = true;
+        let mut columns = Vec::with_capacity(schema.fields().len());
+        for (i, field) in schema.fields().iter().enumerate() {
+            let name = field.name();
+            let to = self.shown.field_with_name(name)?.data_type();
+            let column: Arc<dyn PhysicalExpr> = Arc::new(Column::new(name, i));
+            let column = if to == field.data_type() {
+                column
+            } else {
+                as_it_is = false;
+                Arc::new(Exact::new(column, name, to.clone()))
+            };
+            columns.push(ProjectionExpr::new(column, name.clone()));
+        }
+        if as_it_is {
+            return Ok(stored);
+        }
+        Ok(Arc::new(ProjectionExec::try_new(columns, stored)?))
     }
 
     fn is_pruning(&self, filter: &Expr) -> bool {

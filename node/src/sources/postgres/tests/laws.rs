@@ -1,13 +1,14 @@
 //! What the server answers is what this node's engine answers over the server's rows.
 
 use async_trait::async_trait;
-use comity_protocol::terms::{Comparison, Literal, Predicate};
+use comity_protocol::terms::{Comparison, Literal, Predicate, TableTerms};
 use proptest::collection::vec;
 use proptest::prelude::*;
 use proptest::sample::select;
 use proptest::test_runner::{Config, TestRunner};
 
 use super::*;
+use crate::sources::fixture::governed;
 
 const CASES: u32 = 40;
 
@@ -395,13 +396,7 @@ async fn a_masked_column_is_never_grouped_at_the_server() {
         filter: RowFilter::default(),
         masks: [("m".to_owned(), Mask::ReplaceWithNull)].into(),
     };
-    let name = TableName {
-        catalog: "own".into(),
-        schema: "p".into(),
-        table: "t".into(),
-    };
-    let governed = GovernedTable::new(source, &terms).unwrap();
-    let view = View::builder("own").governed(name, governed).build();
+    let view = governed(&source, &terms);
     for sql in [
         "SELECT m, count(*) FROM t GROUP BY m",
         "SELECT sum(m) FROM t",

@@ -1,0 +1,109 @@
+//! One statement to one server, as a leaf of a plan.
+
+use std::fmt;
+use std::sync::Arc;
+
+use arrow::array::RecordBatch;
+use arrow::datatypes::SchemaRef;
+use datafusion::common::tree_node::TreeNodeRecursion;
+use datafusion::error::Result;
+use datafusion::execution::{SendableRecordBatchStream, TaskContext};
+use datafusion::physical_expr::{EquivalenceProperties, PhysicalExpr};
+use datafusion::physical_plan::execution_plan::{Boundedness, EmissionType};
+use datafusion::physical_plan::stream::RecordBatchStreamAdapter;
+use datafusion::physical_plan::{
+    DisplayAs, DisplayFormatType, ExecutionPlan, Partitioning, PlanProperties,
+};
+use futures::stream::BoxStream;
+
+/// What a server is asked.
+pub(super) trait Statement: Send + Sync + 'static {
+    /// What a plan shows of it: the kind of server.
+    const NAME: &'static str;
+
+    /// The statement itself.
+    fn sql(&self) -> &str;
+
+    /// The columns of its answer.
+    fn schema(&self) -> &SchemaRef;
+
+    /// Asks, and gives the answer in batches of at most `rows` rows where the
+    /// server leaves that to us. It is whole, or ends with an error.
+    fn read(&self, rows: usize) -> BoxStream<'static, Result<RecordBatch>>;
+}
+
+/// A statement as a leaf.
+pub(super) struct StatementExec<S> {
+    statement: S,
+    properties: Arc<PlanProperties>,
+}
+
+impl<S: Statement> StatementExec<S> {
+    pub(super) fn new(statement: S) -> Self {
+        let properties = Arc::new(PlanProperties::new(
+            EquivalenceProperties::new(Arc::clone(statement.schema())),
+            Partitioning::UnknownPartitioning(1),
+            EmissionType::Incremental,
+            Boundedness::Bounded,
+        ));
+        Self {
+            statement,
+            properties,
+        }
+    }
+}
+
+impl<S: Statement> ExecutionPlan for StatementExec<S> {
+    fn name(&self) -> &str {
+        S::NAME
+    }
+
+    fn properties(&self) -> &Arc<PlanProperties> {
+        &self.properties
+    }
+
+    fn children(&self) -> Vec<&Arc<dyn ExecutionPlan>> {
+        Vec::new()
+    }
+
+    fn with_new_children(
+        self: Arc<Self>,
+        _children: Vec<Arc<dyn ExecutionPlan>>,
+    ) -> Result<Arc<dyn ExecutionPlan>> {
+        Ok(self)
+    }
+
+    fn apply_expressions(
+        &self,
+        _visit: &mut dyn FnMut(&Arc<dyn PhysicalExpr>) -> Result<TreeNodeRecursion>,
+    ) -> Result<TreeNodeRecursion> {
+        Ok(TreeNodeRecursion::Continue)
+    }
+
+    fn execute(
+        &self,
+        _partition: usize,
+        context: Arc<TaskContext>,
+    ) -> Result<SendableRecordBatchStream> {
+        let rows = context.session_config().batch_size();
+        Ok(Box::pin(RecordBatchStreamAdapter::new(
+            Arc::clone(self.statement.schema()),
+            self.statement.read(rows),
+        )))
+    }
+}
+
+// Behind the barrier, where only the owner sees it.
+impl<S: Statement> fmt::Debug for StatementExec<S> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct(S::NAME)
+            .field("sql", &self.statement.sql())
+            .finish_non_exhaustive()
+    }
+}
+
+impl<S: Statement> DisplayAs for StatementExec<S> {
+    fn fmt_as(&self, _format: DisplayFormatType, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}: {}", S::NAME, self.statement.sql())
+    }
+}
