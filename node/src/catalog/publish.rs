@@ -17,7 +17,7 @@ use comity_protocol::version::{NotAVersion, Version};
 use datafusion::catalog::TableProvider;
 
 use super::kept;
-use super::types::from_arrow;
+use super::types::{from_arrow, instead_of};
 use super::versions::{self, address_of};
 use super::{Announced, Catalog, MAX_CATALOG_BYTES, OwnProduct, read, write};
 use crate::failure::Failure;
@@ -443,8 +443,9 @@ pub(super) fn shape(table: &products::Table, source: &SchemaRef) -> Result<Table
             .map_err(|_| format!("{at}: the data has no such column"))?;
         let found = from_arrow(field.data_type()).ok_or_else(|| {
             format!(
-                "{at}: {} cannot cross between organizations",
-                field.data_type()
+                "{at}: {} cannot cross between organizations; {}",
+                field.data_type(),
+                instead_of(field.data_type())
             )
         })?;
         let promised = from_arrow(&column.arrow)

@@ -73,6 +73,22 @@ pub fn from_arrow(kind: &DataType) -> Option<ColumnType> {
     })
 }
 
+/// What the owner can do about a column whose type has no place on the wire.
+pub fn instead_of(kind: &DataType) -> &'static str {
+    match kind {
+        DataType::Null => "it has no value that tells its type: name it in the contract",
+        DataType::Decimal128(..) | DataType::Decimal256(..) => {
+            "store it with at most 38 digits and no negative scale"
+        }
+        DataType::Struct(_) | DataType::Map(..) | DataType::Union(..) => {
+            "store its parts as columns of their own, or leave it out of the contract"
+        }
+        DataType::List(_) => "store the inner lists as texts, or leave it out of the contract",
+        DataType::Duration(_) | DataType::Interval(_) => "store it as a number with a unit",
+        _ => "store it in another type, or leave it out of the contract",
+    }
+}
+
 /// The type's name, for people.
 pub fn shown(kind: &ColumnType) -> String {
     match kind {

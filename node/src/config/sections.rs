@@ -245,15 +245,17 @@ pub struct Source {
     /// The user. Unset: the environment's.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub username: Option<String>,
-    /// The file that holds the password; a relative path starts at the home
-    /// folder. Unset: the environment's.
+    /// The file that holds the password, or without a user the token of a Flight
+    /// SQL server; a relative path starts at the home folder. Unset: the
+    /// environment's.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub password_file: Option<PathBuf>,
     /// Whether the way to the server is encrypted and the server's certificate
     /// checked. Unset: yes, except on this machine.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub tls: Option<bool>,
-    /// The certificates (PEM) that vouch for the server's.
+    /// The certificates (PEM) that vouch for the server's. Unset: for a Flight SQL
+    /// server, the system's.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub ca_file: Option<PathBuf>,
     /// Connections at most.

@@ -43,7 +43,7 @@ pub use offer::Offer;
 pub use problem::{Problem, Problems};
 pub use source::{
     Content, DeltaSpec, FileSpec, FlightSqlDialect, FlightSqlServer, FlightSqlSpec, Format,
-    PostgresServer, PostgresSpec, S3Spec, SourceSpec, Travel,
+    PostgresServer, PostgresSpec, S3Spec, SourceSpec, SqliteSpec, Travel,
 };
 pub use table::{Column, Table};
 pub use yaml::{MAX_DEPTH, MAX_FILE_BYTES, MAX_NODES};

@@ -15,6 +15,7 @@ pub mod flight_sql;
 pub mod postgres;
 pub mod s3;
 mod scan;
+pub mod sqlite;
 mod statement;
 mod wire;
 
@@ -29,6 +30,7 @@ use self::files::FileError;
 use self::flight_sql::FlightSqlError;
 use self::postgres::{Described, PostgresError, Servers};
 use self::s3::{Access, S3Error};
+use self::sqlite::SqliteError;
 use crate::config::Source;
 use crate::products::{PostgresSpec, SourceSpec, Table};
 
@@ -37,6 +39,7 @@ use crate::products::{PostgresSpec, SourceSpec, Table};
 pub struct Warehouses {
     postgres: Servers,
     flight_sql: flight_sql::Servers,
+    sqlite: sqlite::Databases,
     /// The credentials for object stores.
     pub s3: Access,
 }
@@ -54,6 +57,9 @@ pub enum SourceError {
     /// A Flight SQL server.
     #[error(transparent)]
     FlightSql(#[from] FlightSqlError),
+    /// A SQLite file.
+    #[error(transparent)]
+    Sqlite(#[from] SqliteError),
     /// Delta tables.
     #[error(transparent)]
     Delta(#[from] DeltaError),
@@ -67,6 +73,7 @@ impl Warehouses {
     /// from the home folder.
     pub fn new(access: BTreeMap<String, Source>, home: PathBuf) -> Self {
         Self {
+            sqlite: sqlite::Databases::new(access.clone()),
             flight_sql: flight_sql::Servers::new(access.clone(), home.clone()),
             postgres: Servers::new(access, home),
             s3: Access::from_variables(|name| std::env::var(name).ok()),
@@ -102,6 +109,7 @@ impl Warehouses {
             }
             SourceSpec::Postgres(spec) => Ok(self.postgres.open(spec, table).await?),
             SourceSpec::FlightSql(spec) => Ok(self.flight_sql.open(spec, table).await?),
+            SourceSpec::Sqlite(spec) => Ok(self.sqlite.open(spec, table, folder).await?),
             SourceSpec::S3(spec) => Ok(s3::open(spec, &self.s3, &table.schema()).await?),
             SourceSpec::Delta(spec) => {
                 Ok(delta::open_local(&folder.join(&spec.path), spec.travel).await?)

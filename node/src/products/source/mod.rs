@@ -8,6 +8,7 @@ mod files;
 mod flight_sql;
 mod postgres;
 mod s3;
+mod sqlite;
 
 use std::collections::BTreeMap;
 
@@ -18,6 +19,7 @@ pub use self::files::{FileSpec, Format};
 pub use self::flight_sql::{FlightSqlDialect, FlightSqlServer, FlightSqlSpec};
 pub use self::postgres::{PostgresServer, PostgresSpec};
 pub use self::s3::{Content, S3Spec};
+pub use self::sqlite::SqliteSpec;
 use super::problem::Problem;
 use super::rules::{self, Text};
 use super::table::Table;
@@ -37,6 +39,8 @@ pub enum SourceSpec {
     Delta(DeltaSpec),
     /// Objects of an S3-compatible store.
     S3(S3Spec),
+    /// A table of a SQLite file.
+    Sqlite(SqliteSpec),
 }
 
 /// The custom property of a contract that names the server to read.
@@ -47,12 +51,13 @@ type Read =
     fn(&Value, &str, &[Table], &Document, &mut Vec<Problem>) -> BTreeMap<String, SourceSpec>;
 
 /// The types of servers that this release reads; of type `custom`, the protocols.
-const KINDS: [(&str, Read); 5] = [
+const KINDS: [(&str, Read); 6] = [
     ("local", files::specs),
     ("s3", s3::specs),
     ("postgresql", postgres::specs),
     ("postgres", postgres::specs),
     (flight_sql::FLIGHT_SQL, flight_sql::specs),
+    (sqlite::SQLITE, sqlite::specs),
 ];
 
 /// The source of every table, from the one server that holds the data: the only
@@ -78,7 +83,7 @@ pub(super) fn sources(
         .filter_map(|(index, server)| Some((index, server, kind(server)?)));
     let Some((index, server, read)) = readable.next() else {
         let types: Vec<_> = KINDS.iter().map(|(name, _)| *name).collect();
-        let types = types.join(", ") + " (the last one as comityProtocol of type custom)";
+        let types = types.join(", ") + " (the last two as comityProtocol of type custom)";
         let message = match choice {
             Some(_) => {
                 format!("{CHOICE} names no server of a type that this release reads: {types}")

@@ -89,16 +89,23 @@ impl FlightSqlTable {
     ) -> Result<Self, FlightSqlError> {
         let parts: Vec<_> = spec.path.iter().map(|part| identifier(part)).collect();
         let table: Arc<str> = parts.join(".").into();
-        let describe = |columns: &[&str]| Statement {
-            server: Arc::clone(&server),
-            table: Arc::clone(&table),
-            sql: sql::select(columns.iter().copied(), &table, &[], Some(0)),
-            schema: Arc::new(Schema::empty()),
+        let describe = |columns: &[&str], rows| {
+            let statement = Statement {
+                server: Arc::clone(&server),
+                table: Arc::clone(&table),
+                sql: sql::select(columns.iter().copied(), &table, &[], Some(rows)),
+                schema: Arc::new(Schema::empty()),
+            };
+            statement.described()
         };
         let names: Vec<_> = contract.columns.iter().map(|c| c.name.as_str()).collect();
-        let found = describe(&names).described().await?;
+        let mut found = describe(&names, 0).await?;
+        if found.fields().is_empty() {
+            // Some servers say the columns of rows only.
+            found = describe(&names, 1).await?;
+        }
         // Refused, for whatever reason; what is wrong besides was said above.
-        if describe(&[NO_COLUMN]).described().await.is_ok() {
+        if describe(&[NO_COLUMN], 1).await.is_ok() {
             let server = server.name().to_owned();
             return Err(FlightSqlError::Quotes { server });
         }
@@ -106,7 +113,8 @@ impl FlightSqlTable {
         if found_names != names {
             return Err(FlightSqlError::Broken {
                 table: table.to_string(),
-                what: "it has other columns than were asked for".to_owned(),
+                what: "it has other columns than were asked for, or no row to tell them by"
+                    .to_owned(),
             });
         }
         Ok(Self {

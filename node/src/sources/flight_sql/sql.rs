@@ -30,7 +30,8 @@ pub(super) struct Columns {
     pub(super) dialect: FlightSqlDialect,
 }
 
-/// A predicate as the server is asked, and what its answer is worth.
+/// A predicate as the server is asked, and what its answer is worth
+/// (`spec/5-data-plane.md#D-195`).
 pub(super) fn predicate(
     expr: &Expr,
     columns: &Columns,

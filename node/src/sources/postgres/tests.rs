@@ -11,7 +11,6 @@ use comity_protocol::terms::RowFilter;
 use super::*;
 use crate::lab::Postgres;
 use crate::products;
-use crate::query::{QueryError, View};
 use crate::sources::fixture::{ENGINE, rows, view};
 
 /// How the reader connects.

@@ -241,6 +241,7 @@ pub(super) fn exactly(stored: &ArrayRef, to: &DataType) -> Result<ArrayRef, Arro
             Arc::new(digits)
         }
         (D::Utf8, D::Timestamp(U::Microsecond, zone)) => moment::timestamps(stored, zone.clone())?,
+        (D::Utf8, D::Time64(U::Microsecond)) => moment::times(stored)?,
         (
             D::List(_)
             | D::LargeList(_)

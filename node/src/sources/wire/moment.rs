@@ -28,17 +28,37 @@ pub(super) fn timestamps(texts: &ArrayRef, zone: Option<Arc<str>>) -> Result<Arr
             return Err(lost());
         }
     }
-    let options = CastOptions {
-        safe: false,
-        ..CastOptions::default()
-    };
     // Without a zone: the parser then takes offsets off and nothing else.
     let micros = DataType::Timestamp(TimeUnit::Microsecond, None);
     // Not the parser's own message, which repeats the text.
     let wrong = |_| ArrowError::CastError("a text that is no timestamp".to_owned());
-    let read = cast_with_options(texts, &micros, &options).map_err(wrong)?;
+    let read = cast_with_options(texts, &micros, &strict()).map_err(wrong)?;
     let read: &PrimitiveArray<TimestampMicrosecondType> = read.as_primitive();
     Ok(Arc::new(read.clone().with_timezone_opt(zone)))
+}
+
+/// Texts such as `12:30:01.000005` as times of day.
+pub(super) fn times(texts: &ArrayRef) -> Result<ArrayRef, ArrowError> {
+    let wrong = || ArrowError::CastError("a text that is no time of day".to_owned());
+    for text in texts.as_string::<i32>().iter().flatten() {
+        // The parser takes a number for microseconds.
+        if text.get(2..3) != Some(":") {
+            return Err(wrong());
+        }
+        if has_more_digits(text) {
+            return Err(lost());
+        }
+    }
+    let micros = DataType::Time64(TimeUnit::Microsecond);
+    cast_with_options(texts, &micros, &strict()).map_err(|_| wrong())
+}
+
+/// Not "safe": that one makes nulls of what is none.
+fn strict() -> CastOptions<'static> {
+    CastOptions {
+        safe: false,
+        ..CastOptions::default()
+    }
 }
 
 fn has_offset(text: &str) -> bool {

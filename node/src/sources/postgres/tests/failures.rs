@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 use futures::StreamExt;
 
 use super::*;
+use crate::query::QueryError;
 
 const COLUMNS: [(&str, &str); 2] = [("id", "logicalType: integer"), ("s", "logicalType: string")];
 /// More than all buffers on the way hold.
