@@ -265,6 +265,11 @@ pub(super) const SOURCES: &str = r#"# The servers that hold the data: one [sourc
 # ca_file = "warehouse-ca.pem"          # the certificates that vouch for the server; needed with tls
 # connections = 4                       # at most; 1 to 256
 # timeout_seconds = 300                 # the server ends a longer statement; 1 to 86400
+#
+# For a Flight SQL server the defaults are COMITY_FLIGHT_SQL_USERNAME and
+# COMITY_FLIGHT_SQL_PASSWORD. A `password_file` without a `username` holds a token
+# (default: COMITY_FLIGHT_SQL_TOKEN). Without `ca_file`, the authorities of this
+# system vouch for it. Of a SQLite file, `connections` and `timeout_seconds` count.
 "#;
 
 /// What is said about auto-approval, with a rule to copy.

@@ -53,6 +53,8 @@ slaDefaultElement: people.{c}
 servers:
   - {{ server: \"{c}\", type: local, path: {c}/people.parquet, format: parquet, description: {c}, environment: {c} }}
   - {{ server: db, type: postgres, host: {c}.corp, port: 5432, database: {c}, schema: {c} }}
+  - {{ server: lake, type: custom, host: {c}.lake, port: 1, catalog: {c}, schema: {c}, customProperties: [ {{ property: comityProtocol, value: arrow-flight-sql }} ] }}
+  - {{ server: file, type: custom, path: {c}.db, customProperties: [ {{ property: comityProtocol, value: sqlite }} ] }}
 schema:
   - name: people
     physicalName: {c}

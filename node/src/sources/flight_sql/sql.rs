@@ -103,33 +103,18 @@ pub(super) fn group(
             return Err(format!("the server may group {key} otherwise"));
         }
     }
-    for Measure { function, column } in &grouping.measures {
-        let Some(column) = column else { continue };
-        let kind = columns.kind(column);
-        let exact = match function {
-            // Every value is one, of whatever type.
-            Function::Count => kind.is_some(),
-            Function::Min | Function::Max => kind.is_some_and(is_exact),
-            // The type of a sum, and what is beyond it, differ from engine to engine.
-            Function::Sum => same && kind.is_some_and(DataType::is_integer),
-            Function::Avg => false,
-        };
-        if !exact {
-            let function = function.name();
-            return Err(format!(
-                "the server may compute {function}({column}) otherwise"
-            ));
-        }
-    }
     let keys: Vec<_> = grouping.keys.iter().map(|key| identifier(key)).collect();
-    let measures = grouping.measures.iter().map(|measure| {
-        let column = measure.column.as_deref();
-        let column = column.map_or_else(|| "*".to_owned(), identifier);
-        format!("{}({column})", measure.function.name())
-    });
+    let mut values = keys.clone();
+    for measure in &grouping.measures {
+        values.push(match same {
+            true => columns.measure(measure),
+            false => columns.plain_measure(measure),
+        }?);
+    }
     let names = grouping.schema.fields().iter();
-    let named = keys.iter().cloned().chain(measures).zip(names);
-    let named: Vec<_> = named
+    let named: Vec<_> = values
+        .iter()
+        .zip(names)
         .map(|(value, field)| format!("{value} AS {}", identifier(field.name())))
         .collect();
     let mut sql = from(&named.join(", "), table, predicates);
@@ -137,6 +122,16 @@ pub(super) fn group(
         let _ = write!(sql, " GROUP BY {}", keys.join(", "));
     }
     Ok(sql)
+}
+
+fn called(measure: &Measure) -> String {
+    let column = measure.column.as_deref();
+    let column = column.map_or_else(|| "*".to_owned(), identifier);
+    format!("{}({column})", measure.function.name())
+}
+
+fn otherwise(sql: &str) -> String {
+    format!("the server may compute {sql} otherwise")
 }
 
 fn from(columns: &str, table: &str, predicates: &[String]) -> String {
@@ -157,6 +152,43 @@ impl Columns {
     fn is_as_stored(&self, name: &str) -> bool {
         let stored = self.stored.field_with_name(name);
         stored.is_ok_and(|f| Some(f.data_type()) == self.kind(name))
+    }
+
+    /// An aggregate of the engine that this node has as well.
+    fn measure(&self, measure: &Measure) -> Result<String, String> {
+        let kind = measure.column.as_ref().and_then(|c| self.kind(c));
+        let exact = match measure.function {
+            // Every value is one, of whatever type.
+            Function::Count => measure.column.is_none() || kind.is_some(),
+            Function::Min | Function::Max => kind.is_some_and(is_exact),
+            Function::Sum => kind.is_some_and(DataType::is_integer),
+            Function::Avg => false,
+        };
+        let sql = called(measure);
+        exact.then(|| sql.clone()).ok_or_else(|| otherwise(&sql))
+    }
+
+    /// An aggregate of any engine. The type of its result, unlike the result, may
+    /// be the engine's own choice, so it is asked for; and there is none for a sum
+    /// that every engine has room in.
+    fn plain_measure(&self, measure: &Measure) -> Result<String, String> {
+        let sql = called(measure);
+        let kind = match (measure.function, &measure.column) {
+            (Function::Count, _) => Some(&DataType::Int64),
+            (Function::Min | Function::Max, Some(column)) => self.kind(column),
+            _ => None,
+        };
+        let kind = match kind {
+            Some(DataType::Int16) => "SMALLINT".to_owned(),
+            Some(DataType::Int32) => "INTEGER".to_owned(),
+            Some(DataType::Int64) => "BIGINT".to_owned(),
+            Some(DataType::Date32) => "DATE".to_owned(),
+            Some(DataType::Decimal128(precision, scale)) => {
+                format!("DECIMAL({precision}, {scale})")
+            }
+            _ => return Err(otherwise(&sql)),
+        };
+        Ok(format!("CAST({sql} AS {kind})"))
     }
 
     fn as_stored(&self, expr: &Expr) -> bool {

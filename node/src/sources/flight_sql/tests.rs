@@ -325,7 +325,7 @@ async fn columns_filters_and_limits_travel_and_the_answer_is_this_engines() {
         ),
         (
             "SELECT count(*) FROM t",
-            "SELECT count(*) AS \"c0\" FROM \"t\"",
+            "SELECT CAST(count(*) AS BIGINT) AS \"c0\" FROM \"t\"",
         ),
         (
             "SELECT id FROM t LIMIT 3",
@@ -354,7 +354,7 @@ async fn columns_filters_and_limits_travel_and_the_answer_is_this_engines() {
         ),
         (
             "SELECT min(price), count(name) FROM t WHERE id < 50",
-            "SELECT min(\"price\") AS",
+            "SELECT CAST(min(\"price\") AS DECIMAL(10, 2)) AS",
         ),
         ("SELECT sum(id) FROM t", "SELECT \"id\" FROM \"t\""),
     ] {
