@@ -20,6 +20,7 @@ mod predicate;
 mod predicate_sql;
 mod remote_sql;
 mod schema;
+mod statement;
 #[cfg(test)]
 mod tests;
 mod view;
@@ -34,4 +35,5 @@ pub(crate) use predicate::leak_proof;
 pub(crate) use predicate_sql::{Dialect, identifier, text, write as predicate_text};
 pub(crate) use remote_sql::predicate as remote_predicate;
 pub use schema::advertised;
+pub(crate) use statement::{Statement, StatementExec};
 pub use view::{TableName, View, ViewBuilder};

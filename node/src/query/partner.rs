@@ -7,20 +7,17 @@ use arrow::array::{RecordBatch, RecordBatchOptions};
 use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
 use async_trait::async_trait;
 use datafusion::catalog::{Session, TableProvider};
-use datafusion::common::tree_node::TreeNodeRecursion;
 use datafusion::error::{DataFusionError, Result};
-use datafusion::execution::{SendableRecordBatchStream, TaskContext};
+use datafusion::execution::SendableRecordBatchStream;
 use datafusion::logical_expr::{Expr, TableProviderFilterPushDown, TableType};
-use datafusion::physical_expr::{EquivalenceProperties, PhysicalExpr};
-use datafusion::physical_plan::execution_plan::{Boundedness, EmissionType};
+use datafusion::physical_plan::ExecutionPlan;
 use datafusion::physical_plan::stream::RecordBatchStreamAdapter;
-use datafusion::physical_plan::{
-    DisplayAs, DisplayFormatType, ExecutionPlan, Partitioning, PlanProperties,
-};
+use futures::stream::BoxStream;
 use futures::{StreamExt, TryStreamExt};
 
 use super::aggregate::{Answer, Grouping};
 use super::barrier::BarrierExec;
+use super::statement::{Statement, StatementExec};
 use super::{QueryError, advertised, remote_sql};
 
 /// The way to one partner organization.
@@ -75,11 +72,17 @@ impl PartnerTable {
         let predicates = predicates.ok_or("a predicate cannot travel to the partner")?;
         let sql = remote_sql::group(&self.remote, grouping, &predicates);
         // A partner announces every column as nullable, counts as well.
-        let plan = PartnerExec::new(Arc::clone(&self.partner), sql, advertised(&grouping.schema));
-        Ok(Arc::new(BarrierExec::new(
-            Arc::new(plan),
-            Arc::clone(&grouping.schema),
-        )))
+        let plan = self.leaf(sql, advertised(&grouping.schema));
+        let schema = Arc::clone(&grouping.schema);
+        Ok(Arc::new(BarrierExec::new(plan, schema)))
+    }
+
+    fn leaf(&self, sql: String, schema: SchemaRef) -> Arc<dyn ExecutionPlan> {
+        Arc::new(StatementExec::new(Asked {
+            partner: Arc::clone(&self.partner),
+            sql,
+            schema,
+        }))
     }
 }
 
@@ -131,96 +134,32 @@ impl TableProvider for PartnerTable {
                 )
             })?;
         let sql = remote_sql::select(&self.remote, &schema, &predicates, limit);
-        Ok(Arc::new(PartnerExec::new(
-            Arc::clone(&self.partner),
-            sql,
-            schema,
-        )))
+        Ok(self.leaf(sql, schema))
     }
 }
 
-/// One statement to one partner, as a leaf.
-struct PartnerExec {
+/// One statement to one partner.
+struct Asked {
     partner: Arc<dyn Partner>,
     sql: String,
     schema: SchemaRef,
-    properties: Arc<PlanProperties>,
 }
 
-impl PartnerExec {
-    fn new(partner: Arc<dyn Partner>, sql: String, schema: SchemaRef) -> Self {
-        let properties = Arc::new(PlanProperties::new(
-            EquivalenceProperties::new(Arc::clone(&schema)),
-            Partitioning::UnknownPartitioning(1),
-            EmissionType::Incremental,
-            Boundedness::Bounded,
-        ));
-        Self {
-            partner,
-            sql,
-            schema,
-            properties,
-        }
-    }
-}
+impl Statement for Asked {
+    const NAME: &'static str = "PartnerExec";
 
-impl ExecutionPlan for PartnerExec {
-    fn name(&self) -> &str {
-        "PartnerExec"
+    fn shown(&self) -> &str {
+        self.partner.name()
     }
 
-    fn properties(&self) -> &Arc<PlanProperties> {
-        &self.properties
+    fn schema(&self) -> &SchemaRef {
+        &self.schema
     }
 
-    fn children(&self) -> Vec<&Arc<dyn ExecutionPlan>> {
-        Vec::new()
-    }
-
-    fn with_new_children(
-        self: Arc<Self>,
-        _children: Vec<Arc<dyn ExecutionPlan>>,
-    ) -> Result<Arc<dyn ExecutionPlan>> {
-        Ok(self)
-    }
-
-    fn apply_expressions(
-        &self,
-        _visit: &mut dyn FnMut(&Arc<dyn PhysicalExpr>) -> Result<TreeNodeRecursion>,
-    ) -> Result<TreeNodeRecursion> {
-        Ok(TreeNodeRecursion::Continue)
-    }
-
-    fn execute(
-        &self,
-        _partition: usize,
-        _context: Arc<TaskContext>,
-    ) -> Result<SendableRecordBatchStream> {
-        let (partner, sql, schema) = (
-            Arc::clone(&self.partner),
-            self.sql.clone(),
-            Arc::clone(&self.schema),
-        );
-        let stream =
-            futures::stream::once(async move { open(partner, sql, schema).await }).try_flatten();
-        Ok(Box::pin(RecordBatchStreamAdapter::new(
-            Arc::clone(&self.schema),
-            stream,
-        )))
-    }
-}
-
-impl fmt::Debug for PartnerExec {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("PartnerExec")
-            .field("partner", &self.partner.name())
-            .finish_non_exhaustive()
-    }
-}
-
-impl DisplayAs for PartnerExec {
-    fn fmt_as(&self, _format: DisplayFormatType, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "PartnerExec: {}", self.partner.name())
+    fn read(&self, _: usize) -> BoxStream<'static, Result<RecordBatch>> {
+        let (sql, schema) = (self.sql.clone(), Arc::clone(&self.schema));
+        let answer = open(Arc::clone(&self.partner), sql, schema);
+        futures::stream::once(answer).try_flatten().boxed()
     }
 }
 

@@ -7,6 +7,7 @@
 //! from the node's configuration. A peer names neither.
 
 mod access;
+mod code;
 pub mod delta;
 pub mod files;
 #[cfg(test)]
@@ -15,8 +16,8 @@ pub mod flight_sql;
 pub mod postgres;
 pub mod s3;
 mod scan;
+mod servers;
 pub mod sqlite;
-mod statement;
 mod wire;
 
 use std::collections::BTreeMap;
@@ -28,8 +29,9 @@ use datafusion::catalog::TableProvider;
 use self::delta::DeltaError;
 use self::files::FileError;
 use self::flight_sql::FlightSqlError;
-use self::postgres::{Described, PostgresError, Servers};
+use self::postgres::{Described, PostgresError};
 use self::s3::{Access, S3Error};
+use self::servers::Servers;
 use self::sqlite::SqliteError;
 use crate::config::Source;
 use crate::products::{PostgresSpec, SourceSpec, Table};
@@ -37,8 +39,8 @@ use crate::products::{PostgresSpec, SourceSpec, Table};
 /// The ways to the owner's data.
 #[derive(Debug, Default)]
 pub struct Warehouses {
-    postgres: Servers,
-    flight_sql: flight_sql::Servers,
+    postgres: Servers<postgres::Server>,
+    flight_sql: Servers<flight_sql::Server>,
     sqlite: sqlite::Databases,
     /// The credentials for object stores.
     pub s3: Access,
@@ -74,7 +76,7 @@ impl Warehouses {
     pub fn new(access: BTreeMap<String, Source>, home: PathBuf) -> Self {
         Self {
             sqlite: sqlite::Databases::new(access.clone()),
-            flight_sql: flight_sql::Servers::new(access.clone(), home.clone()),
+            flight_sql: Servers::new(access.clone(), home.clone()),
             postgres: Servers::new(access, home),
             s3: Access::from_variables(|name| std::env::var(name).ok()),
         }

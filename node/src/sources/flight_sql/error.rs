@@ -3,10 +3,10 @@
 use std::path::PathBuf;
 
 use arrow_flight::error::FlightError;
-use datafusion::error::DataFusionError;
 use tonic::{Code, Status};
 
 use crate::query::QueryError;
+use crate::sources::code::{Code as Answer, Coded};
 
 /// The longest reason of a server that is passed on, in characters.
 const MAX_REASON: usize = 500;
@@ -156,20 +156,18 @@ pub(super) fn said(status: &Status) -> String {
     format!("{} ({:?})", message.collect::<String>(), status.code())
 }
 
-impl From<FlightSqlError> for QueryError {
-    fn from(error: FlightSqlError) -> Self {
-        match &error {
-            FlightSqlError::Busy { .. } => Self::busy().with_detail(error.to_string()),
-            FlightSqlError::Timeout { .. } => {
-                Self::budget("time budget at the source").with_detail(error.to_string())
-            }
-            _ => Self::source_unavailable(error.to_string()),
+impl Coded for FlightSqlError {
+    fn code(&self) -> Answer {
+        match self {
+            Self::Busy { .. } => Answer::Busy,
+            Self::Timeout { .. } => Answer::Budget,
+            _ => Answer::Unavailable,
         }
     }
 }
 
-impl From<FlightSqlError> for DataFusionError {
+impl From<FlightSqlError> for QueryError {
     fn from(error: FlightSqlError) -> Self {
-        QueryError::from(error).into()
+        error.code().with(error.to_string())
     }
 }

@@ -11,9 +11,7 @@ mod sql;
 #[cfg(test)]
 mod tests;
 
-use std::collections::BTreeMap;
-use std::path::PathBuf;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 
 use arrow::datatypes::{Field, Schema, SchemaRef};
 use async_trait::async_trait;
@@ -24,34 +22,17 @@ use datafusion::physical_plan::ExecutionPlan;
 
 pub use self::error::FlightSqlError;
 use self::read::Statement;
-use self::server::Server;
+pub(super) use self::server::Server;
 use self::sql::{Columns, MAX_TEXT};
-use super::statement::StatementExec;
+use super::servers::Servers;
 use super::wire::plain;
-use crate::config::Source;
-use crate::products::{FlightSqlServer, FlightSqlSpec, Table};
-use crate::query::{Answer, Grouped, Grouping, Groups, identifier};
+use crate::products::{FlightSqlSpec, Table};
+use crate::query::{Answer, Grouped, Grouping, Groups, StatementExec, identifier};
 
 /// A column that no table has: a server that answers it takes names for texts.
 const NO_COLUMN: &str = "comity: no such column";
 
-/// The Flight SQL servers of this node, with one connection each.
-#[derive(Debug, Default)]
-pub(super) struct Servers {
-    access: BTreeMap<String, Source>,
-    home: PathBuf,
-    open: Mutex<BTreeMap<FlightSqlServer, Arc<Server>>>,
-}
-
-impl Servers {
-    pub(super) fn new(access: BTreeMap<String, Source>, home: PathBuf) -> Self {
-        Self {
-            access,
-            home,
-            open: Mutex::default(),
-        }
-    }
-
+impl Servers<Server> {
     /// The table, as it is now, with the columns of the contract.
     pub(super) async fn open(
         &self,
@@ -60,15 +41,6 @@ impl Servers {
     ) -> Result<Arc<dyn TableProvider>, FlightSqlError> {
         let opened = FlightSqlTable::open(self.server(&spec.server), spec, table).await?;
         Ok(Arc::new(Grouped(Arc::new(opened))))
-    }
-
-    fn server(&self, at: &FlightSqlServer) -> Arc<Server> {
-        let mut open = self.open.lock().unwrap_or_else(PoisonError::into_inner);
-        let server = open.entry(at.clone()).or_insert_with(|| {
-            let access = self.access.get(&at.name).cloned().unwrap_or_default();
-            Arc::new(Server::new(at.clone(), access, self.home.clone()))
-        });
-        Arc::clone(server)
     }
 }
 

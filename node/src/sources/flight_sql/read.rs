@@ -19,7 +19,6 @@ use super::error::FlightSqlError;
 use super::server::{Asked, Server};
 use crate::flight::incoming;
 use crate::query::QueryError;
-use crate::sources::statement;
 use crate::sources::wire::{plain, read};
 
 /// A statement whose answer has these columns.
@@ -33,10 +32,10 @@ pub(super) struct Statement {
     pub(super) schema: SchemaRef,
 }
 
-impl statement::Statement for Statement {
+impl crate::query::Statement for Statement {
     const NAME: &'static str = "FlightSqlExec";
 
-    fn sql(&self) -> &str {
+    fn shown(&self) -> &str {
         &self.sql
     }
 

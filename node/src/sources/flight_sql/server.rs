@@ -24,6 +24,7 @@ use crate::config::Source;
 use crate::flight::sql_client::{plain, secure};
 use crate::products::FlightSqlServer;
 use crate::sources::access::{authorities, file, is_local, secret, variable};
+use crate::sources::servers;
 
 /// How long a connection may take to be made, and a login.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
@@ -43,7 +44,7 @@ const PASSWORD_VARIABLE: &str = "COMITY_FLIGHT_SQL_PASSWORD";
 const TOKEN_VARIABLE: &str = "COMITY_FLIGHT_SQL_TOKEN";
 
 /// One server and how this node connects to it.
-pub(super) struct Server {
+pub(in crate::sources) struct Server {
     at: FlightSqlServer,
     access: Source,
     /// Where relative paths of the configuration start.
@@ -83,8 +84,14 @@ pub(super) struct Asked {
     _room: OwnedSemaphorePermit,
 }
 
-impl Server {
-    pub(super) fn new(at: FlightSqlServer, access: Source, home: PathBuf) -> Self {
+impl servers::Server for Server {
+    type At = FlightSqlServer;
+
+    fn name(at: &FlightSqlServer) -> &str {
+        &at.name
+    }
+
+    fn new(at: FlightSqlServer, access: Source, home: PathBuf) -> Self {
         let room = usize::try_from(access.connections).unwrap_or(Semaphore::MAX_PERMITS);
         Self {
             at,
@@ -94,7 +101,9 @@ impl Server {
             live: Mutex::default(),
         }
     }
+}
 
+impl Server {
     /// The server's name in the contract.
     pub(super) fn name(&self) -> &str {
         &self.at.name

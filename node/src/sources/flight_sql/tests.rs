@@ -1,7 +1,9 @@
 //! Over a server on loopback that answers with an engine, or lies.
 
+use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::pin::Pin;
+use std::sync::Mutex;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
@@ -28,7 +30,8 @@ use tonic::transport::server::TcpIncoming;
 use tonic::{Request, Response, Status, Streaming};
 
 use super::*;
-use crate::products::FlightSqlDialect;
+use crate::config::Source;
+use crate::products::{FlightSqlDialect, FlightSqlServer};
 use crate::query::QueryError;
 use crate::sources::fixture::{rows, view};
 

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use arrow::datatypes::DataType;
 use datafusion::catalog::TableProvider;
 
-use super::{Column, Kind, PostgresError, PostgresTable, Servers, schema, sql};
+use super::{Column, Kind, PostgresError, PostgresTable, Server, Servers, schema, sql};
 use crate::products::PostgresSpec;
 
 /// A table as it is, with the columns that can be read.
@@ -37,7 +37,7 @@ const PRIMARY_KEY: &str = "SELECT a.attname::text FROM pg_catalog.pg_index i \
      JOIN pg_catalog.pg_attribute a ON a.attrelid = i.indrelid AND a.attnum = k.attnum \
      WHERE i.indrelid = $1::text::regclass AND i.indisprimary ORDER BY k.place";
 
-impl Servers {
+impl Servers<Server> {
     /// The table that `spec` names, without a contract.
     pub(in crate::sources) async fn describe(
         &self,

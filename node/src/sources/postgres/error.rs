@@ -3,10 +3,9 @@
 use std::error::Error as _;
 use std::path::PathBuf;
 
-use datafusion::error::DataFusionError;
 use tokio_postgres::error::SqlState;
 
-use crate::query::QueryError;
+use crate::sources::code::{Code, Coded};
 
 /// Why a PostgreSQL table cannot be read. For the owner: it names servers and
 /// columns, never a password (`spec/5-data-plane.md#D-151`).
@@ -141,21 +140,13 @@ impl PostgresError {
     }
 }
 
-impl From<PostgresError> for QueryError {
-    fn from(error: PostgresError) -> Self {
-        match &error {
-            PostgresError::Busy { .. } => Self::busy().with_detail(error.to_string()),
-            PostgresError::Timeout { .. } => {
-                Self::budget("time budget at the source").with_detail(error.to_string())
-            }
-            _ => Self::source_unavailable(error.to_string()),
+impl Coded for PostgresError {
+    fn code(&self) -> Code {
+        match self {
+            Self::Busy { .. } => Code::Busy,
+            Self::Timeout { .. } => Code::Budget,
+            _ => Code::Unavailable,
         }
-    }
-}
-
-impl From<PostgresError> for DataFusionError {
-    fn from(error: PostgresError) -> Self {
-        QueryError::from(error).into()
     }
 }
 

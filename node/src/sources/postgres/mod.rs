@@ -16,9 +16,7 @@ mod tests;
 mod types;
 mod value;
 
-use std::collections::BTreeMap;
-use std::path::PathBuf;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 
 use arrow::datatypes::{Field, Schema, SchemaRef};
 use async_trait::async_trait;
@@ -30,30 +28,13 @@ use datafusion::physical_plan::ExecutionPlan;
 pub use self::describe::Described;
 pub use self::error::PostgresError;
 use self::read::Statement;
-use self::server::Server;
+pub(super) use self::server::Server;
 use self::types::Kind;
-use crate::config::Source;
-use crate::products::{PostgresServer, PostgresSpec, Table};
-use crate::query::{Answer, Grouped, Grouping, Groups, identifier};
-use crate::sources::statement::StatementExec;
+use crate::products::{PostgresSpec, Table};
+use crate::query::{Answer, Grouped, Grouping, Groups, StatementExec, identifier};
+use crate::sources::servers::Servers;
 
-/// The PostgreSQL servers of this node, with one pool of connections each.
-#[derive(Debug, Default)]
-pub(super) struct Servers {
-    access: BTreeMap<String, Source>,
-    home: PathBuf,
-    open: Mutex<BTreeMap<PostgresServer, Arc<Server>>>,
-}
-
-impl Servers {
-    pub(super) fn new(access: BTreeMap<String, Source>, home: PathBuf) -> Self {
-        Self {
-            access,
-            home,
-            open: Mutex::default(),
-        }
-    }
-
+impl Servers<Server> {
     /// The table, as it is now, with the columns of the contract.
     pub(super) async fn open(
         &self,
@@ -62,15 +43,6 @@ impl Servers {
     ) -> Result<Arc<dyn TableProvider>, PostgresError> {
         let opened = PostgresTable::open(self.server(&spec.server), spec, table).await?;
         Ok(Arc::new(Grouped(Arc::new(opened))))
-    }
-
-    fn server(&self, at: &PostgresServer) -> Arc<Server> {
-        let mut open = self.open.lock().unwrap_or_else(PoisonError::into_inner);
-        let server = open.entry(at.clone()).or_insert_with(|| {
-            let access = self.access.get(&at.name).cloned().unwrap_or_default();
-            Arc::new(Server::new(at.clone(), access, self.home.clone()))
-        });
-        Arc::clone(server)
     }
 }
 

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use arrow::array::RecordBatch;
 use arrow::datatypes::SchemaRef;
-use datafusion::error::{DataFusionError, Result};
+use datafusion::error::Result;
 use futures::stream::BoxStream;
 use futures::{StreamExt, TryStreamExt};
 use tokio_postgres::CopyOutStream;
@@ -14,6 +14,7 @@ use super::Column;
 use super::decode::{Decoder, Fault};
 use super::error::PostgresError;
 use super::server::{Server, Session};
+use crate::sources::code::Coded;
 
 /// A statement whose answer has these columns.
 #[derive(Clone)]
@@ -133,10 +134,10 @@ impl Copying {
     }
 }
 
-impl crate::sources::statement::Statement for Statement {
+impl crate::query::Statement for Statement {
     const NAME: &'static str = "PostgresExec";
 
-    fn sql(&self) -> &str {
+    fn shown(&self) -> &str {
         &self.sql
     }
 
@@ -146,6 +147,6 @@ impl crate::sources::statement::Statement for Statement {
 
     fn read(&self, rows: usize) -> BoxStream<'static, Result<RecordBatch>> {
         let batches = self.clone().batches(rows);
-        batches.map_err(DataFusionError::from).boxed()
+        batches.map_err(Coded::into_plan).boxed()
     }
 }

@@ -19,6 +19,7 @@ use super::error::{PostgresError, said};
 use crate::config::Source;
 use crate::products::PostgresServer;
 use crate::sources::access::{authorities, file, is_local, secret, variable};
+use crate::sources::servers;
 
 /// How long a connection may take to be made.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
@@ -30,7 +31,7 @@ const USER_VARIABLE: &str = "DATACONTRACT_POSTGRES_USERNAME";
 const PASSWORD_VARIABLE: &str = "DATACONTRACT_POSTGRES_PASSWORD";
 
 /// One database and how this node connects to it.
-pub(super) struct Server {
+pub(in crate::sources) struct Server {
     at: PostgresServer,
     access: Source,
     /// Where relative paths of the configuration start.
@@ -58,8 +59,14 @@ enum Tls {
     On(MakeRustlsConnect),
 }
 
-impl Server {
-    pub(super) fn new(at: PostgresServer, access: Source, home: PathBuf) -> Self {
+impl servers::Server for Server {
+    type At = PostgresServer;
+
+    fn name(at: &PostgresServer) -> &str {
+        &at.name
+    }
+
+    fn new(at: PostgresServer, access: Source, home: PathBuf) -> Self {
         Self {
             at,
             access,
@@ -67,7 +74,9 @@ impl Server {
             pool: Mutex::default(),
         }
     }
+}
 
+impl Server {
     /// The server's name in the contract.
     pub(super) fn name(&self) -> &str {
         &self.at.name

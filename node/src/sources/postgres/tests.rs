@@ -9,6 +9,7 @@ use std::collections::BTreeMap;
 use comity_protocol::terms::RowFilter;
 
 use super::*;
+use crate::config::Source;
 use crate::lab::Postgres;
 use crate::products;
 use crate::sources::fixture::{ENGINE, rows, view};
@@ -23,7 +24,7 @@ fn access() -> Source {
 }
 
 /// The servers of a node whose home is the server's folder.
-fn servers(access: Source, postgres: &Postgres) -> Servers {
+fn servers(access: Source, postgres: &Postgres) -> Servers<Server> {
     let password = postgres.dir().join("password");
     std::fs::write(password, Postgres::PASSWORD).unwrap();
     let access = BTreeMap::from([("warehouse".to_owned(), access)]);

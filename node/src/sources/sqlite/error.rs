@@ -2,10 +2,9 @@
 
 use std::path::PathBuf;
 
-use datafusion::error::DataFusionError;
 use rusqlite::ErrorCode;
 
-use crate::query::QueryError;
+use crate::sources::code::{Code, Coded};
 
 /// Why a table of a SQLite file cannot be read. For the owner: it names files and columns.
 #[derive(Debug, thiserror::Error)]
@@ -88,20 +87,12 @@ impl SqliteError {
     }
 }
 
-impl From<SqliteError> for QueryError {
-    fn from(error: SqliteError) -> Self {
-        match &error {
-            SqliteError::Busy { .. } => Self::busy().with_detail(error.to_string()),
-            SqliteError::Timeout { .. } => {
-                Self::budget("time budget at the source").with_detail(error.to_string())
-            }
-            _ => Self::source_unavailable(error.to_string()),
+impl Coded for SqliteError {
+    fn code(&self) -> Code {
+        match self {
+            Self::Busy { .. } => Code::Busy,
+            Self::Timeout { .. } => Code::Budget,
+            _ => Code::Unavailable,
         }
-    }
-}
-
-impl From<SqliteError> for DataFusionError {
-    fn from(error: SqliteError) -> Self {
-        QueryError::from(error).into()
     }
 }

@@ -23,10 +23,9 @@ use tokio::sync::Semaphore;
 use self::decode::Values;
 pub use self::error::SqliteError;
 use self::read::Statement;
-use super::statement::StatementExec;
 use crate::config::Source;
 use crate::products::{SqliteSpec, Table};
-use crate::query::advertised;
+use crate::query::{StatementExec, advertised};
 
 /// How much of each file may be read at a time.
 #[derive(Debug, Default)]

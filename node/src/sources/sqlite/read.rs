@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use arrow::array::{RecordBatch, RecordBatchOptions};
 use arrow::datatypes::SchemaRef;
-use datafusion::error::{DataFusionError, Result};
+use datafusion::error::Result;
 use futures::stream::{self, BoxStream, StreamExt as _, TryStreamExt as _};
 use rusqlite::config::DbConfig;
 use rusqlite::limits::Limit;
@@ -15,7 +15,7 @@ use tokio::sync::{Semaphore, mpsc};
 
 use super::decode::Values;
 use super::error::SqliteError;
-use crate::sources::statement;
+use crate::sources::code::Coded;
 
 /// How long a query waits for the end of another one, and for a writer.
 const WAIT_TIMEOUT: Duration = Duration::from_secs(10);
@@ -40,10 +40,10 @@ pub(super) struct Statement {
     pub(super) timeout: Duration,
 }
 
-impl statement::Statement for Statement {
+impl crate::query::Statement for Statement {
     const NAME: &'static str = "SqliteExec";
 
-    fn sql(&self) -> &str {
+    fn shown(&self) -> &str {
         &self.sql
     }
 
@@ -88,7 +88,7 @@ impl statement::Statement for Statement {
         };
         stream::once(batches)
             .try_flatten()
-            .map_err(DataFusionError::from)
+            .map_err(Coded::into_plan)
             .boxed()
     }
 }

@@ -1,4 +1,4 @@
-//! One statement to one server, as a leaf of a plan.
+//! One statement to one server, a source's or a partner's, as a leaf of a plan.
 
 use std::fmt;
 use std::sync::Arc;
@@ -17,12 +17,12 @@ use datafusion::physical_plan::{
 use futures::stream::BoxStream;
 
 /// What a server is asked.
-pub(super) trait Statement: Send + Sync + 'static {
+pub(crate) trait Statement: Send + Sync + 'static {
     /// What a plan shows of it: the kind of server.
     const NAME: &'static str;
 
-    /// The statement itself.
-    fn sql(&self) -> &str;
+    /// What a plan shows of it, which only the owner of the plan sees.
+    fn shown(&self) -> &str;
 
     /// The columns of its answer.
     fn schema(&self) -> &SchemaRef;
@@ -33,13 +33,13 @@ pub(super) trait Statement: Send + Sync + 'static {
 }
 
 /// A statement as a leaf.
-pub(super) struct StatementExec<S> {
+pub(crate) struct StatementExec<S> {
     statement: S,
     properties: Arc<PlanProperties>,
 }
 
 impl<S: Statement> StatementExec<S> {
-    pub(super) fn new(statement: S) -> Self {
+    pub(crate) fn new(statement: S) -> Self {
         let properties = Arc::new(PlanProperties::new(
             EquivalenceProperties::new(Arc::clone(statement.schema())),
             Partitioning::UnknownPartitioning(1),
@@ -93,17 +93,16 @@ impl<S: Statement> ExecutionPlan for StatementExec<S> {
     }
 }
 
-// Behind the barrier, where only the owner sees it.
 impl<S: Statement> fmt::Debug for StatementExec<S> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct(S::NAME)
-            .field("sql", &self.statement.sql())
+            .field("statement", &self.statement.shown())
             .finish_non_exhaustive()
     }
 }
 
 impl<S: Statement> DisplayAs for StatementExec<S> {
     fn fmt_as(&self, _format: DisplayFormatType, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}: {}", S::NAME, self.statement.sql())
+        write!(f, "{}: {}", S::NAME, self.statement.shown())
     }
 }
