@@ -1,24 +1,20 @@
 //! Files and folders as governed tables: what is read, and what is refused.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::fs::{self, File};
-use std::sync::LazyLock;
 
 use arrow::array::{ArrayRef, Float64Array, Int64Array, RecordBatch, StringArray};
 use arrow::datatypes::{DataType, Field};
 use arrow::util::display::array_value_to_string;
-use comity_protocol::terms::{RowFilter, TableTerms};
+use comity_protocol::terms::RowFilter;
 use datafusion::parquet::arrow::ArrowWriter;
 use datafusion::physical_plan::displayable;
 use datafusion::prelude::SessionContext;
-use futures::TryStreamExt;
 use tempfile::TempDir;
 
 use super::*;
-use crate::query::{Engine, EngineSettings, GovernedTable, QueryError, TableName, View};
-
-static ENGINE: LazyLock<Engine> =
-    LazyLock::new(|| Engine::start(EngineSettings::default()).unwrap());
+use crate::query::QueryError;
+use crate::sources::fixture;
 
 const FORMATS: [Format; 4] = [Format::Parquet, Format::Csv, Format::Json, Format::Arrow];
 
@@ -64,40 +60,8 @@ fn spec(format: Format, path: impl Into<PathBuf>) -> FileSpec {
 /// The rows that a governed table over the source shows, in the order of `id`.
 async fn rows(spec: FileSpec, root: &Path) -> Result<Vec<String>, QueryError> {
     let source = open(&spec, root, &Schema::empty()).await.unwrap();
-    let columns = ["id", "name", "share"].map(str::to_owned);
-    let terms = TableTerms {
-        columns: BTreeSet::from(columns),
-        filter: RowFilter(BTreeSet::new()),
-        masks: BTreeMap::new(),
-    };
-    let name = TableName {
-        catalog: "own".into(),
-        schema: "p".into(),
-        table: "t".into(),
-    };
-    let view = View::builder("own")
-        .governed(name, GovernedTable::new(source, &terms)?)
-        .build();
-    let prepared = ENGINE
-        .prepare(view, "SELECT id, name, share FROM t ORDER BY id")
-        .await?;
-    let batches: Vec<_> = prepared
-        .run()
-        .await?
-        .try_collect()
-        .await
-        .map_err(|e| QueryError::of(&e))?;
-    let mut rows = Vec::new();
-    for batch in batches {
-        for row in 0..batch.num_rows() {
-            let values = batch.columns().iter();
-            let values: Vec<_> = values
-                .map(|c| array_value_to_string(c, row).unwrap())
-                .collect();
-            rows.push(values.join("|"));
-        }
-    }
-    Ok(rows)
+    let view = fixture::view(&source, RowFilter::default());
+    fixture::rows(&view, "SELECT id, name, share FROM t ORDER BY id").await
 }
 
 async fn refused(spec: FileSpec, root: &Path) -> FileError {

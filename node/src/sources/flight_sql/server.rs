@@ -1,5 +1,7 @@
-//! The way to one Flight SQL server: encryption, login, a bound on how much is
-//! asked at a time, and statements that can only read.
+//! The way to one Flight SQL server: a connection, a bound on how much is asked
+//! at a time, and statements that can only read.
+
+mod login;
 
 use std::fmt;
 use std::path::{Path, PathBuf};
@@ -8,22 +10,20 @@ use std::time::Duration;
 
 use arrow_flight::flight_service_client::FlightServiceClient;
 use arrow_flight::sql::{CommandStatementQuery, ProstMessageExt as _};
-use arrow_flight::{FlightDescriptor, FlightEndpoint, HandshakeRequest, Ticket};
-use data_encoding::BASE64;
+use arrow_flight::{FlightDescriptor, FlightEndpoint, Ticket};
 use prost::Message as _;
-use rustls::{ClientConfig, RootCertStore};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::{Instant, timeout, timeout_at};
 use tonic::metadata::AsciiMetadataValue;
 use tonic::transport::Channel;
 use tonic::{Code, Request, Status, Streaming};
-use zeroize::Zeroizing;
 
-use super::error::{FlightSqlError, said};
+use self::login::Login;
+use super::error::FlightSqlError;
 use crate::config::Source;
 use crate::flight::sql_client::{plain, secure};
 use crate::products::FlightSqlServer;
-use crate::sources::access::{authorities, file, is_local, secret, variable};
+use crate::sources::access::is_local;
 use crate::sources::servers;
 
 /// How long a connection may take to be made, and a login.
@@ -38,11 +38,6 @@ const MAX_MESSAGE_BYTES: usize = 64 * 1024 * 1024;
 const MAX_ENDPOINTS: usize = 10_000;
 /// The location of a part that is to be had where the plan was (Flight's own form).
 const REUSE_CONNECTION: &str = "arrow-flight-reuse-connection://";
-/// Where the login is read that the configuration does not name.
-const USER_VARIABLE: &str = "COMITY_FLIGHT_SQL_USERNAME";
-const PASSWORD_VARIABLE: &str = "COMITY_FLIGHT_SQL_PASSWORD";
-const TOKEN_VARIABLE: &str = "COMITY_FLIGHT_SQL_TOKEN";
-
 /// One server and how this node connects to it.
 pub(in crate::sources) struct Server {
     at: FlightSqlServer,
@@ -61,17 +56,6 @@ struct Live {
     service: FlightServiceClient<Channel>,
     /// What every call carries.
     authorization: Option<AsciiMetadataValue>,
-}
-
-/// As whom the server is asked.
-#[derive(Clone, PartialEq, Eq)]
-enum Login {
-    Nobody,
-    Token(Zeroizing<String>),
-    Password {
-        user: String,
-        password: Zeroizing<String>,
-    },
 }
 
 /// A statement that the server has planned.
@@ -236,107 +220,12 @@ impl Server {
         let channel = channel.map_err(|reason| self.away(reason))?;
         let mut service =
             FlightServiceClient::new(channel).max_decoding_message_size(MAX_MESSAGE_BYTES);
-        let authorization = match &login {
-            Login::Nobody => None,
-            Login::Token(token) => Some(self.header("Bearer", token)?),
-            Login::Password { user, password } => {
-                let both = Zeroizing::new(format!("{user}:{}", password.as_str()));
-                let basic = Zeroizing::new(BASE64.encode(both.as_bytes()));
-                let given = self.header("Basic", &basic)?;
-                Some(self.handshake(&mut service, given).await?)
-            }
-        };
+        let authorization = self.authorize(&login, &mut service).await?;
         Ok(Live {
             login,
             service,
             authorization,
         })
-    }
-
-    /// Gives name and password for a token.
-    async fn handshake(
-        &self,
-        service: &mut FlightServiceClient<Channel>,
-        given: AsciiMetadataValue,
-    ) -> Result<AsciiMetadataValue, FlightSqlError> {
-        let refused = |reason: String| FlightSqlError::Login {
-            server: self.at.name.clone(),
-            reason,
-        };
-        let empty = HandshakeRequest::default();
-        let mut call = Request::new(futures::stream::iter([empty]));
-        call.metadata_mut().insert("authorization", given);
-        let answer = service.handshake(call).await;
-        let answer = answer.map_err(|status| refused(said(&status)))?;
-        if let Some(token) = answer.metadata().get("authorization") {
-            let mut token = token.clone();
-            token.set_sensitive(true);
-            return Ok(token);
-        }
-        let first = answer.into_inner().message().await;
-        let first = first.map_err(|status| refused(said(&status)))?;
-        let token = first.map(|first| first.payload).unwrap_or_default();
-        let token = std::str::from_utf8(&token).unwrap_or_default();
-        if token.is_empty() {
-            return Err(refused("it gave no token".to_owned()));
-        }
-        self.header("Bearer", token)
-    }
-
-    fn header(&self, scheme: &str, secret: &str) -> Result<AsciiMetadataValue, FlightSqlError> {
-        let text = Zeroizing::new(format!("{scheme} {secret}"));
-        let header = AsciiMetadataValue::try_from(text.as_str());
-        let mut header = header.map_err(|_| FlightSqlError::Login {
-            server: self.at.name.clone(),
-            reason: "the token is not of printable characters".to_owned(),
-        })?;
-        header.set_sensitive(true);
-        Ok(header)
-    }
-
-    fn login(&self) -> Result<Login, FlightSqlError> {
-        let of_file = self.access.password_file.as_ref();
-        let of_file = of_file.map(|path| {
-            secret(&self.home.join(path)).map_err(|e| self.unusable(path, e.to_string()))
-        });
-        let of_file = of_file.transpose()?;
-        let user = self.access.username.clone();
-        let configured = user.is_some() || of_file.is_some();
-        let user = user.or_else(|| variable(USER_VARIABLE).filter(|_| !configured));
-        Ok(match (user, of_file) {
-            (Some(user), password) => {
-                let password = password.or_else(|| variable(PASSWORD_VARIABLE).map(Zeroizing::new));
-                let password = password.unwrap_or_default();
-                Login::Password { user, password }
-            }
-            (None, Some(token)) => Login::Token(token),
-            (None, None) => match variable(TOKEN_VARIABLE) {
-                Some(token) => Login::Token(Zeroizing::new(token)),
-                None => Login::Nobody,
-            },
-        })
-    }
-
-    /// What checks the server's certificate: the authorities of the configuration,
-    /// else those of the system.
-    fn tls(&self) -> Result<ClientConfig, FlightSqlError> {
-        let roots = match &self.access.ca_file {
-            Some(path) => {
-                let pem = file(&self.home.join(path)).map_err(|e| e.to_string());
-                let roots = pem.and_then(|pem| authorities(&pem));
-                roots.map_err(|reason| self.unusable(path, reason))?
-            }
-            None => {
-                let mut roots = RootCertStore::empty();
-                roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
-                roots
-            }
-        };
-        let provider = comity_identity::tls::provider();
-        let builder = ClientConfig::builder_with_provider(provider)
-            .with_safe_default_protocol_versions()
-            .map_err(|e| self.away(e.to_string()))?;
-        Ok(builder.with_root_certificates(roots).with_no_client_auth())
     }
 
     fn unusable(&self, path: &Path, reason: String) -> FlightSqlError {
@@ -397,13 +286,13 @@ impl fmt::Debug for Server {
 mod tests {
     use super::*;
 
-    fn server(host: &str, access: Source, home: &Path) -> Server {
+    pub(super) fn server(host: &str, access: Source, home: &Path) -> Server {
         let at = FlightSqlServer {
             name: "lake".to_owned(),
             host: host.to_owned(),
             port: 32010,
         };
-        Server::new(at, access, home.to_owned())
+        servers::Server::new(at, access, home.to_owned())
     }
 
     #[test]
@@ -425,24 +314,5 @@ mod tests {
         }
         let six = server("::1", Source::default(), home);
         assert!(six.is("grpc://[::1]:32010"));
-    }
-
-    #[test]
-    fn no_secret_shows_where_a_server_is_shown() {
-        let home = tempfile::tempdir().unwrap();
-        std::fs::write(home.path().join("secret"), "hunter2\n").unwrap();
-        let mut access = Source {
-            password_file: Some("secret".into()),
-            ..Source::default()
-        };
-        let token = server("localhost", access.clone(), home.path());
-        assert!(matches!(token.login(), Ok(Login::Token(t)) if **t == *"hunter2"));
-        access.username = Some("reader".to_owned());
-        let named = server("localhost", access, home.path());
-        assert!(matches!(named.login(), Ok(Login::Password { user, .. }) if user == "reader"));
-        let header = named.header("Bearer", "hunter2").unwrap();
-        assert!(!format!("{named:?} {header:?}").contains("hunter2"));
-        let wrong = named.header("Bearer", "hunter2\n").unwrap_err();
-        assert!(!format!("{wrong:?} {wrong}").contains("hunter2"));
     }
 }

@@ -311,7 +311,7 @@ mod tests {
             port: 5432,
             database: "shop".to_owned(),
         };
-        Server::new(at, access, home.to_owned())
+        servers::Server::new(at, access, home.to_owned())
     }
 
     #[test]
