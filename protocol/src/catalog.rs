@@ -40,6 +40,10 @@ pub struct Head {
     pub count: u64,
     /// The digest of the list's text: what to fetch.
     pub list: Digest,
+    /// The digest of the list of what was measured (`spec/3-catalog.md#C-94`),
+    /// once something was.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub results: Option<Digest>,
 }
 
 /// The descriptors that a head commits to. Its text is canonical JSON.
@@ -217,6 +221,7 @@ mod tests {
             expires_at: NOW.saturating_add(7 * DAY),
             count: list.digests().len() as u64,
             list: Digest::of(list.to_text().as_bytes()),
+            results: None,
         }
     }
 
@@ -289,8 +294,18 @@ mod tests {
         let read = changed(|h| {
             h.seq = MAX_INT;
             h.count = MAX_PRODUCTS as u64;
+            h.results = Some(Digest::of(b"results"));
         });
         assert!(read.unwrap().text().len() <= HEAD.limit() / 2);
+    }
+
+    /// A head of before there were results has none, and stays what it was.
+    #[test]
+    fn a_head_without_results_is_read_as_before() {
+        let head = head(Party::new(1).org, 1, &list(2));
+        let text = serde_json::to_string(&head).unwrap();
+        assert!(!text.contains("results"), "{text}");
+        assert_eq!(serde_json::from_str::<Head>(&text).unwrap(), head);
     }
 
     #[test]

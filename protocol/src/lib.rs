@@ -9,6 +9,7 @@
 //! terms        what a document permits: narrows, intersect
 //! revocation   one side takes a document back
 //! receipt      what was delivered, signed by both
+//! results      what was measured of a product, beside what is promised
 //! wire         how all of it is framed, and how large it may be
 //! ```
 //!
@@ -27,6 +28,7 @@ pub mod names;
 pub mod negotiation;
 pub mod product;
 pub mod receipt;
+pub mod results;
 pub mod revocation;
 pub mod terms;
 pub mod version;

@@ -82,6 +82,7 @@ pub fn head(rogue: &Rogue, seq: u64, list: Digest) -> Done<String> {
         expires_at: now.saturating_add(MAX_HEAD_LIFETIME),
         count: 1,
         list,
+        results: None,
     };
     Ok(head.sign(&*rogue.own().keys().issuer)?)
 }

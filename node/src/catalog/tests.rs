@@ -89,6 +89,7 @@ impl Site {
             expires_at: now.saturating_add(MAX_HEAD_LIFETIME - Duration::from_secs(variant)),
             count: 0,
             list: Digest::of(b"[]"),
+            results: None,
         };
         head.sign(&*self.own.keys().issuer).unwrap()
     }
@@ -267,6 +268,7 @@ async fn a_catalog_with_two_descriptors_at_one_address_is_refused() {
             expires_at: now.saturating_add(MAX_HEAD_LIFETIME),
             count: products.len() as u64,
             list: Digest::of(list.to_text().as_bytes()),
+            results: None,
         };
         let head = reader.wanted(&head.sign(&*publisher.own.keys().issuer).unwrap());
         let texts = products.iter().map(|p| p.text.clone()).collect();

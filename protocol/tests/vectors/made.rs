@@ -100,6 +100,7 @@ fn catalog(provider: &Party, consumer: &Party, texts: &mut BTreeMap<String, Stri
         expires_at: NOW.saturating_add(7 * DAY),
         count: 1,
         list: Digest::of(list.to_text().as_bytes()),
+        results: None,
     };
     let mut bad = descriptor.clone();
     bad.contract_digest = Digest::of(b"another contract");
