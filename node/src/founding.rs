@@ -146,7 +146,7 @@ fn make_private(path: &Path) -> Result<(), Failure> {
         .map_err(|e| Failure::own("home", format!("{}: {e}", path.display())))
 }
 
-fn write_private(path: &Path, text: &str) -> Result<(), Failure> {
+pub(crate) fn write_private(path: &Path, text: &str) -> Result<(), Failure> {
     std::fs::OpenOptions::new()
         .write(true)
         .create_new(true)

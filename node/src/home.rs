@@ -12,6 +12,7 @@ use std::path::{Path, PathBuf};
 /// HOME/index/           rebuilt from the journal when it is missing
 /// HOME/admin.sock       the admin API, for this user
 /// HOME/admin.token      the admin API's token over TCP
+/// HOME/results.token    what a pipeline needs to publish test results
 /// HOME/workbench.token  the owner's own token for the workbench listener
 /// HOME/ca.pem           the organization's TLS CA, for Flight SQL clients
 /// HOME/node.json        what the running node listens on
@@ -58,6 +59,11 @@ impl Home {
     /// The admin API's token.
     pub fn admin_token(&self) -> PathBuf {
         self.0.join("admin.token")
+    }
+
+    /// The token with which a pipeline publishes test results.
+    pub fn results_token(&self) -> PathBuf {
+        self.0.join("results.token")
     }
 
     /// The owner's own workbench token.

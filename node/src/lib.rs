@@ -23,6 +23,7 @@ pub mod journal;
 pub mod keys;
 pub mod lab;
 pub mod ledger;
+pub mod measure;
 pub mod network;
 pub mod node;
 pub mod own;

@@ -9,11 +9,13 @@
 //! peer_gate      judges every call of a partner
 //! workbench_gate judges every call of a member
 //! record         what was served and refused, written down
+//! measuring      what a measurement of an own product reads
 //! ```
 
 mod agreements;
 mod grants;
 mod issuers;
+mod measuring;
 mod members;
 mod negotiations;
 mod partners;
@@ -24,6 +26,7 @@ mod workbench_gate;
 
 pub use agreements::{Agreement, Agreements, Standing};
 pub use grants::Grants;
+pub use measuring::measuring_view;
 pub use members::{MAX_MEMBERS, Members};
 pub use negotiations::{Negotiations, Parts, Post};
 pub use partners::{Meeting, Partner, Partners, WelcomeError};

@@ -3,6 +3,7 @@
 pub mod api;
 mod client;
 mod metrics;
+mod results;
 mod server;
 
 pub use client::{Client, ClientError};

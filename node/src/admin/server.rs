@@ -15,7 +15,7 @@ use comity_protocol::product::Descriptor;
 use tokio::net::{TcpListener, UnixListener};
 use tokio_util::sync::CancellationToken;
 
-use super::api;
+use super::{api, results};
 use crate::failure::{Failure, Fault};
 use crate::node::Node;
 
@@ -68,7 +68,9 @@ pub async fn serve_tcp(
     let guard = Arc::new(Guard {
         token: Digest::of(token.as_bytes()),
     });
-    let app = routes(node).layer(middleware::from_fn_with_state(guard, authorize));
+    let app = routes(Arc::clone(&node))
+        .layer(middleware::from_fn_with_state(guard, authorize))
+        .merge(results::routes(node));
     let served =
         axum::serve(listener, app).with_graceful_shutdown(async move { stop.cancelled().await });
     if let Err(error) = served.await {
@@ -89,6 +91,12 @@ fn routes(node: Arc<Node>) -> Router {
             "/v1/products/{partner}/{product}/descriptor",
             get(descriptor),
         )
+        .route(
+            "/v1/products/{partner}/{product}/measurements",
+            get(measurements),
+        )
+        .route("/v1/measurements", post(measure))
+        .route("/v1/results-url", get(results_url))
         .route("/v1/deprecations", post(deprecate))
         .route("/v1/retirements", post(retire))
         .route("/v1/search", post(search))
@@ -153,7 +161,7 @@ async fn authorize(State(guard): State<Arc<Guard>>, request: Request, next: Next
     next.run(request).await
 }
 
-fn host_is_loopback(headers: &HeaderMap) -> bool {
+pub(super) fn host_is_loopback(headers: &HeaderMap) -> bool {
     let Some(host) = headers.get(header::HOST).and_then(|h| h.to_str().ok()) else {
         return false;
     };
@@ -164,7 +172,7 @@ fn host_is_loopback(headers: &HeaderMap) -> bool {
     matches!(name, "localhost" | "127.0.0.1" | "[::1]")
 }
 
-fn refuse(status: StatusCode, code: &str, message: &str) -> Response {
+pub(super) fn refuse(status: StatusCode, code: &str, message: &str) -> Response {
     let failure = api::Failure {
         code: code.to_owned(),
         message: message.to_owned(),
@@ -261,6 +269,24 @@ async fn show(
     UrlPath((partner, product)): UrlPath<(String, String)>,
 ) -> Answer<api::Product> {
     Ok(Json(node.show(&partner, &product)?))
+}
+
+async fn measurements(
+    State(node): State<Arc<Node>>,
+    UrlPath((partner, product)): UrlPath<(String, String)>,
+) -> Answer<Vec<api::Measurement>> {
+    Ok(Json(node.measurements(&partner, &product)?))
+}
+
+async fn measure(
+    State(node): State<Arc<Node>>,
+    Json(ask): Json<api::Measure>,
+) -> Answer<api::JustMeasured> {
+    Ok(Json(node.measure(ask).await?))
+}
+
+async fn results_url(State(node): State<Arc<Node>>) -> Json<api::ResultsUrl> {
+    Json(node.results_url())
 }
 
 async fn search(

@@ -74,6 +74,11 @@ impl Foreign {
         &self.list
     }
 
+    /// The digest of the list of results that the head commits to.
+    pub fn results(&self) -> Option<Digest> {
+        self.head.as_ref()?.head().results
+    }
+
     /// The products that may be shown, by address.
     pub fn products(&self) -> impl Iterator<Item = (&String, &Arc<VerifiedDescriptor>)> {
         let shown = !self.contradicted;

@@ -10,6 +10,7 @@ mod lifecycle;
 mod own;
 pub mod preview;
 mod publish;
+mod results;
 mod take;
 pub mod types;
 mod versions;
@@ -32,6 +33,8 @@ use comity_protocol::version::Version;
 pub use foreign::Foreign;
 pub use own::OwnProduct;
 pub use publish::Announcement;
+use results::Chains;
+pub use results::{Measurement, Stated};
 use take::Fetched;
 pub use take::{MAX_CATALOG_BYTES, News};
 pub use versions::in_words;
@@ -62,6 +65,10 @@ pub struct Catalog {
     /// moment when the new one is shown. Held for one small write.
     taking: tokio::sync::Mutex<()>,
     fetched: Mutex<Fetched>,
+    /// What was measured, of every product here.
+    chains: RwLock<Chains>,
+    /// One statement of results at a time: they are numbered.
+    stating: tokio::sync::Mutex<()>,
 }
 
 /// What this organization announces now.
@@ -73,6 +80,8 @@ pub struct Announced {
     pub head: String,
     /// The list that it commits to.
     pub list: String,
+    /// The list of results that it commits to, once something was measured.
+    pub results: Option<String>,
     /// Until when the head holds.
     pub expires: Timestamp,
 }
@@ -102,8 +111,11 @@ impl Catalog {
             publishing: tokio::sync::Mutex::default(),
             taking: tokio::sync::Mutex::default(),
             fetched: Mutex::default(),
+            chains: RwLock::default(),
+            stating: tokio::sync::Mutex::default(),
         };
         catalog.load_own().await?;
+        catalog.load_chains()?;
         for (_, record) in catalog.ledger.scan(Table::Heads, &[])? {
             let Record::ForeignHead(stored) = record else {
                 continue;
@@ -122,13 +134,16 @@ impl Catalog {
     }
 
     /// The statements with these digests that others may fetch: this
-    /// organization's own list and descriptors.
+    /// organization's own lists, descriptors and results.
     pub fn serve(&self, digests: &[Digest]) -> Vec<String> {
         let announced = self.announced();
         let products = read(&self.products);
         let lookup = |digest: &Digest| {
-            let list = announced.as_ref().map(|a| &a.list);
-            list.filter(|list| Digest::of(list.as_bytes()) == *digest)
+            let lists = announced.iter();
+            lists
+                .flat_map(|a| [Some(&a.list), a.results.as_ref()])
+                .flatten()
+                .find(|list| Digest::of(list.as_bytes()) == *digest)
                 .or_else(|| {
                     products
                         .values()
@@ -136,6 +151,7 @@ impl Catalog {
                         .map(|p| &p.text)
                 })
                 .cloned()
+                .or_else(|| self.own_statement(digest))
         };
         digests.iter().filter_map(lookup).collect()
     }

@@ -104,7 +104,10 @@ impl Catalog {
             return Ok(false);
         };
         if announced.expires.since(now) > RENEW_BEFORE {
-            if announced.list == list_of(&read(&self.products)).to_text() {
+            let products = read(&self.products).clone();
+            if announced.list == list_of(&products).to_text()
+                && announced.results == self.results_of(&products)
+            {
                 return Ok(false);
             }
             // The node was killed between the products and their head.
@@ -209,17 +212,22 @@ impl Catalog {
             };
             write(&self.products).insert(product.address().to_string(), Arc::new(product));
             if let (Some(head), Some(list)) = (stored.head, stored.list) {
-                self.load_announced(head, list)?;
+                self.load_announced(head, list, None)?;
             }
         }
         if let Some(Record::Announced(stored)) = self.ledger.get(Table::Heads, OWN)? {
-            self.load_announced(stored.head, stored.list)?;
+            self.load_announced(stored.head, stored.list, stored.results)?;
         }
         Ok(())
     }
 
     /// Takes over a stored head, unless a newer one is known.
-    fn load_announced(&self, text: String, list: String) -> Result<(), Failure> {
+    fn load_announced(
+        &self,
+        text: String,
+        list: String,
+        results: Option<String>,
+    ) -> Result<(), Failure> {
         let head: Head = recall(HEAD, &text).map_err(|e| Failure::own("own-catalog", e))?;
         let mut announced = write(&self.announced);
         if announced.as_ref().is_none_or(|a| a.seq < head.seq) {
@@ -227,6 +235,7 @@ impl Catalog {
                 seq: head.seq,
                 head: text,
                 list,
+                results,
                 expires: head.expires_at,
             });
         }
@@ -265,6 +274,7 @@ impl Catalog {
         }
         let list = list_of(&products);
         let list_text = list.to_text();
+        let results = self.results_of(&products);
         let head = Head {
             v: 1,
             org: self.own.org(),
@@ -273,6 +283,7 @@ impl Catalog {
             expires_at: now.saturating_add(MAX_HEAD_LIFETIME),
             count: list.digests().len() as u64,
             list: Digest::of(list_text.as_bytes()),
+            results: results.as_ref().map(|text| Digest::of(text.as_bytes())),
         };
         let head_text = head
             .sign(&*self.own.keys().issuer)
@@ -301,6 +312,7 @@ impl Catalog {
         records.push(Record::Announced(ledger::Announced {
             head: head_text.clone(),
             list: list_text.clone(),
+            results: results.clone(),
         }));
         self.ledger.commit_in_order(&records).await?;
         *write(&self.products) = products;
@@ -311,6 +323,7 @@ impl Catalog {
             seq: head.seq,
             head: head_text,
             list: list_text,
+            results,
             expires: head.expires_at,
         });
         Ok(())

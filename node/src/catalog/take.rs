@@ -86,6 +86,13 @@ impl Catalog {
         Ok(missing)
     }
 
+    /// The list of `org` with this digest, if it is the one that is known.
+    pub fn known_list(&self, org: &OrgId, digest: &Digest) -> Option<String> {
+        let foreign = super::read(&self.foreign);
+        let list = foreign.get(org)?.list();
+        (Digest::of(list.as_bytes()) == *digest).then(|| list.to_owned())
+    }
+
     /// Takes descriptors of `org` as they come: verified and journalled, so that
     /// a fetch which is cut short goes on where it was. Nothing is shown yet.
     pub async fn keep(

@@ -42,6 +42,7 @@ pub fn describe(
         offer: descriptor.offer.clone(),
         agreement,
         expires: descriptor.expires_at,
+        measured: None,
     }
 }
 

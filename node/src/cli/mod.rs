@@ -17,6 +17,7 @@ mod decide;
 mod demo;
 mod init;
 mod invite;
+mod measured;
 mod member;
 mod output;
 mod product;

@@ -3,6 +3,7 @@
 use comity_protocol::address::Address;
 use comity_protocol::product::Deprecation;
 
+use super::measured;
 use super::output::{Output, Problem, printable, table};
 use crate::admin::Client;
 use crate::admin::api;
@@ -43,19 +44,31 @@ impl Search {
     }
 }
 
-/// Show one product: tables, columns, what it offers.
+/// Show one product: tables, columns, what it offers; what it promises beside what was measured.
 #[derive(Debug, clap::Args)]
-#[command(after_help = "Example:\n  comity show weather-service/weather")]
+#[command(
+    after_help = "Example:\n  comity show weather-service/weather\n  comity show weather-service/weather --history"
+)]
 pub(super) struct Show {
     /// PARTNER/PRODUCT[@MAJOR], as `comity search` prints it.
     product: String,
+    /// Show every measurement that is kept instead, newest first.
+    #[arg(long)]
+    history: bool,
 }
 
 impl Show {
     pub(super) async fn run(self, home: &Home, output: &Output) -> Result<(), Problem> {
         let (partner, product) = split(&self.product)?;
         let path = format!("/v1/products/{partner}/{product}");
-        let product: api::Product = Client::new(home.admin_socket()).get(&path).await?;
+        let client = Client::new(home.admin_socket());
+        if self.history {
+            let path = format!("{path}/measurements");
+            let chain: Vec<api::Measurement> = client.get(&path).await?;
+            output.answer(&chain, |chain| measured::history(chain));
+            return Ok(());
+        }
+        let product: api::Product = client.get(&path).await?;
         output.answer(&product, text);
         Ok(())
     }
@@ -141,6 +154,10 @@ fn text(p: &api::Product) -> String {
             &["COLUMN", "TYPE", "OFFER", "CLASS", "MEANING"],
             &rows,
         ));
+    }
+    if let Some(measured) = &p.measured {
+        text.push('\n');
+        text.push_str(&measured::text(measured));
     }
     text
 }

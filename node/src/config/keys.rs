@@ -58,7 +58,7 @@ const fn optional(
 }
 
 /// The sections with what they are about, in the order of the file.
-pub(super) const SECTIONS: [(&str, &str); 10] = [
+pub(super) const SECTIONS: [(&str, &str); 11] = [
     ("organization", "Who the organization is, to people."),
     (
         "network",
@@ -81,6 +81,10 @@ pub(super) const SECTIONS: [(&str, &str); 10] = [
         "What queries may cost, of members and of partners.",
     ),
     (
+        "measure",
+        "Whether own products keep what their contracts promise, measured and announced.",
+    ),
+    (
         "journal",
         "The journal: the record of everything the node promised.",
     ),
@@ -93,7 +97,7 @@ pub(super) const SECTIONS: [(&str, &str); 10] = [
 ];
 
 /// Every key, section by section.
-pub(super) const KEYS: [Key; 25] = [
+pub(super) const KEYS: [Key; 27] = [
     key("organization", "name", &["The name that people read."]),
     key(
         "organization",
@@ -220,6 +224,24 @@ pub(super) const KEYS: [Key; 25] = [
         "concurrent",
         1..=1024,
         &["Queries that run at the same time."],
+    ),
+    number(
+        "measure",
+        "every_seconds",
+        0..=2_592_000,
+        &[
+            "Seconds between two measurements of a product, which partners are told; 0 measures only",
+            "on demand, with `comity product measure`. A product is also measured once it is published.",
+        ],
+    ),
+    number(
+        "measure",
+        "timeout_seconds",
+        1..=3600,
+        &[
+            "Seconds that one query of a measurement may take; all of one product's, ten times as long.",
+            "What takes longer has no verdict, which is not a pass.",
+        ],
     ),
     number(
         "journal",

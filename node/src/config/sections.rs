@@ -163,6 +163,25 @@ impl Default for Query {
     }
 }
 
+/// `[measure]`
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Measure {
+    /// Seconds between two measurements of a product; 0 measures on demand only.
+    pub every_seconds: u64,
+    /// Seconds after which one statement of a measurement is ended.
+    pub timeout_seconds: u64,
+}
+
+impl Default for Measure {
+    fn default() -> Self {
+        Self {
+            every_seconds: 3600,
+            timeout_seconds: 60,
+        }
+    }
+}
+
 /// `[journal]`
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]

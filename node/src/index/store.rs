@@ -41,11 +41,13 @@ pub enum Table {
     Grants = 10,
     /// What the index records about itself.
     Meta = 11,
+    /// What was measured of products, own and foreign.
+    Results = 12,
 }
 
 impl Table {
     /// Every table.
-    pub const ALL: [Self; 11] = [
+    pub const ALL: [Self; 12] = [
         Self::Organizations,
         Self::Documents,
         Self::Products,
@@ -57,6 +59,7 @@ impl Table {
         Self::Invitations,
         Self::Grants,
         Self::Meta,
+        Self::Results,
     ];
 
     /// The name of the table on disk and in messages.
@@ -73,6 +76,7 @@ impl Table {
             Self::Invitations => "invitations",
             Self::Grants => "grants",
             Self::Meta => "meta",
+            Self::Results => "results",
         }
     }
 }

@@ -4,6 +4,7 @@
 //! made again from the record alone, in any order, any number of times.
 
 use comity_identity::{Digest, OrgId};
+use comity_protocol::results::Results;
 
 use super::{Contradicted, Record};
 use crate::index::{Op, Table};
@@ -60,6 +61,34 @@ pub fn descriptor_key(org: &OrgId, digest: &Digest) -> Vec<u8> {
     key
 }
 
+/// How many statements of what was measured are kept of each product: the
+/// newest hundred, four days of hourly ones. The journal has all of them.
+pub const MAX_STATEMENTS: u64 = 100;
+
+/// The key of what was measured of a product: a ring, in which a statement
+/// takes the place of the one [`MAX_STATEMENTS`] before it.
+pub fn results_key(org: &OrgId, product: &str, seq: u64) -> Vec<u8> {
+    let mut key = product_key(org, product);
+    key.extend_from_slice(&(seq % MAX_STATEMENTS).to_be_bytes());
+    key
+}
+
+/// The key of the newest proof that an organization changed what it had stated
+/// of a product.
+pub fn rewritten_key(org: &OrgId, product: &str) -> Vec<u8> {
+    let mut key = product_key(org, product);
+    key.extend_from_slice(&u64::MAX.to_be_bytes());
+    key
+}
+
+fn product_key(org: &OrgId, product: &str) -> Vec<u8> {
+    let mut key = org.as_bytes().to_vec();
+    key.extend_from_slice(product.as_bytes());
+    // No name has it: one product's keys never begin with another's.
+    key.push(0);
+    key
+}
+
 /// The key of this organization's own evidence, and of its own head.
 pub const OWN: &[u8] = b"own";
 
@@ -81,13 +110,23 @@ pub(super) fn entries(position: u64, record: &Record) -> Vec<(Table, Op)> {
             put(Table::Descriptors, descriptor_key(&s.org, &digest))
         }
         Record::ForeignHead(h) => put(Table::Heads, h.org.as_bytes().to_vec()),
-        Record::Contradiction(c) => {
-            let facet = match c.what {
-                Contradicted::Head => Facet::TwoHeads,
-                Contradicted::Document => Facet::TwoDocuments,
-            };
-            put(Table::Organizations, org_key(&c.org, facet))
-        }
+        Record::Measured(m) => put(Table::Results, results_key(&m.org, &m.product, m.seq)),
+        Record::Contradiction(c) => match c.what {
+            Contradicted::Head => put(Table::Organizations, org_key(&c.org, Facet::TwoHeads)),
+            Contradicted::Document => {
+                put(Table::Organizations, org_key(&c.org, Facet::TwoDocuments))
+            }
+            // Verified before it was written.
+            Contradicted::Results => Results::recall(&c.known).map_or_else(
+                |_| Vec::new(),
+                |r| {
+                    put(
+                        Table::Results,
+                        rewritten_key(&c.org, &r.product.to_string()),
+                    )
+                },
+            ),
+        },
         Record::Message(m) => put(Table::Negotiations, message_key(&m.negotiation, position)),
         Record::Signed(s) => put(Table::Agreements, stage_key(&s.id, Stage::Made)),
         Record::Revoked(r) => put(Table::Agreements, stage_key(&r.agreement, Stage::Ended)),

@@ -14,12 +14,15 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use comity_identity::Digest;
 
-pub use fold::{Facet, OWN, Stage, descriptor_key, message_key, org_key, stage_key};
+pub use fold::{
+    Facet, MAX_STATEMENTS, OWN, Stage, descriptor_key, message_key, org_key, results_key,
+    rewritten_key, stage_key,
+};
 pub use marks::Marks;
 pub use record::{
     Announced, Contradicted, Contradiction, Delivery, Evidence, ForeignHead, InvitationUsed,
-    Invited, Member, MemberRemoved, Message, Partner, Published, Record, Refused, Retired, Revoked,
-    Signed, SignedKind, Statement,
+    Invited, Measured, Member, MemberRemoved, Message, Partner, Published, Record, Refused,
+    Retired, Revoked, Signed, SignedKind, Statement,
 };
 
 use crate::failure::Failure;

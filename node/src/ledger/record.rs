@@ -40,6 +40,8 @@ pub enum Record {
     /// Two statements of another organization that exclude one another: the
     /// proof that it contradicted itself (A36).
     Contradiction(Contradiction),
+    /// What was measured of a product, by this organization or by another one.
+    Measured(Measured),
     /// A negotiation message, sent or received.
     Message(Message),
     /// A federation or an agreement with both signatures.
@@ -155,6 +157,23 @@ pub struct Announced {
     pub head: String,
     /// The descriptor list that the head commits to.
     pub list: String,
+    /// The list of results that the head commits to, if it does.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub results: Option<String>,
+}
+
+/// See [`Record::Measured`].
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Measured {
+    /// Whose product it is, and who signed.
+    pub org: OrgId,
+    /// The product's address.
+    pub product: String,
+    /// The statement's number in the chain of this address.
+    pub seq: u64,
+    /// The signed statement.
+    pub text: String,
 }
 
 /// See [`Record::Contradiction`].
@@ -165,7 +184,8 @@ pub struct Contradiction {
     pub org: OrgId,
     /// What both are.
     pub what: Contradicted,
-    /// The number that both have: the head's `seq`, the document's `version`.
+    /// The number that both have: the head's `seq`, the document's `version`. Of
+    /// results, that of the known statement, which the other one leaves out.
     pub number: u64,
     /// The statement that was known.
     pub known: String,
@@ -183,6 +203,8 @@ pub enum Contradicted {
     Head,
     /// An organization document (`spec/2-identity.md#I-23`).
     Document,
+    /// What was measured (`spec/3-catalog.md#C-96`).
+    Results,
 }
 
 /// A signed statement of another organization.

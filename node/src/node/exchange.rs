@@ -197,6 +197,8 @@ impl Node {
         }
         if wanted.visit {
             self.sync(org).await;
+            // What was not fetched with its head, or got lost on the way.
+            self.fetch_results(org).await;
             self.negotiations.resume(org).await;
             self.tell_revocations(org).await;
         }
@@ -291,14 +293,22 @@ impl Node {
                 error,
                 "its catalog could not be fetched"
             );
+            return;
         }
+        self.fetch_results(org).await;
     }
 
     async fn try_fetch(&self, org: &OrgId, head: VerifiedHead) -> Result<(), String> {
         let shown = |e: Failure| e.to_string();
         let wanted = head.head().list;
-        let list = self.fetch_texts(org, &[wanted]).await?.into_iter().next();
-        let list = list.ok_or("the list was not given")?;
+        // A head that only tells of measurements has the list that is here.
+        let list = match self.catalog.known_list(org, &wanted) {
+            Some(list) => list,
+            None => {
+                let list = self.fetch_texts(org, &[wanted]).await?.into_iter().next();
+                list.ok_or("the list was not given")?
+            }
+        };
         let parsed = DescriptorList::read(&list, &head).map_err(|e| e.to_string())?;
         let missing = self.catalog.missing(org, &parsed).map_err(shown)?;
         let mut fetched = Vec::new();
@@ -344,7 +354,11 @@ impl Node {
         });
     }
 
-    async fn fetch_texts(&self, org: &OrgId, digests: &[Digest]) -> Result<Vec<String>, String> {
+    pub(super) async fn fetch_texts(
+        &self,
+        org: &OrgId,
+        digests: &[Digest],
+    ) -> Result<Vec<String>, String> {
         let request = Request::Fetch(digests.to_vec());
         match ask(&self.network, &self.partners, org, request).await {
             Ok(Response::Fetch(texts)) => {

@@ -9,6 +9,7 @@ mod errands;
 mod exchange;
 mod inbound;
 mod listeners;
+mod measuring;
 mod operate;
 mod products;
 mod start;
@@ -30,6 +31,7 @@ use crate::journal::Health;
 use crate::ledger::Ledger;
 use crate::network;
 use crate::own::{Own, Reach};
+use crate::query::Engine;
 
 /// One organization's running node.
 #[derive(Debug)]
@@ -53,6 +55,8 @@ pub struct Node {
     /// Which nodes of which organization are let in, and where they are.
     admitted: tokio::sync::Mutex<exchange::Admitted>,
     dial: network::DialPolicy,
+    engine: Arc<Engine>,
+    measuring: measuring::Measuring,
     stop: CancellationToken,
     tasks: TaskTracker,
 }

@@ -20,6 +20,7 @@ impl Node {
         let path = Path::new(&ask.path);
         let published = self.catalog.publish(path, clock::now()).await?;
         self.spread_head().await;
+        self.measuring.soon();
         Ok(api::Published {
             product: self.view_own(&published.product),
             second_looks: published.second_looks,
@@ -93,10 +94,14 @@ impl Node {
     pub fn show(&self, alias: &str, product: &str) -> Result<api::Product, Failure> {
         if alias == self.own.alias() {
             let own = self.announced(alias, product)?;
-            return Ok(self.view_own(&own));
+            let mut view = self.view_own(&own);
+            view.measured = Some(self.measured(&self.own.org(), &own.descriptor)?);
+            return Ok(view);
         }
         let (partner, found) = self.foreign(alias, product)?;
-        Ok(self.view_foreign(&partner, &found))
+        let mut view = self.view_foreign(&partner, &found);
+        view.measured = Some(self.measured(&partner.org, found.descriptor())?);
+        Ok(view)
     }
 
     /// The whole descriptor of one product, own or a partner's: what is compared.
@@ -107,12 +112,12 @@ impl Node {
         Ok(self.foreign(alias, product)?.1.descriptor().clone())
     }
 
-    fn announced(&self, alias: &str, product: &str) -> Result<Arc<OwnProduct>, Failure> {
+    pub(super) fn announced(&self, alias: &str, product: &str) -> Result<Arc<OwnProduct>, Failure> {
         let own = self.catalog.own_product(product);
         own.ok_or_else(|| unknown_product(alias, product))
     }
 
-    fn foreign(
+    pub(super) fn foreign(
         &self,
         alias: &str,
         product: &str,
@@ -142,7 +147,7 @@ impl Node {
         found
     }
 
-    fn view_own(&self, product: &OwnProduct) -> api::Product {
+    pub(super) fn view_own(&self, product: &OwnProduct) -> api::Product {
         let (alias, org) = (self.own.alias(), self.own.org());
         describe(alias, org, product.digest, &product.descriptor, None)
     }

@@ -18,6 +18,7 @@ use super::Node;
 use super::errands::Errands;
 use super::exchange::NetworkPost;
 use super::listeners::{Listeners, address};
+use super::measuring::{Measuring, results_token};
 use crate::access::{
     self, Agreements, Members, Negotiations, Partners, PeerGate, Refusals, WorkbenchGate,
 };
@@ -161,6 +162,14 @@ impl Node {
             errands: Errands::new(),
             admitted: tokio::sync::Mutex::new(BTreeMap::new()),
             dial,
+            engine: Arc::new(Engine::start(engine_settings(&config)).map_err(|e| {
+                Failure::own(
+                    "engine",
+                    e.owner_detail()
+                        .unwrap_or("the query engine does not start"),
+                )
+            })?),
+            measuring: Measuring::new(&config.measure, results_token(home)?),
             stop: CancellationToken::new(),
             tasks: TaskTracker::new(),
         });
@@ -172,6 +181,7 @@ impl Node {
         node.tasks.spawn(Arc::clone(&node).renew_in_time());
         node.tasks.spawn(Arc::clone(&node).visit_in_time());
         node.tasks.spawn(Arc::clone(&node).reopen_sources_in_time());
+        node.tasks.spawn(Arc::clone(&node).measure_in_time());
         node.say_where()?;
         Ok(node)
     }
@@ -180,13 +190,7 @@ impl Node {
     fn serve(self: &Arc<Self>, listeners: Listeners, config: &Config) -> Result<(), Failure> {
         let tls = |e: rustls::Error| Failure::own("tls", e);
         let clock = || Arc::new(DefaultTimeProvider);
-        let engine = Arc::new(Engine::start(engine_settings(config)).map_err(|e| {
-            Failure::own(
-                "engine",
-                e.owner_detail()
-                    .unwrap_or("the query engine does not start"),
-            )
-        })?);
+        let engine = Arc::clone(&self.engine);
         let keyring = Arc::clone(self.partners.keyring());
         let peer_tls =
             peer_server_config(keyring, self.certificate.current(), clock()).map_err(tls)?;

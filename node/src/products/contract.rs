@@ -11,6 +11,7 @@ use serde_json::Value;
 use super::offer::{self, Offer};
 use super::problem::{Problem, Problems};
 use super::public;
+use super::quality::{self, SqlRule};
 use super::rules::{self, Text};
 use super::schema;
 use super::source::{self, SourceSpec};
@@ -37,6 +38,7 @@ pub struct Contract {
     sources: BTreeMap<String, SourceSpec>,
     offers: Vec<Offer>,
     under_review: Vec<(String, String)>,
+    sql_rules: Vec<SqlRule>,
 }
 
 /// Where a product is in its life (ODCS `status`).
@@ -128,6 +130,7 @@ impl Contract {
             sources,
             offers,
             under_review: table::reviews(document.value()),
+            sql_rules: quality::sql_rules(document.value()),
         })
     }
 
@@ -145,6 +148,11 @@ impl Contract {
     /// their tables (`spec/3-catalog.md#C-50`).
     pub fn under_review(&self) -> &[(String, String)] {
         &self.under_review
+    }
+
+    /// Its quality rules in SQL. Private.
+    pub fn sql_rules(&self) -> &[SqlRule] {
+        &self.sql_rules
     }
 
     /// Where it is in its life.

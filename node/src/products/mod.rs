@@ -27,6 +27,7 @@ mod odcs;
 mod offer;
 mod problem;
 mod public;
+mod quality;
 mod rules;
 mod scalar;
 mod schema;
@@ -41,6 +42,7 @@ mod tests;
 pub use contract::{Contract, MAX_PUBLIC_BYTES, Status, read, read_copy};
 pub use offer::Offer;
 pub use problem::{Problem, Problems};
+pub use quality::SqlRule;
 pub use source::{
     Content, DeltaSpec, FileSpec, FlightSqlDialect, FlightSqlServer, FlightSqlSpec, Format,
     PostgresServer, PostgresSpec, S3Spec, SourceSpec, SqliteSpec, Travel,

@@ -58,7 +58,7 @@ impl Table {
     }
 
     /// Its name in the warehouse. Private.
-    pub(super) fn physical_name(&self) -> &str {
+    pub(crate) fn physical_name(&self) -> &str {
         self.physical_name.as_ref().unwrap_or(&self.name)
     }
 

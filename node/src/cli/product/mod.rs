@@ -5,8 +5,10 @@ mod diff;
 mod init;
 mod lint;
 mod list;
+mod measure;
 mod preview;
 mod publish;
+mod results_url;
 mod retire;
 
 use clap::Subcommand;
@@ -16,10 +18,10 @@ use crate::home::Home;
 
 pub(super) use publish::Publish;
 
-/// Author data products: draft, check, look, compare, announce, list, end.
+/// Author data products: draft, check, look, compare, announce, measure, list, end.
 #[derive(Debug, clap::Args)]
 #[command(
-    after_help = "Example:\n  comity product init data/orders.parquet\n  comity product lint orders.odcs.yaml\n  comity product preview orders.odcs.yaml\n  comity product diff orders orders.odcs.yaml\n  comity product publish orders.odcs.yaml\n  comity product list"
+    after_help = "Example:\n  comity product init data/orders.parquet\n  comity product lint orders.odcs.yaml\n  comity product preview orders.odcs.yaml\n  comity product diff orders orders.odcs.yaml\n  comity product publish orders.odcs.yaml\n  comity product measure orders\n  comity product list"
 )]
 pub(super) struct Product {
     #[command(subcommand)]
@@ -34,6 +36,8 @@ enum Command {
     Preview(preview::Preview),
     Diff(diff::Diff),
     Publish(Publish),
+    Measure(measure::Measure),
+    ResultsUrl(results_url::ResultsUrl),
     List(list::List),
     Deprecate(deprecate::Deprecate),
     Retire(retire::Retire),
@@ -47,6 +51,8 @@ impl Product {
             Command::Preview(c) => c.run(home, output).await,
             Command::Diff(c) => c.run(home, output).await,
             Command::Publish(c) => c.run(home, output).await,
+            Command::Measure(c) => c.run(home, output).await,
+            Command::ResultsUrl(c) => c.run(home, output).await,
             Command::List(c) => c.run(home, output).await,
             Command::Deprecate(c) => c.run(home, output).await,
             Command::Retire(c) => c.run(home, output).await,

@@ -1,0 +1,32 @@
+//! Measuring: whether a product keeps what its contract promises.
+//!
+//! ```text
+//! public contract ── promises ──> plan ── SQL ──> the query engine
+//!                      │                             │ facts
+//!                      └──────── verdict <───────────┘
+//!                                   │ ok, failed, error
+//!                  pipeline ── ingest ──> statement (catalog) ──> head
+//! ```
+//!
+//! Promises are read from the public contract, so that both sides of an
+//! agreement count the same ones; only the text of rules in SQL comes from the
+//! private file. What is stated of a measurement is numbers and verdicts: no
+//! value, no query, no name of the warehouse can be part of it, because no
+//! field could hold one (`spec/3-catalog.md#C-100`).
+
+mod duration;
+mod ingest;
+mod placeholder;
+mod plan;
+mod promise;
+mod run;
+mod verdict;
+mod view;
+
+#[cfg(test)]
+mod tests;
+
+pub use ingest::{MAX_RUN_BYTES, Run, ingest};
+pub use promise::{Metric, Promise, promises};
+pub use run::{PROCESS, Verdicts, measure};
+pub use view::{history, measured};

@@ -1,0 +1,374 @@
+//! Measuring own products in time and on demand, taking what pipelines
+//! measured, and fetching what partners did.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use comity_identity::{Digest, OrgId, Timestamp};
+use comity_protocol::product::Descriptor;
+use comity_protocol::results::{ResultsList, VerifiedResults};
+use tokio::sync::Notify;
+
+use super::Node;
+use crate::admin::api;
+use crate::catalog::{Measurement, OwnProduct};
+use crate::clock;
+use crate::config;
+use crate::failure::{Failure, Fault};
+use crate::founding::{random_token, write_private};
+use crate::home::Home;
+use crate::journal::Health;
+use crate::measure::{self, PROCESS, Run, Verdicts};
+
+/// How often the node looks whether a product is to be measured.
+const TICK: Duration = Duration::from_secs(5);
+
+/// How long after the announced time a measurement may still come: it waits
+/// for others, and for a node that restarts.
+const GRACE: Duration = Duration::from_secs(10 * 60);
+
+/// How long an operator waits for a measurement that goes on without them.
+const PATIENCE: Duration = Duration::from_secs(50);
+
+/// Statements before the newest that are asked for when they are not here.
+const MAX_WALK: usize = 24;
+
+/// Statements that one errand asks a partner for.
+const MAX_ASKED: usize = 512;
+
+/// The measurements of this node's products.
+#[derive(Debug)]
+pub(super) struct Measuring {
+    every: Option<Duration>,
+    timeout: Duration,
+    /// SHA-256 of the token with which pipelines publish.
+    token: Digest,
+    token_text: String,
+    /// The last measurement of each product, with its contract.
+    last: Mutex<BTreeMap<String, (Timestamp, Digest)>>,
+    /// One at a time: a measurement reads whole tables.
+    one: tokio::sync::Mutex<()>,
+    soon: Notify,
+}
+
+impl Measuring {
+    pub(super) fn new(config: &config::Measure, token: String) -> Self {
+        Self {
+            every: (config.every_seconds > 0).then(|| Duration::from_secs(config.every_seconds)),
+            timeout: Duration::from_secs(config.timeout_seconds),
+            token: Digest::of(token.as_bytes()),
+            token_text: token,
+            last: Mutex::default(),
+            one: tokio::sync::Mutex::default(),
+            soon: Notify::new(),
+        }
+    }
+
+    /// A product was published: it is measured now.
+    pub(super) fn soon(&self) {
+        self.soon.notify_one();
+    }
+
+    fn last(&self) -> std::sync::MutexGuard<'_, BTreeMap<String, (Timestamp, Digest)>> {
+        self.last.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// The token with which pipelines publish; made when there is none.
+pub(super) fn results_token(home: &Home) -> Result<String, Failure> {
+    let path = home.results_token();
+    if !path.exists() {
+        write_private(&path, &random_token()?)?;
+    }
+    let read = std::fs::read_to_string(&path);
+    let text = read.map_err(|e| Failure::own("home", format!("{}: {e}", path.display())))?;
+    let token = text.trim();
+    if token.len() < 16 {
+        let message = format!("{}: the token is too short", path.display());
+        return Err(Failure::own("home", message).next("delete the file; the node makes another"));
+    }
+    Ok(token.to_owned())
+}
+
+impl Node {
+    /// Measures every product when it is published, and again and again
+    /// (`spec/3-catalog.md#C-98`). One head announces all that a round brought.
+    pub(super) async fn measure_in_time(self: Arc<Self>) {
+        let Some(every) = self.measuring.every else {
+            return;
+        };
+        loop {
+            tokio::select! {
+                () = tokio::time::sleep(TICK) => {}
+                () = self.measuring.soon.notified() => {}
+                () = self.stop.cancelled() => return,
+            }
+            if self.ledger.health() != Health::Ok {
+                continue;
+            }
+            for product in self.catalog.own_products() {
+                if self.is_to_be_measured(&product, every, clock::now()) {
+                    let measured = self.measure_and_state(&product);
+                    tokio::select! {
+                        measured = measured => drop(measured),
+                        () = self.stop.cancelled() => return,
+                    }
+                }
+            }
+            self.announce_measured().await;
+        }
+    }
+
+    fn is_to_be_measured(&self, product: &OwnProduct, every: Duration, now: Timestamp) -> bool {
+        let address = product.address().to_string();
+        let contract = product.descriptor.contract_digest;
+        let known = self.measuring.last().get(&address).copied();
+        let last = known.or_else(|| {
+            // Since the start: what was stated before.
+            let stated = self.catalog.statements(&self.own.org(), &address).ok()?;
+            let ours = stated.iter().find(|s| s.results.process == PROCESS)?;
+            Some((ours.results.at, ours.results.contract_digest))
+        });
+        if let Some(last) = last {
+            self.measuring.last().insert(address, last);
+        }
+        last.is_none_or(|(at, of)| of != contract || now.since(at) >= every)
+    }
+
+    /// Measures one product and states the result. Gives why there are
+    /// promises without a verdict, for the owner.
+    async fn measure_and_state(&self, product: &OwnProduct) -> Result<Verdicts, Failure> {
+        let _one = self.measuring.one.lock().await;
+        let now = clock::now();
+        let address = product.address().to_string();
+        let tried = (now, product.descriptor.contract_digest);
+        // Before: one that fails is tried again in its time, not at once.
+        self.measuring.last().insert(address.clone(), tried);
+        let contract = self.catalog.contract_of(product).await;
+        let verdicts = measure::measure(
+            &self.engine,
+            self.own.alias(),
+            product,
+            contract.as_ref(),
+            self.measuring.timeout,
+            now,
+        )
+        .await;
+        for (promise, reason) in &verdicts.reasons {
+            tracing::warn!(product = address, promise, reason, "no verdict");
+        }
+        let measured = Measurement {
+            at: now,
+            due: self.measuring.every.map(|e| now.saturating_add(e + GRACE)),
+            process: PROCESS.to_owned(),
+            process_version: env!("CARGO_PKG_VERSION").to_owned(),
+            checks: verdicts.checks.clone(),
+            omitted: 0,
+            tables: verdicts.tables.clone(),
+        };
+        match self.catalog.state(product, measured).await {
+            Ok(stated) => {
+                tracing::info!(product = address, seq = stated.results.seq, "measured");
+                Ok(verdicts)
+            }
+            Err(error) => {
+                tracing::error!(product = address, %error, "the measurement was not stated");
+                Err(error)
+            }
+        }
+    }
+
+    async fn announce_measured(self: &Arc<Self>) {
+        match self.catalog.announce_results(clock::now()).await {
+            Ok(true) => self.spread_head().await,
+            Ok(false) => {}
+            Err(error) => tracing::error!(%error, "the measurements were not announced"),
+        }
+    }
+
+    /// Measures an own product now, and announces the result.
+    pub async fn measure(
+        self: &Arc<Self>,
+        ask: api::Measure,
+    ) -> Result<api::JustMeasured, Failure> {
+        let address = ask.product.to_string();
+        let product = self.announced(self.own.alias(), &address)?;
+        let node = Arc::clone(self);
+        let measuring = self.tasks.spawn(async move {
+            let measured = node.measure_and_state(&product).await;
+            node.announce_measured().await;
+            measured
+        });
+        let measured = tokio::time::timeout(PATIENCE, measuring).await;
+        let measured = measured.map_err(|_| {
+            let message = format!("{address} is still being measured");
+            Failure::new(Fault::Conflict, "still-measuring", message).next(format!(
+                "see the result with 'comity show {}/{address}'",
+                self.own.alias()
+            ))
+        })?;
+        let verdicts = measured.map_err(|e| Failure::own("measuring", e))??;
+        Ok(api::JustMeasured {
+            product: self.show(self.own.alias(), &address)?,
+            reasons: verdicts.reasons,
+        })
+    }
+
+    /// What was measured of a product, beside what it promises.
+    pub(super) fn measured(
+        &self,
+        org: &OrgId,
+        descriptor: &Descriptor,
+    ) -> Result<api::Measured, Failure> {
+        let product = descriptor.address().to_string();
+        let statements = self.catalog.statements(org, &product)?;
+        let rewritten = self.catalog.rewritten(org, &product)?;
+        Ok(measure::measured(
+            descriptor,
+            &statements,
+            rewritten,
+            clock::now(),
+        ))
+    }
+
+    /// The chain of a product's statements, own or a partner's.
+    pub fn measurements(
+        &self,
+        alias: &str,
+        product: &str,
+    ) -> Result<Vec<api::Measurement>, Failure> {
+        let (org, descriptor) = match alias == self.own.alias() {
+            true => {
+                let own = self.announced(alias, product)?;
+                (self.own.org(), own.descriptor.clone())
+            }
+            false => {
+                let (partner, found) = self.foreign(alias, product)?;
+                (partner.org, found.descriptor().clone())
+            }
+        };
+        let statements = self.catalog.statements(&org, product)?;
+        Ok(measure::history(&descriptor, &statements, clock::now()))
+    }
+
+    /// Whether `token` is the one for publishing test results.
+    pub fn takes_results(&self, token: &str) -> bool {
+        // Equal hashes, not equal texts: the comparison's timing says nothing.
+        Digest::of(token.as_bytes()) == self.measuring.token
+    }
+
+    /// Where pipelines publish test results.
+    pub fn results_url(&self) -> api::ResultsUrl {
+        let (base, token) = (&self.listening.admin, &self.measuring.token_text);
+        api::ResultsUrl {
+            url: format!("{base}/api/test-results/{token}"),
+        }
+    }
+
+    /// Takes a run of `datacontract test`, states and announces it.
+    pub async fn take_run(self: &Arc<Self>, body: &[u8]) -> Result<(), Failure> {
+        let run = Run::read(body)?;
+        let product = self.product_of(&run)?;
+        let contract = self.catalog.contract_of(&product).await;
+        let now = clock::now();
+        let measured = measure::ingest(&run, &product.descriptor, contract.as_ref(), now);
+        if measured.checks.is_empty() {
+            let message = "no check of the run is about a promise or a column of the product";
+            return Err(Failure::caller("bad-results", message));
+        }
+        let stated = self.catalog.state(&product, measured).await?;
+        tracing::info!(product = %product.address(), seq = stated.results.seq, "took test results");
+        self.announce_measured().await;
+        Ok(())
+    }
+
+    /// The announced product that a run is about: the contract's id and the
+    /// version must both be its own.
+    fn product_of(&self, run: &Run) -> Result<Arc<OwnProduct>, Failure> {
+        let (id, version) = (&run.data_contract_id, &run.data_contract_version);
+        let products = self.catalog.own_products();
+        let of = |p: &&Arc<OwnProduct>| {
+            let known = p.descriptor.contract.get("id").and_then(|id| id.as_str());
+            known.is_some()
+                && known == id.as_deref()
+                && version.as_deref() == Some(&p.descriptor.version.to_string())
+        };
+        products.iter().find(of).cloned().ok_or_else(|| {
+            let message = "no product that is announced has the contract id and version of the run";
+            Failure::new(Fault::Unknown, "unknown-product", message)
+                .next("publish the contract that was tested; see 'comity product list'")
+        })
+    }
+
+    /// Fetches what `org` measured, as its head announces, if some of it is
+    /// not here. What fails is wanted again at the next visit.
+    pub(super) async fn fetch_results(&self, org: &OrgId) {
+        let Some(list) = self.catalog.results_wanted(org) else {
+            return;
+        };
+        if let Err(error) = self.try_fetch_results(org, list).await {
+            let partner = self.partners.alias(org);
+            tracing::warn!(partner, error, "what it measured could not be fetched");
+        }
+    }
+
+    async fn try_fetch_results(&self, org: &OrgId, digest: Digest) -> Result<(), String> {
+        let text = self.fetch_texts(org, &[digest]).await?.into_iter().next();
+        let text = text.ok_or("the list of results was not given")?;
+        let list = ResultsList::read(&text, &digest).map_err(|e| e.to_string())?;
+        let mut asked = 0;
+        let mut failed = Ok(());
+        for (product, newest) in self.catalog.results_missing(org, &list) {
+            if asked >= MAX_ASKED {
+                return Err("there is more than one visit brings".to_owned());
+            }
+            let taken = match self.fetch_chain(org, &product, newest, &mut asked).await {
+                Ok(chain) => self.catalog.take_results(chain, clock::now()).await,
+                Err(error) => {
+                    // One that cannot be had does not keep the others away.
+                    failed = Err(format!("{product}: {error}"));
+                    continue;
+                }
+            };
+            taken.map_err(|e| e.to_string())?;
+        }
+        failed?;
+        self.catalog.results_taken(*org, digest);
+        Ok(())
+    }
+
+    /// The statement with the digest `newest` and those before it that are not
+    /// here, oldest first; as far back as the partner has them and as one walk
+    /// goes. What lies before is a gap, which is shown (`spec/3-catalog.md#C-97`).
+    async fn fetch_chain(
+        &self,
+        org: &OrgId,
+        product: &str,
+        newest: Digest,
+        asked: &mut usize,
+    ) -> Result<Vec<VerifiedResults>, String> {
+        let mut chain = Vec::new();
+        let mut wanted = Some(newest);
+        while let Some(digest) = wanted.filter(|_| chain.len() <= MAX_WALK) {
+            *asked += 1;
+            let text = self.fetch_texts(org, &[digest]).await?.into_iter().next();
+            let verified = text.ok_or("it was not given".to_owned()).and_then(|text| {
+                let now = clock::now();
+                let read = self.catalog.verify_results(org, product, &text, now);
+                read.map_err(|e| e.to_string())
+            });
+            match verified {
+                Ok(verified) => {
+                    wanted = self.catalog.results_before(&verified);
+                    chain.push(verified);
+                }
+                // Without the newest there is nothing; without an older one, a gap.
+                Err(error) if chain.is_empty() => return Err(error),
+                Err(_) => wanted = None,
+            }
+        }
+        chain.reverse();
+        Ok(chain)
+    }
+}
