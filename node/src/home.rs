@@ -15,6 +15,7 @@ use std::path::{Path, PathBuf};
 /// HOME/results.token    what a pipeline needs to publish test results
 /// HOME/workbench.token  the owner's own token for the workbench listener
 /// HOME/ca.pem           the organization's TLS CA, for Flight SQL clients
+/// HOME/observed.json    what this node's queries saw of partners' products
 /// HOME/node.json        what the running node listens on
 /// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -74,6 +75,11 @@ impl Home {
     /// The organization's TLS CA certificate.
     pub fn ca_pem(&self) -> PathBuf {
         self.0.join("ca.pem")
+    }
+
+    /// What this node's queries saw of partners' products.
+    pub fn observed(&self) -> PathBuf {
+        self.0.join("observed.json")
     }
 
     /// What the running node listens on.

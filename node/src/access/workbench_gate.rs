@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Instant;
 
 use arrow::datatypes::SchemaRef;
 use async_trait::async_trait;
@@ -9,7 +10,7 @@ use comity_identity::OrgId;
 use comity_identity::keyring::Keyring;
 use comity_identity::tls::{CurrentLeaf, peer_client_config};
 use comity_protocol::negotiation::Side;
-use comity_protocol::product::VerifiedDescriptor;
+use comity_protocol::product::{Descriptor, VerifiedDescriptor};
 use datafusion::execution::SendableRecordBatchStream;
 use tokio_util::sync::CancellationToken;
 use tonic::Request;
@@ -26,6 +27,7 @@ use crate::catalog::{Catalog, types};
 use crate::clock;
 use crate::flight::{Asked, Denied, Gate, PURPOSE, PeerClient, Right, Session, workbench};
 use crate::ledger::Ledger;
+use crate::measure::{Metric, Observations, promises};
 use crate::network::DialPolicy;
 use crate::own::Own;
 use crate::query::{self, PartnerTable, QueryError, RemoteTable, TableName, View, ViewBuilder};
@@ -244,6 +246,7 @@ impl WorkbenchGate {
                     purpose: purpose.map(str::to_owned),
                     trace: trace.to_owned(),
                     reach: Arc::clone(&self.reach),
+                    freshness: fresh(descriptor, agreement, table.name.as_str()),
                 }),
                 (None, code) => Arc::new(Closed {
                     alias: partner.alias.clone(),
@@ -287,16 +290,19 @@ pub struct Reach {
     grants: Grants,
     leaf: Arc<CurrentLeaf>,
     dial: DialPolicy,
+    observed: Arc<Observations>,
     clients: Mutex<HashMap<OrgId, Arc<PeerClient>>>,
 }
 
 impl Reach {
     /// Ways that present `leaf` and dial only organizations in `keyring`, where `dial` permits.
+    /// What is seen on them is noted in `observed`.
     pub fn new(
         own: Arc<Own>,
         keyring: Arc<Keyring>,
         leaf: Arc<CurrentLeaf>,
         dial: DialPolicy,
+        observed: Arc<Observations>,
     ) -> Self {
         let grants = Grants::new(Arc::clone(&own));
         Self {
@@ -305,6 +311,7 @@ impl Reach {
             grants,
             leaf,
             dial,
+            observed,
             clients: Mutex::default(),
         }
     }
@@ -354,6 +361,8 @@ struct Reader {
     purpose: Option<String>,
     trace: String,
     reach: Arc<Reach>,
+    /// The column of the promised freshness, where the agreement shows it.
+    freshness: Option<String>,
 }
 
 #[async_trait]
@@ -386,9 +395,25 @@ impl query::Partner for Reader {
             sql,
         };
         let client = self.reach.client(org, &self.alias)?;
-        let (_, rows) = client.query(&self.reach.addresses(&org), &asked).await?;
-        Ok(rows)
+        let began = Instant::now();
+        let answer = client.query(&self.reach.addresses(&org), &asked).await;
+        let rows = answer.map(|(_, rows)| rows).map_err(QueryError::from);
+        let (product, fresh) = (self.agreement.product(), self.freshness.as_deref());
+        let observed = &self.reach.observed;
+        observed.watch(org, product, fresh, began, rows)
     }
+}
+
+/// The column of `table` whose freshness is promised, if its true values are agreed.
+fn fresh(descriptor: &Descriptor, agreement: &Agreement, table: &str) -> Option<String> {
+    let terms = agreement.terms().tables.get(table)?;
+    let promises = promises(&descriptor.contract).into_iter();
+    let mut columns = promises.filter_map(|promise| {
+        let fresh = promise.metric == Metric::Freshness;
+        let (of, column) = promise.target.parts();
+        column.filter(|_| fresh && of == table).map(str::to_owned)
+    });
+    columns.find(|column| terms.shows(column))
 }
 
 /// A partner's table that no agreement opens: it can be found, not read.

@@ -215,9 +215,35 @@ pub struct Measured {
     pub tables: Vec<TableExtent>,
     /// The newest statement of every process that measures it.
     pub statements: Vec<Statement>,
+    /// What this node's own queries saw of a partner's product.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub observed: Option<Observed>,
     /// The organization changed what it had stated of this product.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub rewritten: Option<Rewritten>,
+}
+
+/// What a node's own queries saw of a partner's product: the last ones, a
+/// hundred at most. It stays on this node.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+pub struct Observed {
+    /// How many queries.
+    pub queries: usize,
+    /// Those that failed, by their stable codes.
+    pub failed: BTreeMap<String, usize>,
+    /// Milliseconds to the first batch, the median.
+    pub first_batch_ms: Option<u64>,
+    /// Rows a second, the median over answers of a thousand rows and more.
+    pub rows_per_second: Option<u64>,
+    /// Rows that came.
+    pub rows: u64,
+    /// When it was asked last.
+    pub last: Option<Timestamp>,
+    /// The newest moment that came in the column of the promised freshness, in
+    /// seconds since the Unix epoch. A query that asks for old rows sees old ones.
+    pub newest: Option<i64>,
+    /// When that came.
+    pub newest_at: Option<Timestamp>,
 }
 
 /// A promise with its verdicts.

@@ -50,6 +50,7 @@ pub(super) fn text(measured: &api::Measured) -> String {
     for statement in &measured.statements {
         text.push_str(&remarks(statement));
     }
+    text.push_str(&measured.observed.as_ref().map(seen).unwrap_or_default());
     if let Some(rewritten) = &measured.rewritten {
         text.push_str(&format!(
             "WARNING: its organization changed what it had stated: measurement {} was replaced, as seen on {}\n",
@@ -89,6 +90,26 @@ pub(super) fn history(chain: &[api::Measurement]) -> String {
         ],
         &rows,
     )
+}
+
+/// What this node's own queries saw.
+fn seen(observed: &api::Observed) -> String {
+    let mut said = vec![
+        format!("{} queries", observed.queries),
+        format!("{} rows", observed.rows),
+    ];
+    said.extend(
+        observed
+            .first_batch_ms
+            .map(|ms| format!("first batch after {ms} ms")),
+    );
+    said.extend(observed.rows_per_second.map(|n| format!("{n} rows/s")));
+    if let (Some(newest), Some(at)) = (observed.newest, observed.newest_at) {
+        said.push(format!("newest row {} (came on {at})", moment(newest)));
+    }
+    let failed = observed.failed.iter();
+    said.extend(failed.map(|(code, n)| format!("{n} failed: {}", printable(code))));
+    format!("seen here: {}\n", said.join("; "))
 }
 
 /// What a reader should know of a statement beside its verdicts.

@@ -8,6 +8,8 @@
 //!                  pipeline ── ingest ──> statement (catalog) ──> head
 //! ```
 //!
+//! The other side has a view of its own: [`Observations`], out of its queries.
+//!
 //! Promises are read from the public contract, so that both sides of an
 //! agreement count the same ones; only the text of rules in SQL comes from the
 //! private file. What is stated of a measurement is numbers and verdicts: no
@@ -16,6 +18,7 @@
 
 mod duration;
 mod ingest;
+mod observed;
 mod placeholder;
 mod plan;
 mod promise;
@@ -27,6 +30,7 @@ mod view;
 mod tests;
 
 pub use ingest::{MAX_RUN_BYTES, Run, ingest};
+pub use observed::Observations;
 pub use promise::{Metric, Promise, promises};
 pub use run::{PROCESS, Verdicts, measure};
 pub use view::{history, measured};

@@ -15,7 +15,7 @@ use super::promise::promises;
 use super::verdict::{self, Facts};
 use crate::access::measuring_view;
 use crate::catalog::OwnProduct;
-use crate::products::Contract;
+use crate::products::SqlRule;
 use crate::query::{Engine, QueryError, View};
 
 /// What measures, in statements.
@@ -39,19 +39,18 @@ pub struct Verdicts {
 /// Measures every promise of `product`, an own product of `alias`.
 ///
 /// A statement may take `timeout`, all of them ten times as long: what is not
-/// measured by then has no verdict. `contract` is the private file; without it
-/// rules in SQL have none.
+/// measured by then has no verdict. `rules` are those in SQL of the private
+/// file; one that is not there has none.
 pub async fn measure(
     engine: &Engine,
     alias: &str,
     product: &OwnProduct,
-    contract: Option<&Contract>,
+    rules: &[SqlRule],
     timeout: Duration,
     now: Timestamp,
 ) -> Verdicts {
     let descriptor = &product.descriptor;
     let promises = promises(&descriptor.contract);
-    let rules = contract.map_or(&[][..], Contract::sql_rules);
     let plan = plan::plan(alias, descriptor, &promises, rules);
     let mut facts = Facts::new();
     for (at, reason) in plan.unplanned {

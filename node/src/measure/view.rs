@@ -51,6 +51,7 @@ pub fn measured(
             .values()
             .map(|stated| statement(stated, descriptor, now))
             .collect(),
+        observed: None,
         rewritten: rewritten.map(|(seq, at)| api::Rewritten { seq, at }),
     }
 }

@@ -19,7 +19,8 @@ use crate::failure::{Failure, Fault};
 use crate::founding::{random_token, write_private};
 use crate::home::Home;
 use crate::journal::Health;
-use crate::measure::{self, PROCESS, Run, Verdicts};
+use crate::measure::{self, Observations, PROCESS, Run, Verdicts};
+use crate::products::Contract;
 
 /// How often the node looks whether a product is to be measured.
 const TICK: Duration = Duration::from_secs(5);
@@ -50,11 +51,14 @@ pub(super) struct Measuring {
     /// One at a time: a measurement reads whole tables.
     one: tokio::sync::Mutex<()>,
     soon: Notify,
+    /// What this node's queries saw of partners' products.
+    pub(super) observed: Arc<Observations>,
 }
 
 impl Measuring {
-    pub(super) fn new(config: &config::Measure, token: String) -> Self {
-        Self {
+    pub(super) fn new(home: &Home, config: &config::Measure) -> Result<Self, Failure> {
+        let token = results_token(home)?;
+        Ok(Self {
             every: (config.every_seconds > 0).then(|| Duration::from_secs(config.every_seconds)),
             timeout: Duration::from_secs(config.timeout_seconds),
             token: Digest::of(token.as_bytes()),
@@ -62,7 +66,8 @@ impl Measuring {
             last: Mutex::default(),
             one: tokio::sync::Mutex::default(),
             soon: Notify::new(),
-        }
+            observed: Arc::new(Observations::load(home.observed())),
+        })
     }
 
     /// A product was published: it is measured now.
@@ -76,7 +81,7 @@ impl Measuring {
 }
 
 /// The token with which pipelines publish; made when there is none.
-pub(super) fn results_token(home: &Home) -> Result<String, Failure> {
+fn results_token(home: &Home) -> Result<String, Failure> {
     let path = home.results_token();
     if !path.exists() {
         write_private(&path, &random_token()?)?;
@@ -120,6 +125,25 @@ impl Node {
         }
     }
 
+    /// Writes down what queries saw of partners' products, now and then and at
+    /// the end. A file that cannot be written costs a line in the log.
+    pub(super) async fn note_observed_in_time(self: Arc<Self>) {
+        loop {
+            let ends = tokio::select! {
+                () = tokio::time::sleep(TICK) => false,
+                () = self.stop.cancelled() => true,
+            };
+            let observed = Arc::clone(&self.measuring.observed);
+            let saved = tokio::task::spawn_blocking(move || observed.save()).await;
+            if let Ok(Err(error)) = saved {
+                tracing::warn!(%error, "what queries saw was not written down");
+            }
+            if ends {
+                return;
+            }
+        }
+    }
+
     fn is_to_be_measured(&self, product: &OwnProduct, every: Duration, now: Timestamp) -> bool {
         let address = product.address().to_string();
         let contract = product.descriptor.contract_digest;
@@ -150,7 +174,7 @@ impl Node {
             &self.engine,
             self.own.alias(),
             product,
-            contract.as_ref(),
+            contract.as_ref().map_or(&[][..], Contract::sql_rules),
             self.measuring.timeout,
             now,
         )
@@ -224,12 +248,9 @@ impl Node {
         let product = descriptor.address().to_string();
         let statements = self.catalog.statements(org, &product)?;
         let rewritten = self.catalog.rewritten(org, &product)?;
-        Ok(measure::measured(
-            descriptor,
-            &statements,
-            rewritten,
-            clock::now(),
-        ))
+        let mut view = measure::measured(descriptor, &statements, rewritten, clock::now());
+        view.observed = self.measuring.observed.of(org, &product);
+        Ok(view)
     }
 
     /// The chain of a product's statements, own or a partner's.

@@ -18,7 +18,7 @@ use super::Node;
 use super::errands::Errands;
 use super::exchange::NetworkPost;
 use super::listeners::{Listeners, address};
-use super::measuring::{Measuring, results_token};
+use super::measuring::Measuring;
 use crate::access::{
     self, Agreements, Members, Negotiations, Partners, PeerGate, Refusals, WorkbenchGate,
 };
@@ -169,7 +169,7 @@ impl Node {
                         .unwrap_or("the query engine does not start"),
                 )
             })?),
-            measuring: Measuring::new(&config.measure, results_token(home)?),
+            measuring: Measuring::new(home, &config.measure)?,
             stop: CancellationToken::new(),
             tasks: TaskTracker::new(),
         });
@@ -182,6 +182,7 @@ impl Node {
         node.tasks.spawn(Arc::clone(&node).visit_in_time());
         node.tasks.spawn(Arc::clone(&node).reopen_sources_in_time());
         node.tasks.spawn(Arc::clone(&node).measure_in_time());
+        node.tasks.spawn(Arc::clone(&node).note_observed_in_time());
         node.say_where()?;
         Ok(node)
     }
@@ -222,6 +223,7 @@ impl Node {
                 Arc::clone(self.partners.keyring()),
                 self.certificate.current(),
                 self.dial,
+                Arc::clone(&self.measuring.observed),
             )),
         });
         let token = std::fs::read_to_string(self.home.admin_token()).map_err(|e| {
