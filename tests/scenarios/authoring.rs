@@ -3,6 +3,7 @@
 use std::path::Path;
 use std::process::{Command, Output};
 
+use comity::admin::api;
 use comity::lab::Postgres;
 use comity_tests::{Outcome, ask, lab, program, reaches, sql};
 
@@ -119,6 +120,19 @@ async fn a_table_of_a_database_becomes_a_product_without_its_personal_columns() 
     );
     assert_eq!(published.status.code(), Some(0), "{}", told(&published));
     analyst.discovers("shop", "customers").await?;
+    // What the node measures of it the database counts: not a row leaves it.
+    let counted = analyst.until("the first measurement", || async {
+        let found: Option<api::Product> = analyst.get("/v1/products/shop/customers").await.ok();
+        let measured = found.and_then(|p| p.measured).unwrap_or_default();
+        Ok((!measured.statements.is_empty()).then_some(measured))
+    });
+    assert_eq!(counted.await?.tables[0].rows, 500);
+    let asked = postgres.copies();
+    let overview = asked.iter().find(|sql| sql.contains("max(\"since\")"));
+    assert!(
+        overview.is_some_and(|sql| sql.contains("count(*)")),
+        "{asked:?}"
+    );
     let asked = ask(&analyst, "shop", "customers").await?;
     reaches(&analyst, &asked.id, "FINALIZED").await?;
     let rows = sql(

@@ -13,6 +13,7 @@ mod hostile_host;
 mod hostile_partner;
 mod hostile_request;
 mod lakes;
+mod pipeline;
 mod postgres_is_the_warehouse;
 mod promises;
 mod revocation_ends_access;

@@ -8,6 +8,7 @@ pub mod calls;
 pub mod orders;
 pub mod rogue;
 pub mod rogue_host;
+pub mod shop;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};

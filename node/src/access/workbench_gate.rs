@@ -10,7 +10,7 @@ use comity_identity::OrgId;
 use comity_identity::keyring::Keyring;
 use comity_identity::tls::{CurrentLeaf, peer_client_config};
 use comity_protocol::negotiation::Side;
-use comity_protocol::product::{Descriptor, VerifiedDescriptor};
+use comity_protocol::product::VerifiedDescriptor;
 use datafusion::execution::SendableRecordBatchStream;
 use tokio_util::sync::CancellationToken;
 use tonic::Request;
@@ -27,7 +27,7 @@ use crate::catalog::{Catalog, types};
 use crate::clock;
 use crate::flight::{Asked, Denied, Gate, PURPOSE, PeerClient, Right, Session, workbench};
 use crate::ledger::Ledger;
-use crate::measure::{Metric, Observations, promises};
+use crate::measure::{Observations, freshness};
 use crate::network::DialPolicy;
 use crate::own::Own;
 use crate::query::{self, PartnerTable, QueryError, RemoteTable, TableName, View, ViewBuilder};
@@ -246,7 +246,9 @@ impl WorkbenchGate {
                     purpose: purpose.map(str::to_owned),
                     trace: trace.to_owned(),
                     reach: Arc::clone(&self.reach),
-                    freshness: fresh(descriptor, agreement, table.name.as_str()),
+                    freshness: terms
+                        .flatten()
+                        .and_then(|t| freshness(descriptor, table, t)),
                 }),
                 (None, code) => Arc::new(Closed {
                     alias: partner.alias.clone(),
@@ -402,18 +404,6 @@ impl query::Partner for Reader {
         let observed = &self.reach.observed;
         observed.watch(org, product, fresh, began, rows)
     }
-}
-
-/// The column of `table` whose freshness is promised, if its true values are agreed.
-fn fresh(descriptor: &Descriptor, agreement: &Agreement, table: &str) -> Option<String> {
-    let terms = agreement.terms().tables.get(table)?;
-    let promises = promises(&descriptor.contract).into_iter();
-    let mut columns = promises.filter_map(|promise| {
-        let fresh = promise.metric == Metric::Freshness;
-        let (of, column) = promise.target.parts();
-        column.filter(|_| fresh && of == table).map(str::to_owned)
-    });
-    columns.find(|column| terms.shows(column))
 }
 
 /// A partner's table that no agreement opens: it can be found, not read.

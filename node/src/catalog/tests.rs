@@ -1,3 +1,5 @@
+mod results;
+
 use std::time::Duration;
 
 use comity_identity::keyring::Evidence;

@@ -3,6 +3,9 @@
 use super::output::{printable, table};
 use crate::admin::api;
 
+/// The most broken promises that one line of the history names; `--json` has all.
+const MAX_NAMED: usize = 5;
+
 /// Every promise with its verdicts, how far the tables reach, and how old all
 /// of it is.
 pub(super) fn text(measured: &api::Measured) -> String {
@@ -68,7 +71,12 @@ pub(super) fn history(chain: &[api::Measurement]) -> String {
     let rows: Vec<Vec<String>> = chain
         .iter()
         .map(|m| {
-            let mut failures: Vec<String> = m.failures.keys().map(printable).collect();
+            let mut failures: Vec<String> =
+                m.failures.keys().take(MAX_NAMED).map(printable).collect();
+            let more = m.failures.len().saturating_sub(MAX_NAMED);
+            if more > 0 {
+                failures.push(format!("and {more} more"));
+            }
             if !m.unbroken {
                 failures.push("(what was stated before it is not here)".to_owned());
             }
@@ -139,7 +147,9 @@ fn remarks(statement: &api::Statement) -> String {
 }
 
 fn promised(promise: &api::Promised) -> String {
-    let threshold = promise.promise.as_deref().unwrap_or("-");
+    let Some(threshold) = promise.promise.as_deref() else {
+        return promise.metric.clone();
+    };
     // The only promises in seconds are ages, with one bound.
     let bound = threshold.strip_prefix("< ").and_then(|n| n.parse().ok());
     match (promise.unit.as_deref(), bound) {

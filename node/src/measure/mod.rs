@@ -31,6 +31,6 @@ mod tests;
 
 pub use ingest::{MAX_RUN_BYTES, Run, ingest};
 pub use observed::Observations;
-pub use promise::{Metric, Promise, promises};
+pub use promise::{Metric, Promise, freshness, promises};
 pub use run::{PROCESS, Verdicts, measure};
 pub use view::{history, measured};

@@ -2,7 +2,9 @@
 
 use std::collections::BTreeSet;
 
+use comity_protocol::product::{Descriptor, Table};
 use comity_protocol::results::{NotAThreshold, Target, Threshold, is_id};
+use comity_protocol::terms::TableTerms;
 use serde_json::Value;
 
 use super::duration;
@@ -83,6 +85,18 @@ pub fn promises(contract: &Value) -> Vec<Promise> {
         found.service_level(level, contract);
     }
     found.promises
+}
+
+/// The column of `table` whose freshness is promised, if `terms` show its true
+/// values.
+pub fn freshness(descriptor: &Descriptor, table: &Table, terms: &TableTerms) -> Option<String> {
+    let promises = promises(&descriptor.contract).into_iter();
+    let mut columns = promises.filter_map(|promise| {
+        let (of, column) = promise.target.parts();
+        let fresh = promise.metric == Metric::Freshness && of == table.name.as_str();
+        column.filter(|_| fresh).map(str::to_owned)
+    });
+    columns.find(|column| terms.shows(column))
 }
 
 #[derive(Default)]
