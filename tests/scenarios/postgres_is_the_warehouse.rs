@@ -65,6 +65,8 @@ impl Pair {
             port.home().path().join("warehouse.password"),
             Postgres::PASSWORD,
         )?;
+        // Its own questions would stand among those that are counted here.
+        comity_tests::shop::only_on_demand(&port)?;
         port.start().await?;
         let airline = held.0.org("airline", "Airline", "").await?;
         port.federate(&airline).await?;

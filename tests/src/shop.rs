@@ -26,13 +26,18 @@ pub const CANARIES: [&str; 6] = [
 /// A shop that measures when it is asked to, and not by itself.
 pub async fn on_demand(lab: &Lab) -> Result<Org, Box<dyn std::error::Error>> {
     let mut shop = lab.found("shop", "Shop", "").await?;
-    let path = shop.home().config();
+    only_on_demand(&shop)?;
+    shop.start().await?;
+    Ok(shop)
+}
+
+/// Has the node of `org`, which does not run yet, not measure by itself.
+pub fn only_on_demand(org: &Org) -> std::io::Result<()> {
+    let path = org.home().config();
     let text = std::fs::read_to_string(&path)?;
     assert!(text.contains("\nevery_seconds = 3600\n"), "{text}");
     let text = text.replace("\nevery_seconds = 3600\n", "\nevery_seconds = 0\n");
-    std::fs::write(&path, text)?;
-    shop.start().await?;
-    Ok(shop)
+    std::fs::write(&path, text)
 }
 
 /// Orders of a shop with promises that are kept, broken, and beyond telling.

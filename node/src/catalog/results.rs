@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use comity_identity::{Digest, OrgId, Timestamp};
+use comity_protocol::catalog::MAX_PRODUCTS;
 use comity_protocol::keys::StatementError;
 use comity_protocol::results::{
     Check, Link, MAX_CHECKS, Results, ResultsList, TableExtent, VerifiedResults, is_id, link,
@@ -17,6 +18,10 @@ use crate::ledger::{
     Contradicted, Contradiction, MAX_STATEMENTS, Measured, Record, results_key, rewritten_key,
 };
 use crate::products::Contract;
+
+/// The most products of one organization whose chains are kept, over all time:
+/// whoever announces ever new ones is not followed any further.
+const MAX_CHAINS: usize = 4 * MAX_PRODUCTS;
 
 /// The chains, by organization and address.
 #[derive(Debug, Default)]
@@ -58,6 +63,12 @@ impl Chains {
     fn newest(&self, org: &OrgId, product: &str) -> Option<(u64, Digest)> {
         let chain = self.known.get(&(*org, product.to_owned()))?;
         chain.last_key_value().map(|(seq, digest)| (*seq, *digest))
+    }
+
+    fn of(&self, org: &OrgId) -> usize {
+        let from = (*org, String::new());
+        let later = self.known.range(from..);
+        later.take_while(|((whose, _), _)| whose == org).count()
     }
 
     fn at(&self, org: &OrgId, product: &str, seq: u64) -> Option<Digest> {
@@ -257,6 +268,10 @@ impl Catalog {
             let standing = {
                 let chains = read(&self.chains);
                 let newest = chains.newest(&org, &product);
+                if newest.is_none() && chains.of(&org) >= MAX_CHAINS {
+                    let many = StatementError::Rule("it stated results of too many products");
+                    return Err(refused(&org, many));
+                }
                 let place = newest.map_or(Link::Next, |known| {
                     link(said.seq, said.prev, statement.digest(), known)
                 });

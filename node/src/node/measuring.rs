@@ -1,5 +1,5 @@
-//! Measuring own products in time and on demand, taking what pipelines
-//! measured, and fetching what partners did.
+//! Measuring own products in time and on demand, and taking what pipelines
+//! measured.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -7,7 +7,6 @@ use std::time::Duration;
 
 use comity_identity::{Digest, OrgId, Timestamp};
 use comity_protocol::product::Descriptor;
-use comity_protocol::results::{ResultsList, VerifiedResults};
 use tokio::sync::Notify;
 
 use super::Node;
@@ -32,11 +31,9 @@ const GRACE: Duration = Duration::from_secs(10 * 60);
 /// How long an operator waits for a measurement that goes on without them.
 const PATIENCE: Duration = Duration::from_secs(50);
 
-/// Statements before the newest that are asked for when they are not here.
-const MAX_WALK: usize = 24;
-
-/// Statements that one errand asks a partner for.
-const MAX_ASKED: usize = 512;
+/// Runs of one product that are taken from pipelines in a day: each is signed,
+/// stays in the journal, and is told to every partner.
+const MAX_RUNS_A_DAY: u32 = 500;
 
 /// The measurements of this node's products.
 #[derive(Debug)]
@@ -51,6 +48,8 @@ pub(super) struct Measuring {
     /// One at a time: a measurement reads whole tables.
     one: tokio::sync::Mutex<()>,
     soon: Notify,
+    /// Runs that pipelines published of each product, on the day with this number.
+    runs: Mutex<(u64, BTreeMap<String, u32>)>,
     /// What this node's queries saw of partners' products.
     pub(super) observed: Arc<Observations>,
 }
@@ -66,6 +65,7 @@ impl Measuring {
             last: Mutex::default(),
             one: tokio::sync::Mutex::default(),
             soon: Notify::new(),
+            runs: Mutex::default(),
             observed: Arc::new(Observations::load(home.observed())),
         })
     }
@@ -73,6 +73,18 @@ impl Measuring {
     /// A product was published: it is measured now.
     pub(super) fn soon(&self) {
         self.soon.notify_one();
+    }
+
+    /// Counts a run of `product`; gives whether it is one of those that are taken.
+    fn counts_run(&self, product: &str, now: Timestamp) -> bool {
+        let mut runs = self.runs.lock().unwrap_or_else(PoisonError::into_inner);
+        let day = now.as_secs() / (24 * 60 * 60);
+        if runs.0 != day {
+            *runs = (day, BTreeMap::new());
+        }
+        let count = runs.1.entry(product.to_owned()).or_default();
+        *count += 1;
+        *count <= MAX_RUNS_A_DAY
     }
 
     fn last(&self) -> std::sync::MutexGuard<'_, BTreeMap<String, (Timestamp, Digest)>> {
@@ -298,6 +310,13 @@ impl Node {
             let message = "no check of the run is about a promise or a column of the product";
             return Err(Failure::caller("bad-results", message));
         }
+        if !self
+            .measuring
+            .counts_run(&product.address().to_string(), now)
+        {
+            let message = format!("{MAX_RUNS_A_DAY} runs of this product were taken today");
+            return Err(Failure::new(Fault::Conflict, "too-many-results", message));
+        }
         let stated = self.catalog.state(&product, measured).await?;
         tracing::info!(product = %product.address(), seq = stated.results.seq, "took test results");
         self.announce_measured().await;
@@ -320,76 +339,5 @@ impl Node {
             Failure::new(Fault::Unknown, "unknown-product", message)
                 .next("publish the contract that was tested; see 'comity product list'")
         })
-    }
-
-    /// Fetches what `org` measured, as its head announces, if some of it is
-    /// not here. What fails is wanted again at the next visit.
-    pub(super) async fn fetch_results(&self, org: &OrgId) {
-        let Some(list) = self.catalog.results_wanted(org) else {
-            return;
-        };
-        if let Err(error) = self.try_fetch_results(org, list).await {
-            let partner = self.partners.alias(org);
-            tracing::warn!(partner, error, "what it measured could not be fetched");
-        }
-    }
-
-    async fn try_fetch_results(&self, org: &OrgId, digest: Digest) -> Result<(), String> {
-        let text = self.fetch_texts(org, &[digest]).await?.into_iter().next();
-        let text = text.ok_or("the list of results was not given")?;
-        let list = ResultsList::read(&text, &digest).map_err(|e| e.to_string())?;
-        let mut asked = 0;
-        let mut failed = Ok(());
-        for (product, newest) in self.catalog.results_missing(org, &list) {
-            if asked >= MAX_ASKED {
-                return Err("there is more than one visit brings".to_owned());
-            }
-            let taken = match self.fetch_chain(org, &product, newest, &mut asked).await {
-                Ok(chain) => self.catalog.take_results(chain, clock::now()).await,
-                Err(error) => {
-                    // One that cannot be had does not keep the others away.
-                    failed = Err(format!("{product}: {error}"));
-                    continue;
-                }
-            };
-            taken.map_err(|e| e.to_string())?;
-        }
-        failed?;
-        self.catalog.results_taken(*org, digest);
-        Ok(())
-    }
-
-    /// The statement with the digest `newest` and those before it that are not
-    /// here, oldest first; as far back as the partner has them and as one walk
-    /// goes. What lies before is a gap, which is shown (`spec/3-catalog.md#C-97`).
-    async fn fetch_chain(
-        &self,
-        org: &OrgId,
-        product: &str,
-        newest: Digest,
-        asked: &mut usize,
-    ) -> Result<Vec<VerifiedResults>, String> {
-        let mut chain = Vec::new();
-        let mut wanted = Some(newest);
-        while let Some(digest) = wanted.filter(|_| chain.len() <= MAX_WALK) {
-            *asked += 1;
-            let text = self.fetch_texts(org, &[digest]).await?.into_iter().next();
-            let verified = text.ok_or("it was not given".to_owned()).and_then(|text| {
-                let now = clock::now();
-                let read = self.catalog.verify_results(org, product, &text, now);
-                read.map_err(|e| e.to_string())
-            });
-            match verified {
-                Ok(verified) => {
-                    wanted = self.catalog.results_before(&verified);
-                    chain.push(verified);
-                }
-                // Without the newest there is nothing; without an older one, a gap.
-                Err(error) if chain.is_empty() => return Err(error),
-                Err(_) => wanted = None,
-            }
-        }
-        chain.reverse();
-        Ok(chain)
     }
 }

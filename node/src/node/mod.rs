@@ -12,6 +12,7 @@ mod listeners;
 mod measuring;
 mod operate;
 mod products;
+mod results;
 mod start;
 mod upkeep;
 
