@@ -2,9 +2,10 @@
 
 use std::io::{Read as _, Write as _};
 use std::net::TcpStream;
+use std::process::Command;
 
 use comity::admin::api;
-use comity_tests::shop::{CANARIES, Shop, chain, on_demand, sees, signed, verdict};
+use comity_tests::shop::{CANARIES, Shop, chain, measure, on_demand, sees, signed, verdict};
 use comity_tests::{Outcome, lab};
 use serde_json::{Value, json};
 
@@ -196,6 +197,66 @@ async fn a_pipeline_publishes_what_it_tested() -> Outcome {
     for canary in CANARIES.iter().chain(&["77123"]) {
         assert!(!signed.contains(canary), "{canary} was signed: {signed}");
         assert!(!shown.contains(canary), "{canary} was shown: {shown}");
+    }
+    Ok(())
+}
+
+/// The real command over the real file, unmodified.
+#[tokio::test(flavor = "multi_thread")]
+async fn the_datacontract_command_publishes_to_the_node() -> Outcome {
+    let command = std::env::var_os("COMITY_DATACONTRACT").expect(
+        "COMITY_DATACONTRACT is the path of the `datacontract` command; 'make scenarios' installs it",
+    );
+    let (lab, dir) = lab();
+    let shop = on_demand(&lab).await?;
+    let reader = lab.org("reader", "Reader", "").await?;
+    shop.federate(&reader).await?;
+    let data = Shop(dir.path());
+    data.orders(1, "")?;
+    let contract = data.contract()?;
+    // The command calls the table of a file by its logical name.
+    let text = std::fs::read_to_string(&contract)?;
+    std::fs::write(
+        &contract,
+        text.replace("    physicalName: canary_physical\n", ""),
+    )?;
+    shop.publish(&contract).await?;
+    let url = shop.get::<api::ResultsUrl>("/v1/results-url").await?.url;
+    let publish = ["test", "--no-inline-references", "--publish", &url];
+    let tested = Command::new(command)
+        .args(publish)
+        .arg(&contract)
+        .current_dir(dir.path())
+        .output()?;
+    let said = String::from_utf8_lossy(&tested.stdout) + String::from_utf8_lossy(&tested.stderr);
+    assert_eq!(tested.status.code(), Some(1), "promises are broken: {said}");
+
+    let measured = sees(&reader, "shop", 1).await?;
+    let status = |id| verdict(&measured, id, "datacontract-cli").map(|v| (v.status, v.value));
+    for (id, word, value) in [
+        ("orders.id.required", "ok", Some(0.0)),
+        ("orders.id.unique", "ok", Some(0.0)),
+        ("country_known", "failed", Some(1.0)),
+        ("country_some", "ok", None),
+        ("amount_known", "ok", Some(25.0)),
+        ("enough", "ok", Some(4.0)),
+        ("elsewhere", "error", None),
+        ("written", "error", None),
+    ] {
+        assert_eq!(status(id), Some((word.to_owned(), value)), "{id}: {said}");
+    }
+    let fresh = verdict(&measured, "fresh", "datacontract-cli").ok_or("no freshness")?;
+    assert_eq!(fresh.status, "ok");
+    // Both judge alike, where both can.
+    measure(&shop).await?;
+    let both = sees(&reader, "shop", 2).await?;
+    for promise in &both.promises {
+        if let [one, other] = &promise.verdicts[..] {
+            let told = [one, other].map(|v| v.status.as_str());
+            let alike =
+                one.status == other.status && (one.value == other.value || promise.id == "fresh");
+            assert!(alike || told.contains(&"error"), "{promise:?}");
+        }
     }
     Ok(())
 }
