@@ -45,7 +45,7 @@ fn preview(
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_table_of_a_database_becomes_a_product_without_its_personal_columns() -> Outcome {
+async fn in_five_commands_a_table_becomes_a_product_without_its_personal_columns() -> Outcome {
     let postgres = Postgres::start()?;
     postgres.sql(
         "CREATE TABLE customers AS SELECT i::bigint AS id, 'c' || i || '@shop.example' AS reached, \
@@ -54,6 +54,7 @@ async fn a_table_of_a_database_becomes_a_product_without_its_personal_columns() 
          ALTER TABLE customers ADD PRIMARY KEY (id); GRANT SELECT ON customers TO PUBLIC",
     )?;
     let (lab, dir) = lab();
+    // First command: comity init.
     let mut shop = lab.found("shop", "Shop", RULES).await?;
     let home = shop.home().path().to_owned();
     std::fs::write(home.join("warehouse.password"), Postgres::PASSWORD)?;
@@ -63,7 +64,7 @@ async fn a_table_of_a_database_becomes_a_product_without_its_personal_columns() 
         Postgres::DATABASE
     );
 
-    // Before the node runs: a draft needs the database alone.
+    // Second: comity product init. A draft needs the database alone, no node.
     let init = [
         "product",
         "init",
@@ -110,15 +111,22 @@ async fn a_table_of_a_database_becomes_a_product_without_its_personal_columns() 
     assert_eq!(rows.len(), 5);
     assert!(rows.iter().all(|row| row.get("reached").is_none()));
 
+    // Third: comity up.
     shop.start().await?;
     let analyst = lab.org("analyst", "Analyst", "").await?;
-    shop.federate(&analyst).await?;
+    // Fourth: comity product publish.
     let published = comity(
         &home,
         dir.path(),
         &["product", "publish", "customers.odcs.yaml"],
     );
     assert_eq!(published.status.code(), Some(0), "{}", told(&published));
+    // Fifth: comity invite; the rest is the partner's.
+    let invited = comity(&home, dir.path(), &["invite", "--as", "analyst", "--json"]);
+    let invited: serde_json::Value = serde_json::from_slice(&invited.stdout)?;
+    let code = invited["code"].as_str().ok_or("no code")?;
+    let joined = comity(analyst.home().path(), dir.path(), &["join", code]);
+    assert_eq!(joined.status.code(), Some(0), "{}", told(&joined));
     analyst.discovers("shop", "customers").await?;
     // What the node measures of it the database counts: not a row leaves it.
     let counted = analyst.until("the first measurement", || async {
@@ -141,6 +149,25 @@ async fn a_table_of_a_database_becomes_a_product_without_its_personal_columns() 
     )
     .await?;
     assert_eq!(rows[0]["n"], 250);
+    // What is promised was measured, without a further command.
+    let measured = |verdicts: serde_json::Value| {
+        let verdict = |id: &str| {
+            let promises = verdicts["measured"]["promises"].as_array()?;
+            let promise = promises.iter().find(|p| p["id"] == id)?;
+            promise["verdicts"][0]["status"].as_str().map(str::to_owned)
+        };
+        Some((verdict("customers_rows")?, verdict("fresh")?))
+    };
+    let seen = analyst
+        .until("the shop's measurement", || async {
+            let show = ["show", "shop/customers", "--json"];
+            let shown = comity(analyst.home().path(), dir.path(), &show);
+            Ok(measured(
+                serde_json::from_slice(&shown.stdout).unwrap_or_default(),
+            ))
+        })
+        .await?;
+    assert_eq!(seen, ("ok".to_owned(), "ok".to_owned()));
     // What the partner has is shown to the owner, and nothing else.
     let look = [
         "product",
