@@ -22,7 +22,7 @@ pub use check::{
     Check, Extent, Kind, MAX_CHECKS, MAX_ID_CHARS, Measure, Status, TableExtent, Target, is_id,
 };
 pub use list::ResultsList;
-pub use threshold::{NotAThreshold, Threshold};
+pub use threshold::{NotAThreshold, OPERATORS, Threshold};
 
 use statement::Statement;
 
@@ -144,12 +144,6 @@ impl Results {
 }
 
 impl VerifiedResults {
-    /// Whom the results claim to speak of: a hint, nothing more.
-    pub fn claimed(text: &str) -> Result<(OrgId, Address), StatementError> {
-        let results = Results::recall(text)?;
-        Ok((results.org, results.product))
-    }
-
     /// Checks that `org` signed `text` with an announcing key, and that it is
     /// not of the future at `now`. A measurement does not expire: an old one is
     /// shown as old.

@@ -134,6 +134,7 @@ def identity():
 KINDS = {
     "descriptor": ("comity-descriptor+jwt", "announce"),
     "head": ("comity-head+jwt", "announce"),
+    "results": ("comity-results+jwt", "announce"),
     "invitation": ("comity-invitation+jwt", "agree"),
     "message": ("comity-negotiation+jwt", "agree"),
     "agreement": ("comity-agreement+jwt", "agree"),
@@ -143,7 +144,7 @@ KINDS = {
 }
 BY_BOTH = {"agreement", "federation", "receipt"}  # the provider's signature, then the consumer's
 # The rules that say who signs. A case that breaks another rule has a good envelope.
-ABOUT_SIGNATURES = {"C-1", "C-10", "N-1", "N-9", "N-21", "N-23", "N-26"}
+ABOUT_SIGNATURES = {"C-1", "C-10", "C-90", "N-1", "N-9", "N-21", "N-23", "N-26"}
 
 
 def signatures_of(text):

@@ -271,7 +271,7 @@ impl RunCheck {
     fn status(&self) -> Status {
         let counted = || {
             self.number("value")
-                .or(self.number("age_seconds"))
+                .or_else(|| self.number("age_seconds"))
                 .is_some()
         };
         match self.result.as_deref() {

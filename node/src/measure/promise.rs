@@ -177,7 +177,7 @@ impl Found {
         let place = column.map_or_else(|| table.to_owned(), |column| format!("{table}.{column}"));
         let derived = format!("{place}.quality.{index}");
         self.push(Promise {
-            id: text(rule, "id").map_or(derived.clone(), |id| self.own(id, derived)),
+            id: self.own(text(rule, "id"), derived),
             target: Target::of(table, column),
             metric,
             percent,
@@ -213,7 +213,7 @@ impl Found {
         };
         let derived = format!("{table}.{column}.{property}");
         self.push(Promise {
-            id: text(level, "id").map_or(derived.clone(), |id| self.own(id, derived)),
+            id: self.own(text(level, "id"), derived),
             target: Target::of(table, Some(column)),
             metric,
             percent: false,
@@ -223,12 +223,9 @@ impl Found {
     }
 
     /// The author's id, unless it is used twice or is no line of text.
-    fn own(&self, id: &str, derived: String) -> String {
-        if is_id(id) && !self.ids.contains(id) {
-            id.to_owned()
-        } else {
-            derived
-        }
+    fn own(&self, id: Option<&str>, derived: String) -> String {
+        let free = |id: &&str| is_id(id) && !self.ids.contains(*id);
+        id.filter(free).map_or(derived, str::to_owned)
     }
 
     fn push(&mut self, promise: Promise) {

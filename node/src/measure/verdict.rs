@@ -117,7 +117,7 @@ fn number(
         Metric::RowCount => needed(Fact::Rows(table))?,
         Metric::NullValues => {
             let rows = needed(Fact::Rows(table.clone()))?;
-            let nulls = rows - needed(Fact::Filled(table.clone(), column))?;
+            let nulls = rows - needed(Fact::Filled(table, column))?;
             share(promise, nulls, rows)
         }
         Metric::MissingValues(_) | Metric::InvalidValues { .. } => {

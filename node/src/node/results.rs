@@ -65,11 +65,13 @@ impl Node {
         while let Some(digest) = wanted.filter(|_| chain.len() <= MAX_WALK) {
             *asked += 1;
             let text = self.fetch_texts(org, &[digest]).await?.into_iter().next();
-            let verified = text.ok_or("it was not given".to_owned()).and_then(|text| {
-                let now = clock::now();
-                let read = self.catalog.verify_results(org, product, &text, now);
-                read.map_err(|e| e.to_string())
-            });
+            let verified = text
+                .ok_or_else(|| "it was not given".to_owned())
+                .and_then(|text| {
+                    let now = clock::now();
+                    let read = self.catalog.verify_results(org, product, &text, now);
+                    read.map_err(|e| e.to_string())
+                });
             match verified {
                 Ok(verified) => {
                     wanted = self.catalog.results_before(&verified);

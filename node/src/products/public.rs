@@ -5,11 +5,11 @@
 //! schedules, teams and approvers stay at home because nobody wrote them here.
 //! The result is a valid contract of its version of ODCS in its own right.
 
+use comity_protocol::results::OPERATORS;
 use serde_json::{Map, Value, json};
 
 use super::problem::Problem;
 use super::rules::Text;
-use super::schema::OPERATORS;
 use super::table::under_review;
 use super::yaml::{Document, child};
 

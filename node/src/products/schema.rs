@@ -6,6 +6,7 @@
 
 use std::collections::BTreeSet;
 
+use comity_protocol::results::OPERATORS;
 use jsonschema::error::{TypeKind, ValidationErrorKind};
 use jsonschema::{ValidationError, Validator};
 use serde_json::Value;
@@ -211,18 +212,6 @@ fn allowed_at(odcs: &'static Odcs, pointer: &str) -> BTreeSet<&'static str> {
         .filter(|key| !key.is_empty())
         .collect()
 }
-
-/// The comparison operators of a quality rule.
-pub(super) const OPERATORS: [&str; 8] = [
-    "mustBe",
-    "mustNotBe",
-    "mustBeGreaterThan",
-    "mustBeGreaterOrEqualTo",
-    "mustBeLessThan",
-    "mustBeLessOrEqualTo",
-    "mustBeBetween",
-    "mustNotBeBetween",
-];
 
 fn type_names(kind: &TypeKind) -> String {
     match kind {

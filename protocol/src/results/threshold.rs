@@ -41,8 +41,8 @@ pub struct Threshold {
 #[error("an operator of the rule is not followed by a number, or by two for 'between'")]
 pub struct NotAThreshold;
 
-/// The operators' names, as contracts write them.
-const OPERATORS: [&str; 8] = [
+/// The comparison operators of a quality rule.
+pub const OPERATORS: [&str; 8] = [
     "mustBe",
     "mustNotBe",
     "mustBeGreaterThan",

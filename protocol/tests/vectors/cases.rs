@@ -118,6 +118,30 @@ pub(crate) fn cases(provider: &Party, consumer: &Party) -> Vec<Value> {
         "a head that lives too long",
     );
     case("C-12", "head", "head", p, week, false, "an expired head");
+    for (rule, text, accepted, name) in [
+        ("C-90", "results", true, "honest results"),
+        ("C-93", "results-second", true, "the statement that follows"),
+        (
+            "C-90",
+            "results-by-agree",
+            false,
+            "results by a key without the role (A9)",
+        ),
+        (
+            "C-91",
+            "results-two-versions",
+            false,
+            "results that say two things",
+        ),
+        (
+            "C-93",
+            "results-no-prev",
+            false,
+            "a second statement without a first",
+        ),
+    ] {
+        case(rule, "results", text, p, NOW, accepted, name);
+    }
     case("C-13", "list", "list", p, NOW, true, "the list of the head");
     case(
         "C-13",

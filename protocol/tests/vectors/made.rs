@@ -13,6 +13,9 @@ use comity_protocol::negotiation::{
 };
 use comity_protocol::product::{Column, ColumnType, DESCRIPTOR, Descriptor, Table};
 use comity_protocol::receipt::{Delivery, Receipt};
+use comity_protocol::results::{
+    Check, Extent, Kind, Measure, RESULTS, Results, Status, TableExtent, Target, Threshold,
+};
 use comity_protocol::revocation::Revocation;
 use comity_protocol::terms::{
     Comparison, Limits, Literal, Mask, Predicate, RowFilter, TableTerms, Terms,
@@ -124,7 +127,85 @@ fn catalog(provider: &Party, consumer: &Party, texts: &mut BTreeMap<String, Stri
     keep("head", head.sign(&provider.announce).unwrap());
     keep("list-spaced", list.to_text().replace('[', "[ "));
     keep("list", list.to_text());
+    measured(&descriptor, provider, texts);
     descriptor.contract_digest
+}
+
+/// What was measured of the product, twice.
+fn measured(descriptor: &Descriptor, provider: &Party, texts: &mut BTreeMap<String, String>) {
+    let extent = Extent {
+        earliest: -1,
+        latest: 1_700_000_000,
+    };
+    let check = |id: &str, status, column, metric: &str, value| Check {
+        id: id.to_owned(),
+        kind: Kind::Metric,
+        status,
+        target: Target::of("weather", column),
+        measure: Measure {
+            metric: metric.to_owned(),
+            value,
+            unit: value.map(|_| "percent".to_owned()),
+            threshold: Some(Threshold::below(2.5)),
+        },
+    };
+    let first = Results {
+        org: provider.org(),
+        product: descriptor.address(),
+        version: descriptor.version,
+        contract_digest: descriptor.contract_digest,
+        contract_id: "urn:uuid:weather".to_owned(),
+        seq: 1,
+        prev: None,
+        at: NOW,
+        due: Some(NOW.saturating_add(DAY)),
+        process: "comity".to_owned(),
+        process_version: "0.1.0".to_owned(),
+        checks: vec![
+            check(
+                "temp_known",
+                Status::Ok,
+                Some("temp"),
+                "nullValues",
+                Some(1.25),
+            ),
+            check("rule", Status::Failed, None, "sql", None),
+            check("weather.quality.1", Status::Error, None, "sql", None),
+        ],
+        omitted: 1,
+        tables: vec![TableExtent {
+            table: "weather".parse().unwrap(),
+            rows: 26_115,
+            columns: BTreeMap::from([("time_hour".to_owned(), extent)]),
+        }],
+    };
+    let text = first.sign(&provider.announce).unwrap();
+    let mut second = first.clone();
+    second.seq = 2;
+    second.prev = Some(Digest::of(text.as_bytes()));
+    let envelope = Compact::parse(RESULTS, &text).unwrap();
+    let honest: Value = envelope.danger_unverified_payload().unwrap();
+    let forged = |at: &str, value: Value| {
+        let mut payload = honest.clone();
+        *payload.pointer_mut(at).unwrap() = value;
+        Compact::sign(RESULTS, &payload, &provider.announce).unwrap()
+    };
+    let mut keep = |name: &str, text| texts.insert(name.to_owned(), text);
+    let name = format!("{}@9.9.9", descriptor.product);
+    keep(
+        "results-two-versions",
+        forged("/subject/0/name", json!(name)),
+    );
+    let mut orphan = honest.clone();
+    orphan["predicate"]["comity"]["seq"] = json!(2);
+    orphan["predicate"]["id"] = json!(format!("{}/2", descriptor.address()));
+    keep(
+        "results-no-prev",
+        Compact::sign(RESULTS, &orphan, &provider.announce).unwrap(),
+    );
+    keep("results-by-agree", first.sign(&provider.agree).unwrap());
+    keep("results-second", second.sign(&provider.announce).unwrap());
+    keep("results", text);
 }
 
 fn terms(columns: &[&str]) -> Terms {

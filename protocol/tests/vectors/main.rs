@@ -18,6 +18,7 @@ use comity_protocol::invitation::{INVITATION, Invitation, PREFIX};
 use comity_protocol::negotiation::{AGREEMENT, FEDERATION, MESSAGE, Message, SignedDocument};
 use comity_protocol::product::{DESCRIPTOR, VerifiedDescriptor};
 use comity_protocol::receipt::{RECEIPT, SignedReceipt};
+use comity_protocol::results::{RESULTS, VerifiedResults};
 use comity_protocol::revocation::{REVOCATION, Revocation};
 use serde_json::Value;
 
@@ -75,6 +76,7 @@ fn judge(vectors: &Value, keys: &Organizations, case: &Value) -> bool {
     match case["kind"].as_str().unwrap() {
         "descriptor" => VerifiedDescriptor::verify(text, &org(), keys, now).is_ok(),
         "head" => VerifiedHead::verify(text, &org(), keys, now).is_ok(),
+        "results" => VerifiedResults::verify(text, &org(), keys, now).is_ok(),
         "list" => {
             let head = named("head");
             let head = VerifiedHead::verify(head, &org(), keys, now).unwrap();
@@ -123,6 +125,7 @@ fn every_honest_payload_fits_its_schema() {
     let mut payloads = vec![
         ("descriptor", compact(DESCRIPTOR, "descriptor")),
         ("head", compact(HEAD, "head")),
+        ("results", compact(RESULTS, "results")),
         ("invitation", compact(INVITATION, "invitation")),
         ("revocation", compact(REVOCATION, "revocation")),
         ("agreement", general(AGREEMENT, "agreement")),
