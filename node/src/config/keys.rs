@@ -280,6 +280,11 @@ pub(super) const KEYS: [Key; 27] = [
 pub(super) const SOURCES: &str = r#"# The servers that hold the data: one [sources.NAME] for each `server: NAME` of your
 # contracts that needs a login. A relative path starts at the home folder.
 #
+# For a Flight SQL server the defaults are COMITY_FLIGHT_SQL_USERNAME and
+# COMITY_FLIGHT_SQL_PASSWORD. A `password_file` without a `username` holds a token
+# (default: COMITY_FLIGHT_SQL_TOKEN). Without `ca_file`, the authorities of this
+# system vouch for it. Of a SQLite file, `connections` and `timeout_seconds` count.
+#
 # [sources.warehouse]
 # username = "comity_reader"            # default: DATACONTRACT_POSTGRES_USERNAME of the environment
 # password_file = "warehouse.password"  # default: DATACONTRACT_POSTGRES_PASSWORD of the environment
@@ -287,11 +292,6 @@ pub(super) const SOURCES: &str = r#"# The servers that hold the data: one [sourc
 # ca_file = "warehouse-ca.pem"          # the certificates that vouch for the server; needed with tls
 # connections = 4                       # at most; 1 to 256
 # timeout_seconds = 300                 # the server ends a longer statement; 1 to 86400
-#
-# For a Flight SQL server the defaults are COMITY_FLIGHT_SQL_USERNAME and
-# COMITY_FLIGHT_SQL_PASSWORD. A `password_file` without a `username` holds a token
-# (default: COMITY_FLIGHT_SQL_TOKEN). Without `ca_file`, the authorities of this
-# system vouch for it. Of a SQLite file, `connections` and `timeout_seconds` count.
 "#;
 
 /// What is said about auto-approval, with a rule to copy.
