@@ -98,8 +98,9 @@ pub(super) fn group(
     let same = columns.dialect == FlightSqlDialect::DataFusion;
     for key in &grouping.keys {
         let kind = columns.kind(key);
-        let exact = kind.is_some_and(|kind| is_exact(kind) || *kind == DataType::Boolean);
-        if !exact && !(same && columns.is_as_stored(key)) {
+        let alike = kind.is_some_and(|kind| is_exact(kind) || *kind == DataType::Boolean)
+            || (same && columns.is_as_stored(key));
+        if !alike {
             return Err(format!("the server may group {key} otherwise"));
         }
     }
