@@ -74,6 +74,23 @@ async fn a_delta_table_is_a_product_and_a_file_that_is_gone_is_said() -> Outcome
     )?;
     months(&owner, &port, &file).await?;
 
+    // The same table, drafted instead of written by hand.
+    for args in [
+        ["init", "lake", "--name", "drafted"].as_slice(),
+        &["preview", "drafted.odcs.yaml"],
+    ] {
+        let mut command = Command::new(comity_tests::program());
+        command.current_dir(dir.path()).arg("--home").arg("none");
+        let done = command.arg("product").args(args).output()?;
+        let told = String::from_utf8_lossy(&done.stderr).into_owned();
+        assert_eq!(done.status.code(), Some(0), "{told}");
+    }
+    let drafted = std::fs::read_to_string(dir.path().join("drafted.odcs.yaml"))?;
+    assert!(
+        drafted.contains("path: \"lake\"") && drafted.contains("format: \"delta\""),
+        "{drafted}"
+    );
+
     let june = std::fs::read_dir(table.join("month=6"))?
         .next()
         .expect("a file")?;

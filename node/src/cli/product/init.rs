@@ -14,8 +14,8 @@ use crate::cli::output::{Output, Problem, printable};
 use crate::config::Config;
 use crate::home::Home;
 use crate::products::draft::{Draft, Origin, dbt, draft, draft_noted, slug};
-use crate::products::{FileSpec, Format, PostgresServer, PostgresSpec};
-use crate::sources::{Warehouses, files};
+use crate::products::{FileSpec, Format, PostgresServer, PostgresSpec, Travel};
+use crate::sources::{Warehouses, delta, files};
 
 /// Write the contract of a table that is there.
 ///
@@ -33,7 +33,7 @@ use crate::sources::{Warehouses, files};
     comity product init data/weather.parquet --name weather\n  \
     comity product init postgres://reader@db.example.org/shop --from-dbt target/manifest.json --model orders")]
 pub(super) struct Init {
-    /// postgres://USER@HOST:PORT/DATABASE, or a Parquet, CSV, JSON or Arrow file or a folder of them.
+    /// postgres://USER@HOST:PORT/DATABASE, a Parquet, CSV, JSON or Arrow file, a folder of them, or a Delta table.
     #[arg(required_unless_present = "from_dbt")]
     location: Option<String>,
     /// SCHEMA.TABLE in the database; the schema is public when absent.
@@ -223,17 +223,7 @@ impl Init {
             Problem::failed(format!("{}: {e}", path.display()))
                 .next("name a postgres:// address, a file or a folder")
         })?;
-        let format = format(&real).ok_or_else(|| {
-            Problem::usage(format!("{}: no file of a known format", path.display()))
-                .next("name a .parquet, .csv, .json or .arrow file, or a folder of them")
-        })?;
-        let spec = FileSpec {
-            format,
-            path: real.clone(),
-        };
-        let table = files::open(&spec, Path::new("/"), &Schema::empty())
-            .await
-            .map_err(|e| Problem::failed(e.to_string()))?;
+        let (format, table) = open(path, &real).await?;
         // Paths in a contract count from its folder: as typed only where both are this one.
         let beside = self.out.as_ref().is_none_or(|out| {
             out.parent()
@@ -250,7 +240,7 @@ impl Init {
                 ("server", json!("files")),
                 ("type", json!("local")),
                 ("path", json!(shown)),
-                ("format", json!(format.name())),
+                ("format", json!(format)),
             ],
             remark: None,
             physical_name: None,
@@ -262,6 +252,25 @@ impl Init {
         };
         Ok((stem.unwrap_or_default().to_owned(), origin, table))
     }
+}
+
+/// The data at a path, with its format as a contract names it.
+async fn open(path: &Path, real: &Path) -> Result<(&'static str, Arc<dyn TableProvider>), Problem> {
+    let failed = |e: String| Problem::failed(e);
+    if real.join("_delta_log").is_dir() {
+        let table = delta::open_local(real, Travel::Newest).await;
+        return Ok(("delta", table.map_err(|e| failed(e.to_string()))?));
+    }
+    let format = format(real).ok_or_else(|| {
+        Problem::usage(format!("{}: no file of a known format", path.display()))
+            .next("name a .parquet, .csv, .json or .arrow file, a folder of them, or a Delta table")
+    })?;
+    let spec = FileSpec {
+        format,
+        path: real.to_owned(),
+    };
+    let table = files::open(&spec, Path::new("/"), &Schema::empty()).await;
+    Ok((format.name(), table.map_err(|e| failed(e.to_string()))?))
 }
 
 /// The format of a file, or of the first file of a folder that has one.
