@@ -94,6 +94,10 @@ async fn a_partner_sees_what_is_kept_what_is_broken_and_what_nobody_can_say() ->
         "{text}"
     );
     assert!(text.contains("freshness < 24 h"), "{text}");
+    assert!(text.contains("ask with: comity request"), "{text}");
+    // Its owner has nobody to ask.
+    let own = show(&shop, &["shop/orders"])?;
+    assert!(own.contains("access        yours"), "{own}");
     let text = show(&reader, &["shop/orders", "--history"])?;
     assert_eq!(text.lines().count(), 5, "{text}");
 

@@ -69,7 +69,8 @@ impl Show {
             return Ok(());
         }
         let product: api::Product = client.get(&path).await?;
-        output.answer(&product, text);
+        let status: api::Status = client.get("/v1/status").await?;
+        output.answer(&product, |product| text(product, product.org == status.org));
         Ok(())
     }
 }
@@ -102,7 +103,7 @@ pub(super) fn ends(partner: &str, end: &Deprecation) -> String {
     }
 }
 
-fn text(p: &api::Product) -> String {
+fn text(p: &api::Product, own: bool) -> String {
     let mut text = format!(
         "{}/{} {}\n{}\n\norganization  {}\ndescriptor    {}\nvalid until   {}\naccess        {}\n",
         p.alias,
@@ -113,6 +114,7 @@ fn text(p: &api::Product) -> String {
         p.descriptor,
         p.expires,
         match &p.agreement {
+            _ if own => "yours; partners' is in: comity agreements".to_owned(),
             Some(id) => format!("agreement {}", id.short()),
             None => format!(
                 "ask with: comity request {}/{} --purpose …",
