@@ -11,15 +11,12 @@ mod log;
 #[cfg(test)]
 mod tests;
 
+use std::borrow::Cow;
 use std::path::Path;
 use std::sync::{Arc, Mutex};
 
-use arrow::datatypes::SchemaRef;
 use async_trait::async_trait;
-use datafusion::catalog::{Session, TableProvider};
 use datafusion::error::{DataFusionError, Result};
-use datafusion::logical_expr::{Expr, TableProviderFilterPushDown, TableType};
-use datafusion::physical_plan::ExecutionPlan;
 use object_store::ObjectMeta;
 use object_store::path::Path as Location;
 
@@ -27,7 +24,7 @@ use self::action::Add;
 use self::columns::Columns;
 use self::log::{Log, Version};
 use super::scan::hive::percent_decoded;
-use super::scan::{DataFile, Scan, Store};
+use super::scan::{DataFile, Listed, Listing, Scan, Store};
 use crate::products::{Format, Travel};
 
 /// Why a Delta table cannot be read. For the owner: it names files.
@@ -100,7 +97,10 @@ impl DeltaError {
 ///
 /// # Errors
 /// Any [`DeltaError`].
-pub async fn open_local(path: &Path, travel: Travel) -> Result<Arc<DeltaTable>, DeltaError> {
+pub(crate) async fn open_local(
+    path: &Path,
+    travel: Travel,
+) -> Result<Arc<Listed<DeltaTable>>, DeltaError> {
     let folder = path.canonicalize().map_err(|e| {
         DeltaError::Log(format!(
             "{}: {e}; check the path in the product's file",
@@ -116,7 +116,7 @@ pub(super) async fn open(
     store: Store,
     location: Location,
     travel: Travel,
-) -> Result<Arc<DeltaTable>, DeltaError> {
+) -> Result<Arc<Listed<DeltaTable>>, DeltaError> {
     let log = Log::new(store.clone(), &location);
     let version = log.read(travel, None).await?;
     let columns = version.columns.clone();
@@ -134,12 +134,12 @@ pub(super) async fn open(
     };
     // What stands in the log and cannot be read is said when the table is opened.
     table.files(&table.last_read())?;
-    Ok(Arc::new(table))
+    Ok(Arc::new(Listed(table)))
 }
 
 /// A Delta table.
 #[derive(Debug)]
-pub struct DeltaTable {
+pub(crate) struct DeltaTable {
     log: Log,
     location: Location,
     columns: Columns,
@@ -149,11 +149,7 @@ pub struct DeltaTable {
 }
 
 impl DeltaTable {
-    /// The version that was read last, as evidence of what an answer came from.
-    pub fn version(&self) -> u64 {
-        self.last_read().number
-    }
-
+    /// The version that was read last.
     fn last_read(&self) -> Arc<Version> {
         let read = self
             .read
@@ -162,7 +158,7 @@ impl DeltaTable {
         Arc::clone(&read)
     }
 
-    async fn now(&self) -> Result<Arc<Version>, DeltaError> {
+    async fn latest(&self) -> Result<Arc<Version>, DeltaError> {
         let known = self.last_read();
         if self.pinned {
             return Ok(known);
@@ -216,36 +212,18 @@ impl DeltaTable {
 }
 
 #[async_trait]
-impl TableProvider for DeltaTable {
-    fn schema(&self) -> SchemaRef {
-        self.scan.schema()
+impl Listing for DeltaTable {
+    fn scan(&self) -> &Scan {
+        &self.scan
     }
 
-    fn table_type(&self) -> TableType {
-        TableType::Base
-    }
-
-    fn supports_filters_pushdown(
-        &self,
-        filters: &[&Expr],
-    ) -> Result<Vec<TableProviderFilterPushDown>> {
-        Ok(self.scan.pushdown(filters))
-    }
-
-    async fn scan(
-        &self,
-        state: &dyn Session,
-        projection: Option<&Vec<usize>>,
-        filters: &[Expr],
-        limit: Option<usize>,
-    ) -> Result<Arc<dyn ExecutionPlan>> {
+    async fn now(&self) -> Result<Cow<'_, [DataFile]>> {
         let unavailable = |e: DeltaError| {
             let error = crate::query::QueryError::source_unavailable(e.to_string());
             DataFusionError::from(error)
         };
-        let version = self.now().await.map_err(unavailable)?;
+        let version = self.latest().await.map_err(unavailable)?;
         let files = self.files(&version).map_err(unavailable)?;
-        let scan = self.scan.plan(state, &files, projection, filters, limit);
-        scan.await
+        Ok(Cow::Owned(files))
     }
 }

@@ -6,6 +6,7 @@ use std::process::Command;
 use std::sync::LazyLock;
 
 use arrow::util::display::array_value_to_string;
+use datafusion::catalog::TableProvider;
 use datafusion::physical_plan::displayable;
 use datafusion::prelude::SessionContext;
 use tempfile::TempDir;
@@ -59,7 +60,7 @@ fn commit(number: u64) -> String {
     format!("_delta_log/{number:020}.json")
 }
 
-async fn query(table: &Arc<DeltaTable>, sql: &str) -> Result<Vec<String>, QueryError> {
+async fn query(table: &Arc<Listed<DeltaTable>>, sql: &str) -> Result<Vec<String>, QueryError> {
     let context = SessionContext::new();
     let source = Arc::clone(table) as Arc<dyn TableProvider>;
     context.register_table("t", source).unwrap();
@@ -148,7 +149,7 @@ async fn the_time_chooses_the_version() {
         (99_999, 14),
     ] {
         let table = open_local(plain.path(), Travel::Timestamp(seconds * 1_000)).await;
-        assert_eq!(table.unwrap().version(), version, "{seconds}");
+        assert_eq!(table.unwrap().0.last_read().number, version, "{seconds}");
     }
     let error = open_local(plain.path(), Travel::Timestamp(999_999))
         .await
@@ -171,10 +172,10 @@ async fn a_table_reads_the_newest_version_at_each_statement_unless_one_is_named(
     for (file, (rows, version)) in late.iter().zip([("12", 13), ("11", 14)]) {
         fs::rename(later.path().join(file.file_name().unwrap()), file).unwrap();
         assert_eq!(count(&newest).await, [rows]);
-        assert_eq!(newest.version(), version);
+        assert_eq!(newest.0.last_read().number, version);
         assert_eq!(count(&pinned).await, ["13"]);
     }
-    assert_eq!(pinned.version(), 12);
+    assert_eq!(pinned.0.last_read().number, 12);
 }
 
 #[tokio::test]
@@ -336,7 +337,7 @@ async fn no_file_outside_the_table_is_read() {
 async fn a_file_that_is_gone_or_replaced_is_an_error_and_never_fewer_rows() {
     let path = copy("plain");
     let table = open_local(path.path(), Travel::Newest).await.unwrap();
-    let file = table.last_read().files.keys().next().unwrap().clone();
+    let file = table.0.last_read().files.keys().next().unwrap().clone();
     let file = path.path().join(file);
     let whole = fs::read(&file).unwrap();
     fs::remove_file(&file).unwrap();

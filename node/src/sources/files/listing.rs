@@ -1,16 +1,12 @@
 //! The files of one table, looked at again before each reading.
 
-use std::sync::Arc;
+use std::borrow::Cow;
 
-use arrow::datatypes::SchemaRef;
 use async_trait::async_trait;
-use datafusion::catalog::{Session, TableProvider};
 use datafusion::error::{DataFusionError, Result};
-use datafusion::logical_expr::{Expr, TableProviderFilterPushDown, TableType};
-use datafusion::physical_plan::ExecutionPlan;
 use futures::stream::{self, StreamExt, TryStreamExt};
 
-use crate::sources::scan::{DataFile, Scan, Store};
+use crate::sources::scan::{DataFile, Listing, Scan, Store};
 
 /// How many files are looked at at a time.
 const HEADS: usize = 16;
@@ -29,8 +25,15 @@ impl Files {
     pub(super) fn new(scan: Scan, store: Store, files: Vec<DataFile>) -> Self {
         Self { scan, store, files }
     }
+}
 
-    async fn now(&self) -> Result<Vec<DataFile>> {
+#[async_trait]
+impl Listing for Files {
+    fn scan(&self) -> &Scan {
+        &self.scan
+    }
+
+    async fn now(&self) -> Result<Cow<'_, [DataFile]>> {
         let heads = self.files.clone().into_iter().map(|file| {
             let store = self.store.clone();
             async move {
@@ -39,36 +42,8 @@ impl Files {
             }
         });
         let files = stream::iter(heads).buffered(HEADS).try_collect().await;
-        files.map_err(|e: object_store::Error| DataFusionError::ObjectStore(Box::new(e)))
-    }
-}
-
-#[async_trait]
-impl TableProvider for Files {
-    fn schema(&self) -> SchemaRef {
-        self.scan.schema()
-    }
-
-    fn table_type(&self) -> TableType {
-        TableType::Base
-    }
-
-    fn supports_filters_pushdown(
-        &self,
-        filters: &[&Expr],
-    ) -> Result<Vec<TableProviderFilterPushDown>> {
-        Ok(self.scan.pushdown(filters))
-    }
-
-    async fn scan(
-        &self,
-        state: &dyn Session,
-        projection: Option<&Vec<usize>>,
-        filters: &[Expr],
-        limit: Option<usize>,
-    ) -> Result<Arc<dyn ExecutionPlan>> {
-        let files = self.now().await?;
-        let scan = self.scan.plan(state, &files, projection, filters, limit);
-        scan.await
+        let files =
+            files.map_err(|e: object_store::Error| DataFusionError::ObjectStore(Box::new(e)));
+        files.map(Cow::Owned)
     }
 }

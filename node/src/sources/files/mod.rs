@@ -14,7 +14,7 @@ use object_store::path::Path as Location;
 
 use self::listing::Files;
 use super::scan::hive::{self, MAX_LEVELS};
-use super::scan::{self, Store, TableError};
+use super::scan::{self, Listed, Store, TableError};
 use crate::products::{FileSpec, Format};
 
 /// The most files of one table.
@@ -144,7 +144,7 @@ pub async fn open(
             reason,
         },
     })?;
-    Ok(Arc::new(Files::new(scan, store, files)))
+    Ok(Arc::new(Listed(Files::new(scan, store, files))))
 }
 
 /// A file of a table.

@@ -4,14 +4,13 @@ mod access;
 #[cfg(test)]
 mod tests;
 
+use std::borrow::Cow;
 use std::sync::Arc;
 
-use arrow::datatypes::{Schema, SchemaRef};
+use arrow::datatypes::Schema;
 use async_trait::async_trait;
-use datafusion::catalog::{Session, TableProvider};
+use datafusion::catalog::TableProvider;
 use datafusion::error::Result;
-use datafusion::logical_expr::{Expr, TableProviderFilterPushDown, TableType};
-use datafusion::physical_plan::ExecutionPlan;
 use futures::TryStreamExt;
 use object_store::ObjectMeta;
 use object_store::path::Path;
@@ -20,7 +19,7 @@ pub use self::access::{Access, AccessError};
 use super::delta::{self, DeltaError};
 pub use super::scan::TableError;
 use super::scan::hive::{self, MAX_LEVELS};
-use super::scan::{DataFile, Scan, Store, table};
+use super::scan::{DataFile, Listed, Listing, Scan, Store, table};
 use crate::products::{Content, Format, S3Spec};
 
 /// The most objects of one table.
@@ -113,7 +112,7 @@ pub async fn open(
         objects = files.len(),
         "opened objects"
     );
-    Ok(Arc::new(Objects { scan, files }))
+    Ok(Arc::new(Listed(Objects { scan, files })))
 }
 
 async fn list(
@@ -176,32 +175,12 @@ struct Objects {
 }
 
 #[async_trait]
-impl TableProvider for Objects {
-    fn schema(&self) -> SchemaRef {
-        self.scan.schema()
+impl Listing for Objects {
+    fn scan(&self) -> &Scan {
+        &self.scan
     }
 
-    fn table_type(&self) -> TableType {
-        TableType::Base
-    }
-
-    fn supports_filters_pushdown(
-        &self,
-        filters: &[&Expr],
-    ) -> Result<Vec<TableProviderFilterPushDown>> {
-        Ok(self.scan.pushdown(filters))
-    }
-
-    async fn scan(
-        &self,
-        state: &dyn Session,
-        projection: Option<&Vec<usize>>,
-        filters: &[Expr],
-        limit: Option<usize>,
-    ) -> Result<Arc<dyn ExecutionPlan>> {
-        let scan = self
-            .scan
-            .plan(state, &self.files, projection, filters, limit);
-        scan.await
+    async fn now(&self) -> Result<Cow<'_, [DataFile]>> {
+        Ok(Cow::Borrowed(&self.files))
     }
 }

@@ -5,6 +5,7 @@
 //! values of the columns that stand in their paths or in a log, and a schema.
 
 pub(super) mod hive;
+mod listed;
 mod pinned;
 mod prunable;
 #[cfg(test)]
@@ -39,6 +40,8 @@ use object_store::ObjectMeta;
 
 use self::hive::Partitions;
 
+pub(crate) use self::listed::Listed;
+pub(super) use self::listed::Listing;
 pub(super) use self::pinned::Store;
 use crate::products::Format;
 use crate::sources::wire::{self, Exact};
