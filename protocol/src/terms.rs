@@ -57,6 +57,14 @@ pub struct TableTerms {
     pub masks: BTreeMap<String, Mask>,
 }
 
+impl TableTerms {
+    /// Takes away every column that `keep` does not hold, and its mask.
+    pub fn retain_columns(&mut self, keep: impl Fn(&str) -> bool) {
+        self.columns.retain(|column| keep(column));
+        self.masks.retain(|column, _| keep(column));
+    }
+}
+
 /// The conjunction of a set of predicates; the empty set permits every row.
 #[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(transparent)]

@@ -75,8 +75,7 @@ impl Scope {
         for (name, terms) in &mut tables {
             let table = product.table(name);
             let served = |c: &str| table.is_some_and(|t| t.columns.iter().any(|k| k.name == c));
-            terms.columns.retain(|c| served(c));
-            terms.masks.retain(|c, _| served(c));
+            terms.retain_columns(served);
         }
         if let Basis::Partner { grant, .. } = basis {
             narrow(&mut tables, grant)?;
@@ -113,8 +112,7 @@ fn narrow(
     }
     for (name, terms) in tables.iter_mut() {
         if let Some(only) = grant.columns(name) {
-            terms.columns.retain(|c| only.contains(c));
-            terms.masks.retain(|c, _| only.contains(c));
+            terms.retain_columns(|c| only.contains(c));
         }
     }
     for link in grant.filters() {

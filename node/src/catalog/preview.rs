@@ -83,10 +83,8 @@ pub async fn preview(
 /// The part of `terms` that the contract still has: what was agreed under an
 /// earlier version may name a column that is gone.
 fn served(table: &Table, terms: &TableTerms) -> Option<TableTerms> {
-    let has = |column: &String| table.columns.iter().any(|c| c.name == *column);
     let mut terms = terms.clone();
-    terms.columns.retain(has);
-    terms.masks.retain(|column, _| has(column));
+    terms.retain_columns(|column| table.columns.iter().any(|c| c.name == column));
     (!terms.columns.is_empty()).then_some(terms)
 }
 
