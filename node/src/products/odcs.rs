@@ -1,6 +1,6 @@
 //! The versions of ODCS that are read, each with the official schema.
 
-use std::sync::LazyLock;
+use std::sync::OnceLock;
 
 use jsonschema::Validator;
 use serde_json::Value;
@@ -10,15 +10,14 @@ pub(super) const CURRENT: &str = "v3.1.0";
 
 /// One grammar of the standard.
 pub(super) struct Odcs {
-    /// The values of `apiVersion` that mean it.
-    versions: &'static [&'static str],
     /// The schema, for the keys that it knows.
     pub(super) schema: Value,
     /// The schema, compiled.
     pub(super) validator: Validator,
 }
 
-/// Each with the hash that `odcs/README.md` names.
+/// The values of `apiVersion`, and the grammar that they mean, each with the hash
+/// that `odcs/README.md` names.
 const VENDORED: [(&[&str], &str); 3] = [
     // Checked against the last of them, as the `datacontract` command does.
     (
@@ -29,25 +28,23 @@ const VENDORED: [(&[&str], &str); 3] = [
     (&["v3.2.0"], include_str!("odcs/v3.2.0.schema.json")),
 ];
 
-static READ: LazyLock<Vec<Odcs>> = LazyLock::new(|| {
-    let grammars = VENDORED.iter().map(|(versions, text)| {
-        let schema = serde_json::from_str(text)
-            .expect("the vendored schemas are JSON; a test pins their hashes");
-        let validator = jsonschema::validator_for(&schema)
-            .expect("the vendored schemas compile; a test pins their hashes");
-        Odcs {
-            versions,
-            schema,
-            validator,
-        }
-    });
-    grammars.collect()
-});
+/// Each is compiled when a contract first needs it: most nodes see one of them.
+static READ: [OnceLock<Odcs>; VENDORED.len()] = [const { OnceLock::new() }; VENDORED.len()];
 
 impl Odcs {
     /// The grammar that an `apiVersion` names.
     pub(super) fn of(version: &str) -> Option<&'static Self> {
-        READ.iter().find(|odcs| odcs.versions.contains(&version))
+        let mut grammars = VENDORED.iter().zip(&READ);
+        let ((_, text), read) = grammars.find(|((versions, _), _)| versions.contains(&version))?;
+        Some(read.get_or_init(|| Self::compile(text)))
+    }
+
+    fn compile(text: &str) -> Self {
+        let schema = serde_json::from_str(text)
+            .expect("the vendored schemas are JSON; a test pins their hashes");
+        let validator = jsonschema::validator_for(&schema)
+            .expect("the vendored schemas compile; a test pins their hashes");
+        Self { schema, validator }
     }
 
     /// Every version that is read, oldest first.
