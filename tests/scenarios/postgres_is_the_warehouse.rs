@@ -13,6 +13,10 @@ schema:
       - { id: month, name: month, logicalType: integer, physicalType: int, required: true, classification: public }
       - { id: arr_delay, name: arr_delay, logicalType: integer, physicalType: int, classification: public }
       - { id: tail, name: tail, logicalType: string, classification: public }
+  - name: airports
+    properties:
+      - { id: code, name: code, logicalType: string, required: true, classification: public }
+      - { id: city, name: city, logicalType: string, required: true, classification: public }
 roles:
   - role: research
     description: Flights of the two big airports, without the aircraft.
@@ -57,7 +61,9 @@ impl Pair {
         postgres.sql(
             "CREATE TABLE flights AS SELECT (ARRAY['EWR','JFK','LGA'])[1 + i % 3] AS origin, \
              1 + (i / 3) % 12 AS month, (i % 61 - 30)::int AS arr_delay, 'N' || i AS tail \
-             FROM generate_series(1, 300000) i",
+             FROM generate_series(1, 300000) i; \
+             CREATE TABLE airports (code text PRIMARY KEY, city text NOT NULL); \
+             INSERT INTO airports VALUES ('EWR', 'Newark'), ('JFK', 'New York'), ('LGA', 'New York')",
         )?;
         let held = lab();
         let mut port = held.0.found("port", "Port Authority", RULES).await?;
@@ -156,6 +162,29 @@ async fn a_partner_gets_groups_and_the_database_gives_no_more() -> Outcome {
     ] {
         assert!(!shown.to_string().contains(private), "{private}");
     }
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn two_tables_of_one_database_are_joined_there() -> Outcome {
+    let pair = Pair::meet().await?;
+    let late = sql(
+        &pair.port,
+        "SELECT city, count(*) AS n FROM port.flights.flights JOIN port.flights.airports ON origin = code \
+         WHERE month = 6 GROUP BY city ORDER BY city",
+    )
+    .await?;
+    let late: Vec<_> = late.iter().map(|r| (&r["city"], &r["n"])).collect();
+    let (new_york, newark) = (16_666.into(), 8_333.into());
+    assert_eq!(late.len(), 2);
+    assert_eq!(
+        late,
+        [(&"New York".into(), &new_york), (&"Newark".into(), &newark)]
+    );
+    let copies = pair.postgres.copies();
+    assert_eq!(copies.len(), 1, "{copies:?}");
+    assert!(copies[0].contains(") AS l JOIN ("), "{copies:?}");
+    assert!(copies[0].ends_with(" AS joined GROUP BY 1"), "{copies:?}");
     Ok(())
 }
 

@@ -18,9 +18,9 @@ use datafusion::logical_expr::{
 use datafusion::physical_plan::ExecutionPlan;
 use datafusion::scalar::ScalarValue;
 
-use super::aggregate::{Answer, Grouped, Grouping};
 use super::barrier::BarrierExec;
 use super::predicate::leak_proof;
+use super::pushdown::{Answer, Grouping, Restricted, WithPushdown};
 use super::{QueryError, advertised, filter, guard};
 
 /// A table of the owner's with the terms compiled in: the columns outside the
@@ -96,35 +96,49 @@ impl GovernedTable {
     /// The groups of the visible rows, from a source that can answer them; else
     /// why they are computed here (`spec/5-data-plane.md#D-157`).
     pub(super) fn grouped(&self, mut grouping: Grouping) -> Answer {
+        let arguments = grouping.measures.iter().filter_map(|m| m.column.as_ref());
+        let columns = grouping.keys.iter().chain(arguments);
+        let rows = self.restricted(columns, std::mem::take(&mut grouping.predicates))?;
+        grouping.predicates = rows.predicates;
+        let plan = rows.source.grouped(&grouping)?;
+        let plan = guard::deadline_on_leaves(plan).map_err(|e| e.to_string())?;
+        Ok(Arc::new(BarrierExec::new(plan, grouping.schema)))
+    }
+
+    /// The visible rows for which the predicates hold, at a source that computes
+    /// over `columns`; else why that is done here.
+    pub(super) fn restricted<'a>(
+        &self,
+        columns: impl Iterator<Item = &'a String>,
+        mut predicates: Vec<Expr>,
+    ) -> Result<Restricted, String> {
         let source = self.source.as_ref() as &dyn Any;
-        let Some(Grouped(source)) = source.downcast_ref() else {
+        let Some(WithPushdown(source)) = source.downcast_ref() else {
             return Err("the source gives rows only".to_owned());
         };
-        let arguments = grouping.measures.iter().filter_map(|m| m.column.as_ref());
-        for column in grouping.keys.iter().chain(arguments) {
+        let stored = self.source.schema();
+        for column in columns {
             if !self.open.contains(column) {
                 return Err(format!("the terms mask the column {column}"));
             }
-            let stored = self.source.schema();
-            let stored = stored
-                .field_with_name(column)
-                .map(|f| f.data_type().clone());
+            let stored = stored.field_with_name(column).map(|f| f.data_type());
             let shown = self.schema.field_with_name(column).map(|f| f.data_type());
-            if stored.ok().as_ref() != shown.ok() {
+            if stored.ok() != shown.ok() {
                 return Err(format!("the column {column} is not shown as it is stored"));
             }
         }
-        for predicate in &grouping.predicates {
+        for predicate in &predicates {
             if !leak_proof(predicate, &self.schema, &|name| self.open.contains(name)) {
                 return Err("a predicate is not leak-proof".to_owned());
             }
         }
         if self.row_filter != lit(true) {
-            grouping.predicates.insert(0, self.row_filter.clone());
+            predicates.insert(0, self.row_filter.clone());
         }
-        let plan = source.grouped(&grouping)?;
-        let plan = guard::deadline_on_leaves(plan).map_err(|e| e.to_string())?;
-        Ok(Arc::new(BarrierExec::new(plan, grouping.schema)))
+        Ok(Restricted {
+            source: Arc::clone(source),
+            predicates,
+        })
     }
 }
 

@@ -6,7 +6,6 @@
 //! behind [`PartnerTable`], which speaks SQL text to the partner's own gate.
 //! The rules are in `spec/5-data-plane.md`.
 
-mod aggregate;
 mod barrier;
 mod engine;
 mod error;
@@ -18,6 +17,7 @@ mod guard;
 mod partner;
 mod predicate;
 mod predicate_sql;
+mod pushdown;
 mod remote_sql;
 mod schema;
 mod statement;
@@ -25,7 +25,6 @@ mod statement;
 mod tests;
 mod view;
 
-pub(crate) use aggregate::{Answer, Function, Grouped, Grouping, Groups, Measure};
 pub use engine::{Described, Engine, EngineSettings, MAX_PLACES, Prepared};
 pub use error::QueryError;
 pub(crate) use governed::unqualified;
@@ -33,6 +32,9 @@ pub use governed::{GovernedTable, enforces};
 pub use partner::{Partner, PartnerTable, RemoteTable};
 pub(crate) use predicate::leak_proof;
 pub(crate) use predicate_sql::{Dialect, identifier, text, write as predicate_text};
+pub(crate) use pushdown::{
+    Answer, Function, Grouping, JoinKind, Joining, Measure, Pushdown, WithPushdown,
+};
 pub(crate) use remote_sql::predicate as remote_predicate;
 pub use schema::advertised;
 pub(crate) use statement::{Statement, StatementExec};

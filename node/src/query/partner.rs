@@ -15,8 +15,8 @@ use datafusion::physical_plan::stream::RecordBatchStreamAdapter;
 use futures::stream::BoxStream;
 use futures::{StreamExt, TryStreamExt};
 
-use super::aggregate::{Answer, Grouping};
 use super::barrier::BarrierExec;
+use super::pushdown::{Answer, Grouping};
 use super::statement::{Statement, StatementExec};
 use super::{QueryError, advertised, remote_sql};
 

@@ -7,9 +7,9 @@ use datafusion::logical_expr::{Expr, Operator};
 use datafusion::scalar::ScalarValue;
 
 use super::RemoteTable;
-use super::aggregate::Grouping;
 use super::predicate::leak_proof;
 use super::predicate_sql::{self, Dialect, identifier, text};
+use super::pushdown::Grouping;
 
 /// The most text of one pushed predicate, in bytes: with [`MAX_TEXT`] in all,
 /// a quarter of what the partner's gate reads.

@@ -16,25 +16,40 @@ pub(super) static ENGINE: LazyLock<Engine> =
 
 /// A view in which everything of `source` is shown as `t`, under `filter`.
 pub(super) fn view(source: &Arc<dyn TableProvider>, filter: RowFilter) -> Arc<View> {
-    let columns = source.schema();
-    let columns = columns.fields().iter().map(|f| f.name().clone());
-    let terms = TableTerms {
-        columns: columns.collect::<BTreeSet<_>>(),
-        filter,
-        masks: BTreeMap::new(),
-    };
-    governed(source, &terms)
+    governed(source, &all(source, filter))
 }
 
 /// A view in which `terms` show `source` as `t`.
 pub(super) fn governed(source: &Arc<dyn TableProvider>, terms: &TableTerms) -> Arc<View> {
-    let name = TableName {
-        catalog: "own".into(),
-        schema: "p".into(),
-        table: "t".into(),
-    };
-    let governed = GovernedTable::new(Arc::clone(source), terms).unwrap();
-    View::builder("own").governed(name, governed).build()
+    tables([("t", source, terms)])
+}
+
+/// A view in which terms show each source under its name.
+pub(super) fn tables<'a>(
+    tables: impl IntoIterator<Item = (&'a str, &'a Arc<dyn TableProvider>, &'a TableTerms)>,
+) -> Arc<View> {
+    let mut view = View::builder("own");
+    for (table, source, terms) in tables {
+        let name = TableName {
+            catalog: "own".into(),
+            schema: "p".into(),
+            table: table.into(),
+        };
+        let governed = GovernedTable::new(Arc::clone(source), terms).unwrap();
+        view = view.governed(name, governed);
+    }
+    view.build()
+}
+
+/// Everything of `source`, under `filter`.
+pub(super) fn all(source: &Arc<dyn TableProvider>, filter: RowFilter) -> TableTerms {
+    let columns = source.schema();
+    let columns = columns.fields().iter().map(|f| f.name().clone());
+    TableTerms {
+        columns: columns.collect::<BTreeSet<_>>(),
+        filter,
+        masks: BTreeMap::new(),
+    }
 }
 
 async fn batches(view: &Arc<View>, sql: &str) -> Result<Vec<RecordBatch>, QueryError> {

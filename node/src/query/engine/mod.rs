@@ -24,8 +24,8 @@ pub use places::{Described, MAX_PLACES};
 pub use run::Prepared;
 pub use settings::EngineSettings;
 
-use super::aggregate;
 use super::gate::{Gate, MAX_BYTES};
+use super::pushdown;
 use super::schema::advertised;
 use super::{QueryError, View};
 
@@ -182,9 +182,9 @@ async fn plan(
         .plan(statement, parameters, &state, &view)
         .await?;
     let plan = state.optimize(&plan).map_err(|e| QueryError::of(&e))?;
-    let (plan, kept) = aggregate::push(plan).map_err(|e| QueryError::of(&e))?;
+    let (plan, kept) = pushdown::push(plan, &state).map_err(|e| QueryError::of(&e))?;
     for why in &kept {
-        tracing::debug!(why, "an aggregate is computed here, not at its source");
+        tracing::debug!(why, "computed here, not at the source");
     }
     let schema = advertised(plan.schema().as_arrow());
     Ok(Prepared::new(shared, state, plan, schema, tables, kept))

@@ -27,7 +27,7 @@ use self::sql::{Columns, MAX_TEXT};
 use super::servers::Servers;
 use super::wire::plain;
 use crate::products::{FlightSqlSpec, Table};
-use crate::query::{Answer, Grouped, Grouping, Groups, StatementExec, identifier};
+use crate::query::{Answer, Grouping, Pushdown, StatementExec, WithPushdown, identifier};
 
 /// A column that no table has: a server that answers it takes names for texts.
 const NO_COLUMN: &str = "comity: no such column";
@@ -40,7 +40,7 @@ impl Servers<Server> {
         table: &Table,
     ) -> Result<Arc<dyn TableProvider>, FlightSqlError> {
         let opened = FlightSqlTable::open(self.server(&spec.server), spec, table).await?;
-        Ok(Arc::new(Grouped(Arc::new(opened))))
+        Ok(Arc::new(WithPushdown(Arc::new(opened))))
     }
 }
 
@@ -165,7 +165,7 @@ impl TableProvider for FlightSqlTable {
     }
 }
 
-impl Groups for FlightSqlTable {
+impl Pushdown for FlightSqlTable {
     fn grouped(&self, grouping: &Grouping) -> Answer {
         let mut predicates = Vec::with_capacity(grouping.predicates.len());
         for filter in &grouping.predicates {

@@ -78,9 +78,13 @@ impl Servers<Server> {
         let encoding: String = encoding.and_then(|row| row.try_get(0)).map_err(failed)?;
         drop(described);
         session.end().await.map_err(failed)?;
+        let table = Arc::from(table);
         let table = PostgresTable {
             schema: schema(&columns),
-            table: table.into(),
+            relation: Arc::clone(&table),
+            table,
+            // A draft is read table by table.
+            keys: Vec::new(),
             columns,
             utf8: encoding == "UTF8",
             server,

@@ -2,59 +2,48 @@
 
 use arrow::datatypes::DataType;
 
-use super::Column;
 use super::types::Kind;
+use super::{Column, PostgresTable, sql};
 use crate::query::{Function, Grouping, Measure, identifier};
 
 /// The most digits of a decimal whose sum has room for ten thousand million values.
 const MAX_SUMMED_DIGITS: u8 = 28;
 
-/// The statement and the columns of its answer; else why this node computes it.
-pub(super) fn group(
-    grouping: &Grouping,
-    columns: &[Column],
-    table: &str,
-    predicates: &[String],
-    utf8: bool,
-) -> Result<(String, Vec<Column>), String> {
-    let find = |name: &str| {
-        let found = columns.iter().find(|c| c.name == name);
-        found.ok_or_else(|| format!("there is no column {name}"))
-    };
-    let mut values = Vec::new();
-    for name in &grouping.keys {
-        values.push(key(find(name)?)?);
-    }
-    for Measure { function, column } in &grouping.measures {
-        values.push(match column {
-            None => ("count(*)".to_owned(), Kind::Int8),
-            Some(column) => measure(*function, find(column)?, utf8)?,
-        });
-    }
-    let mut answer = Vec::with_capacity(values.len());
-    let mut selected = Vec::with_capacity(values.len());
-    for ((sql, kind), field) in values.into_iter().zip(grouping.schema.fields()) {
-        let kind = as_engine(kind, field.data_type());
-        if kind.arrow() != *field.data_type() {
-            return Err(format!("the server's {sql} is of another type"));
+impl PostgresTable {
+    /// The statement and the columns of its answer; else why this node computes it.
+    pub(super) fn group(&self, grouping: &Grouping) -> Result<(String, Vec<Column>), String> {
+        let predicates = self.predicates(&grouping.predicates)?;
+        let mut values = Vec::new();
+        for name in &grouping.keys {
+            values.push(key(self.column(name)?)?);
         }
-        selected.push(format!("{sql} AS {}", identifier(field.name())));
-        answer.push(Column {
-            name: field.name().clone(),
-            kind,
-        });
+        for Measure { function, column } in &grouping.measures {
+            values.push(match column {
+                None => ("count(*)".to_owned(), Kind::Int8),
+                Some(column) => measure(*function, self.column(column)?, self.utf8)?,
+            });
+        }
+        let mut answer = Vec::with_capacity(values.len());
+        let mut selected = Vec::with_capacity(values.len());
+        for ((sql, kind), field) in values.into_iter().zip(grouping.schema.fields()) {
+            let kind = as_engine(kind, field.data_type());
+            if kind.arrow() != *field.data_type() {
+                return Err(format!("the server's {sql} is of another type"));
+            }
+            selected.push(format!("{sql} AS {}", identifier(field.name())));
+            answer.push(Column {
+                name: field.name().clone(),
+                kind,
+            });
+        }
+        let mut sql = sql::from(&selected, &self.relation, &predicates);
+        if !grouping.keys.is_empty() {
+            let places = 1..=grouping.keys.len();
+            let places: Vec<_> = places.map(|n| n.to_string()).collect();
+            sql.push_str(&format!(" GROUP BY {}", places.join(", ")));
+        }
+        Ok((sql, answer))
     }
-    let mut sql = format!("SELECT {} FROM {table}", selected.join(", "));
-    for (i, predicate) in predicates.iter().enumerate() {
-        sql.push_str(if i == 0 { " WHERE " } else { " AND " });
-        sql.push_str(&format!("({predicate})"));
-    }
-    if !grouping.keys.is_empty() {
-        let places = 1..=grouping.keys.len();
-        let places: Vec<_> = places.map(|n| n.to_string()).collect();
-        sql.push_str(&format!(" GROUP BY {}", places.join(", ")));
-    }
-    Ok((sql, answer))
 }
 
 /// Values that are one group there and here.
@@ -109,15 +98,18 @@ fn measure(function: Function, column: &Column, utf8: bool) -> Result<(String, K
             );
             (sql, kind.clone())
         }
+        // The last digits depend on the order of the rows, in the engine as well.
+        // Beyond the range the server says so.
         (Function::Sum | Function::Avg, Kind::Float4 | Kind::Float8) => {
-            // The last digits depend on the order of the rows.
-            return Err(format!("{called} of {name}, a float"));
+            (format!("{called}(CAST({name} AS float8))"), Kind::Float8)
         }
         (
             Function::Min | Function::Max,
             Kind::Int2
             | Kind::Int4
             | Kind::Int8
+            | Kind::Float4
+            | Kind::Float8
             | Kind::Numeric { .. }
             | Kind::Date
             | Kind::Time
@@ -146,12 +138,12 @@ fn as_engine(kind: Kind, wanted: &DataType) -> Kind {
     }
 }
 
-fn is_text(kind: &Kind) -> bool {
+pub(super) fn is_text(kind: &Kind) -> bool {
     matches!(kind, Kind::Text | Kind::Name | Kind::Char | Kind::Enum)
 }
 
 /// The column as a text that is compared byte by byte.
-fn bytewise(name: &str, kind: &Kind) -> String {
+pub(super) fn bytewise(name: &str, kind: &Kind) -> String {
     match kind {
         Kind::Text => format!("{name} COLLATE \"C\""),
         _ => format!("CAST({name} AS text) COLLATE \"C\""),

@@ -8,6 +8,8 @@ mod decode;
 mod describe;
 mod error;
 mod group;
+mod join;
+mod keys;
 mod read;
 mod server;
 mod sql;
@@ -16,6 +18,7 @@ mod tests;
 mod types;
 mod value;
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use arrow::datatypes::{Field, Schema, SchemaRef};
@@ -31,7 +34,7 @@ use self::read::Statement;
 pub(super) use self::server::Server;
 use self::types::Kind;
 use crate::products::{PostgresSpec, Table};
-use crate::query::{Answer, Grouped, Grouping, Groups, StatementExec, identifier};
+use crate::query::{Answer, Grouping, Joining, Pushdown, StatementExec, WithPushdown, identifier};
 use crate::sources::servers::Servers;
 
 impl Servers<Server> {
@@ -42,7 +45,7 @@ impl Servers<Server> {
         table: &Table,
     ) -> Result<Arc<dyn TableProvider>, PostgresError> {
         let opened = PostgresTable::open(self.server(&spec.server), spec, table).await?;
-        Ok(Arc::new(Grouped(Arc::new(opened))))
+        Ok(Arc::new(WithPushdown(Arc::new(opened))))
     }
 }
 
@@ -53,12 +56,16 @@ struct Column {
     kind: Kind,
 }
 
-/// A table or view of a database.
+/// A table or view of a database, or several joined.
 #[derive(Debug)]
 struct PostgresTable {
     server: Arc<Server>,
-    /// With its schema, quoted.
+    /// With its schema, quoted; of several, the names of all. For messages.
     table: Arc<str>,
+    /// What follows `FROM`.
+    relation: Arc<str>,
+    /// Columns in which no two rows are equal.
+    keys: Vec<BTreeSet<String>>,
     columns: Vec<Column>,
     schema: SchemaRef,
     /// Whether the database's encoding is UTF-8.
@@ -99,11 +106,15 @@ impl PostgresTable {
         let encoding = client.query_one("SHOW server_encoding", &[]).await;
         let encoding: String = encoding.and_then(|row| row.try_get(0)).map_err(failed)?;
         drop(described);
+        let keys = keys::of(client, &table).await.map_err(failed)?;
         session.end().await.map_err(failed)?;
+        let table = Arc::from(table);
         Ok(Self {
             schema: schema(&columns),
             server,
-            table: table.into(),
+            relation: Arc::clone(&table),
+            table,
+            keys,
             columns,
             utf8: encoding == "UTF8",
         })
@@ -111,6 +122,17 @@ impl PostgresTable {
 
     fn predicate(&self, expr: &Expr) -> Option<String> {
         sql::predicate(expr, &self.columns, &self.schema, self.utf8)
+    }
+
+    fn predicates(&self, exprs: &[Expr]) -> Result<Vec<String>, String> {
+        let predicates = exprs.iter().map(|f| self.predicate(f)).collect();
+        let predicates: Option<_> = predicates;
+        predicates.ok_or_else(|| "the server would not answer a predicate exactly".to_owned())
+    }
+
+    fn column(&self, name: &str) -> Result<&Column, String> {
+        let found = self.columns.iter().find(|c| c.name == name);
+        found.ok_or_else(|| format!("there is no column {name}"))
     }
 }
 
@@ -152,27 +174,22 @@ impl TableProvider for PostgresTable {
                 .collect(),
             None => self.columns.clone(),
         };
-        let predicates = filters.iter().map(|f| self.predicate(f));
-        let predicates = predicates.collect::<Option<Vec<_>>>().ok_or_else(|| {
-            DataFusionError::Internal("a predicate that the server cannot answer reached it".into())
-        })?;
+        let predicates = self
+            .predicates(filters)
+            .map_err(DataFusionError::Internal)?;
         Ok(Arc::new(StatementExec::new(Statement {
             server: Arc::clone(&self.server),
             table: Arc::clone(&self.table),
-            sql: sql::select(&columns, &self.table, &predicates, limit),
+            sql: sql::select(&columns, &self.relation, &predicates, limit),
             schema: schema(&columns),
             columns,
         })))
     }
 }
 
-impl Groups for PostgresTable {
+impl Pushdown for PostgresTable {
     fn grouped(&self, grouping: &Grouping) -> Answer {
-        let predicates = grouping.predicates.iter().map(|f| self.predicate(f));
-        let predicates: Option<Vec<_>> = predicates.collect();
-        let predicates = predicates.ok_or("the server would not answer a predicate exactly")?;
-        let (sql, columns) =
-            group::group(grouping, &self.columns, &self.table, &predicates, self.utf8)?;
+        let (sql, columns) = self.group(grouping)?;
         Ok(Arc::new(StatementExec::new(Statement {
             server: Arc::clone(&self.server),
             table: Arc::clone(&self.table),
@@ -180,6 +197,10 @@ impl Groups for PostgresTable {
             schema: Arc::clone(&grouping.schema),
             columns,
         })))
+    }
+
+    fn joined(&self, joining: &Joining<'_>) -> Result<Arc<dyn Pushdown>, String> {
+        Ok(Arc::new(self.join(joining)?))
     }
 }
 

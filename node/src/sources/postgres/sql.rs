@@ -26,21 +26,27 @@ pub(super) fn predicate(
     Some(predicate_text(expr, &Postgres { columns, utf8 })?.0)
 }
 
-/// `SELECT columns FROM table WHERE … LIMIT n`; no column at all still has its rows.
+/// `SELECT columns FROM relation WHERE … LIMIT n`; no column at all still has its rows.
 pub(super) fn select<'a>(
     columns: impl IntoIterator<Item = &'a Column>,
-    table: &str,
+    relation: &str,
     predicates: &[String],
     limit: Option<usize>,
 ) -> String {
     let columns: Vec<_> = columns.into_iter().map(|c| identifier(&c.name)).collect();
-    let mut sql = format!("SELECT {} FROM {table}", columns.join(", "));
+    let mut sql = from(&columns, relation, predicates);
+    if let Some(limit) = limit {
+        sql.push_str(&format!(" LIMIT {limit}"));
+    }
+    sql
+}
+
+/// `SELECT values FROM relation WHERE …`.
+pub(super) fn from(values: &[String], relation: &str, predicates: &[String]) -> String {
+    let mut sql = format!("SELECT {} FROM {relation}", values.join(", "));
     for (i, predicate) in predicates.iter().enumerate() {
         sql.push_str(if i == 0 { " WHERE " } else { " AND " });
         sql.push_str(&format!("({predicate})"));
-    }
-    if let Some(limit) = limit {
-        sql.push_str(&format!(" LIMIT {limit}"));
     }
     sql
 }

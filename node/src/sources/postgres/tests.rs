@@ -1,7 +1,9 @@
 //! Over a real server: what is read, what it is asked, and what fails how.
 
 mod failures;
+mod joins;
 mod laws;
+mod pushdown;
 mod types;
 
 use std::collections::BTreeMap;
@@ -33,6 +35,14 @@ fn servers(access: Source, postgres: &Postgres) -> Servers<Server> {
 
 /// A contract over the table `t`, whose columns are given as `name: type` of ODCS.
 fn contract(postgres: &Postgres, columns: &[(&str, &str)]) -> (PostgresSpec, Table) {
+    contract_of(postgres, "t", columns)
+}
+
+fn contract_of(
+    postgres: &Postgres,
+    table: &str,
+    columns: &[(&str, &str)],
+) -> (PostgresSpec, Table) {
     let columns: Vec<_> = columns
         .iter()
         .map(|(name, kind)| format!("      - {{ name: \"{name}\", {kind} }}\n"))
@@ -46,7 +56,7 @@ version: \"1.0.0\"
 status: active
 {}
 schema:
-  - name: t
+  - name: {table}
     properties:
 {}",
         postgres.servers(),
@@ -55,7 +65,7 @@ schema:
     let file = tempfile::NamedTempFile::new().unwrap();
     std::fs::write(file.path(), text).unwrap();
     let contract = products::read(file.path()).unwrap_or_else(|e| panic!("{e}"));
-    let products::SourceSpec::Postgres(spec) = &contract.sources()["t"] else {
+    let products::SourceSpec::Postgres(spec) = &contract.sources()[table] else {
         panic!("the server is a PostgreSQL one");
     };
     (spec.clone(), contract.tables()[0].clone())

@@ -1,14 +1,14 @@
 //! What the server answers is what this node's engine answers over the server's rows.
 
 use async_trait::async_trait;
-use comity_protocol::terms::{Comparison, Literal, Predicate, TableTerms};
+use comity_protocol::terms::{Comparison, Literal, Predicate};
 use proptest::collection::vec;
 use proptest::prelude::*;
 use proptest::sample::select;
 use proptest::test_runner::{Config, TestRunner};
 
 use super::*;
-use crate::sources::fixture::governed;
+use crate::query::View;
 
 const CASES: u32 = 40;
 
@@ -137,7 +137,7 @@ const LAWS: [Law; 13] = [
 
 /// A source that answers nothing itself.
 #[derive(Debug)]
-struct RowsOnly(Arc<dyn TableProvider>);
+pub(super) struct RowsOnly(pub(super) Arc<dyn TableProvider>);
 
 #[async_trait]
 impl TableProvider for RowsOnly {
@@ -158,6 +158,23 @@ impl TableProvider for RowsOnly {
     ) -> Result<Arc<dyn ExecutionPlan>> {
         self.0.scan(state, projection, &[], None).await
     }
+}
+
+/// Both views answer, with the same rows in some order.
+pub(super) async fn alike(
+    pushed: &Arc<View>,
+    kept: &Arc<View>,
+    sql: &str,
+) -> Result<(), TestCaseError> {
+    let sorted = |mut rows: Vec<String>| {
+        rows.sort();
+        rows
+    };
+    let (a, b) = (rows(pushed, sql).await, rows(kept, sql).await);
+    let (a, b) = (a.map(sorted), b.map(sorted));
+    prop_assert_eq!(&a, &b, "{}", sql);
+    prop_assert!(a.is_ok(), "{}: {:?}", sql, a);
+    Ok(())
 }
 
 fn condition() -> impl Strategy<Value = String> {
@@ -297,15 +314,7 @@ fn what_the_server_filters_and_groups_is_what_this_engine_would() {
                 .iter()
                 .map(|c| format!("SELECT {} FROM t WHERE {c}", names.join(", ")));
             for sql in scans.chain(questions) {
-                let (a, b) = runtime
-                    .block_on(async { (rows(&pushed, &sql).await, rows(&kept, &sql).await) });
-                let sorted = |mut rows: Vec<String>| {
-                    rows.sort();
-                    rows
-                };
-                let (a, b) = (a.map(sorted), b.map(sorted));
-                prop_assert_eq!(&a, &b, "{}", sql);
-                prop_assert!(a.is_ok(), "{}: {:?}", sql, a);
+                runtime.block_on(alike(&pushed, &kept, &sql))?;
             }
             Ok(())
         })
@@ -321,99 +330,4 @@ fn what_the_server_filters_and_groups_is_what_this_engine_would() {
     ] {
         assert!(copies.iter().any(|c| c.contains(expected)), "{expected}");
     }
-}
-
-#[tokio::test]
-async fn the_server_gets_columns_filters_and_limit_and_gives_groups() {
-    let postgres = Postgres::start().unwrap();
-    postgres
-        .sql(
-            "CREATE TABLE t AS SELECT (ARRAY['EWR','JFK','LGA'])[1 + i % 3] AS origin, \
-             1 + (i / 3) % 12 AS month, (i % 61 - 30)::int AS arr_delay, 'x' || i AS tail \
-             FROM generate_series(1, 1200) i",
-        )
-        .unwrap();
-    let columns = [
-        ("origin", "logicalType: string"),
-        ("month", "logicalType: integer, physicalType: int"),
-        ("arr_delay", "logicalType: integer, physicalType: int"),
-    ];
-    let source = open(&postgres, &columns).await.unwrap();
-    let only = Predicate::Compare {
-        column: "origin".to_owned(),
-        op: Comparison::NotEq,
-        value: Literal::Text("LGA".to_owned()),
-    };
-    let view = view(&source, RowFilter([only].into()));
-    let asked =
-        "SELECT origin, avg(arr_delay) FROM t WHERE month = 6 GROUP BY origin ORDER BY origin";
-    let answer = rows(&view, asked).await.unwrap();
-    assert_eq!(answer.len(), 2, "{answer:?}");
-    assert_eq!(
-        postgres.copies().last().unwrap(),
-        "SELECT \"origin\" COLLATE \"C\" AS \"c0\", \
-         CAST(sum(\"arr_delay\") AS float8) / CAST(count(\"arr_delay\") AS float8) AS \"c1\" \
-         FROM \"public\".\"t\" WHERE (\"origin\" COLLATE \"C\" <> 'LGA'::text) AND (\"month\" = 6) GROUP BY 1"
-    );
-    rows(&view, "SELECT month FROM t WHERE arr_delay > -5 LIMIT 3")
-        .await
-        .unwrap();
-    assert_eq!(
-        postgres.copies().last().unwrap(),
-        "SELECT \"month\" FROM \"public\".\"t\" WHERE (\"origin\" COLLATE \"C\" <> 'LGA'::text) \
-         AND (\"arr_delay\" > (-5)) LIMIT 3"
-    );
-    // What is not pushed is said, to the owner.
-    let prepared = ENGINE
-        .prepare(
-            Arc::clone(&view),
-            "SELECT month + 1, count(*) FROM t GROUP BY month + 1",
-        )
-        .await
-        .unwrap();
-    assert_eq!(prepared.kept(), ["it groups by an expression"]);
-    let prepared = ENGINE
-        .prepare(view, "SELECT count(*) FROM t WHERE month % 2 = 0")
-        .await
-        .unwrap();
-    assert_eq!(prepared.kept(), ["a condition can only be tested here"]);
-}
-
-#[tokio::test]
-async fn a_masked_column_is_never_grouped_at_the_server() {
-    use comity_protocol::terms::Mask;
-    let postgres = Postgres::start().unwrap();
-    postgres
-        .sql("CREATE TABLE t AS SELECT i AS id, i % 2 AS m FROM generate_series(1, 10) i")
-        .unwrap();
-    let columns = [
-        ("id", "logicalType: integer, physicalType: int"),
-        ("m", "logicalType: integer, physicalType: int"),
-    ];
-    let source = open(&postgres, &columns).await.unwrap();
-    let terms = TableTerms {
-        columns: ["id", "m"].map(str::to_owned).into(),
-        filter: RowFilter::default(),
-        masks: [("m".to_owned(), Mask::ReplaceWithNull)].into(),
-    };
-    let view = governed(&source, &terms);
-    for sql in [
-        "SELECT m, count(*) FROM t GROUP BY m",
-        "SELECT sum(m) FROM t",
-    ] {
-        let prepared = ENGINE.prepare(Arc::clone(&view), sql).await.unwrap();
-        assert_eq!(prepared.kept(), ["the terms mask the column m"], "{sql}");
-    }
-    assert_eq!(
-        rows(&view, "SELECT m, count(*) FROM t GROUP BY m")
-            .await
-            .unwrap(),
-        ["|10"]
-    );
-    assert_eq!(
-        rows(&view, "SELECT max(id) FROM t WHERE m IS NULL")
-            .await
-            .unwrap(),
-        ["10"]
-    );
 }

@@ -1,32 +1,26 @@
-//! Aggregates that are answered where the rows are.
-//!
-//! A caller's `GROUP BY` over one table would bring every row through the
-//! barrier to count it. Where the table's source can answer a grouping exactly
-//! as this engine does, the source is asked for the groups, under the same
-//! policy: keys and arguments are open columns, the functions are the five
-//! below, and every predicate is the policy's or leak-proof. A caller's own
-//! expression never runs at the source (`spec/5-data-plane.md#D-157`).
+//! Aggregates that are answered where the rows are: keys and arguments are
+//! open columns, the functions are the five below, and every predicate is the
+//! policy's or leak-proof (`spec/5-data-plane.md#D-157`).
 
 use std::any::Any;
 use std::fmt;
 use std::sync::Arc;
 
-use arrow::datatypes::{DataType, Schema, SchemaRef};
+use arrow::datatypes::{DataType, SchemaRef};
 use async_trait::async_trait;
 use datafusion::catalog::{Session, TableProvider};
+use datafusion::common::Column;
 use datafusion::common::tree_node::Transformed;
-use datafusion::common::{Column, DFSchema};
-use datafusion::datasource::{provider_as_source, source_as_provider};
+use datafusion::datasource::provider_as_source;
 use datafusion::error::{DataFusionError, Result};
 use datafusion::logical_expr::{
-    Aggregate, Expr, LogicalPlan, LogicalPlanBuilder, Projection, TableScan, TableType,
+    Aggregate, Expr, LogicalPlan, LogicalPlanBuilder, Projection, TableType,
 };
 use datafusion::physical_plan::ExecutionPlan;
 
-use super::{GovernedTable, PartnerTable};
-
-/// The most projections between an aggregate and its table.
-const MAX_PROJECTIONS: usize = 8;
+use super::below::Below;
+use super::numbered;
+use crate::query::{GovernedTable, PartnerTable};
 
 /// What is asked of a source instead of its rows.
 #[derive(Clone, Debug)]
@@ -81,48 +75,8 @@ impl Function {
 /// A plan that answers a grouping, or why there is none.
 pub(crate) type Answer = Result<Arc<dyn ExecutionPlan>, String>;
 
-/// A source that can answer groupings.
-pub(crate) trait Groups: TableProvider {
-    /// The plan that answers exactly as this engine would over the source's rows.
-    fn grouped(&self, grouping: &Grouping) -> Answer;
-}
-
-/// A source with the knowledge that it is a [`Groups`].
-#[derive(Debug)]
-pub(crate) struct Grouped(pub(crate) Arc<dyn Groups>);
-
-#[async_trait]
-impl TableProvider for Grouped {
-    fn schema(&self) -> SchemaRef {
-        self.0.schema()
-    }
-
-    fn table_type(&self) -> TableType {
-        self.0.table_type()
-    }
-
-    fn supports_filters_pushdown(
-        &self,
-        filters: &[&Expr],
-    ) -> Result<Vec<datafusion::logical_expr::TableProviderFilterPushDown>> {
-        self.0.supports_filters_pushdown(filters)
-    }
-
-    async fn scan(
-        &self,
-        state: &dyn Session,
-        projection: Option<&Vec<usize>>,
-        filters: &[Expr],
-        limit: Option<usize>,
-    ) -> Result<Arc<dyn ExecutionPlan>> {
-        self.0.scan(state, projection, filters, limit).await
-    }
-}
-
-/// Replaces every aggregate of an optimized plan that a source can answer. Of
-/// the others it gives why they are computed here, for the owner.
-pub(crate) fn push(plan: LogicalPlan) -> Result<(LogicalPlan, Vec<String>)> {
-    let mut kept = Vec::new();
+/// Replaces every aggregate that a source can answer.
+pub(super) fn push(plan: LogicalPlan, kept: &mut Vec<String>) -> Result<LogicalPlan> {
     let pushed = plan.transform_down_with_subqueries(|node| {
         let LogicalPlan::Aggregate(aggregate) = &node else {
             return Ok(Transformed::no(node));
@@ -136,36 +90,20 @@ pub(crate) fn push(plan: LogicalPlan) -> Result<(LogicalPlan, Vec<String>)> {
             None => Ok(Transformed::no(node)),
         }
     })?;
-    Ok((pushed.data, kept))
+    Ok(pushed.data)
 }
 
 /// The source's answer; `None` if the aggregate is not over one table.
 fn answered(aggregate: &Aggregate) -> Option<Answer> {
-    let mut projections = Vec::new();
-    let mut input = aggregate.input.as_ref();
-    let scan = loop {
-        match input {
-            LogicalPlan::TableScan(scan) => break scan,
-            LogicalPlan::Projection(projection) if projections.len() < MAX_PROJECTIONS => {
-                projections.push(projection);
-                input = &projection.input;
-            }
-            LogicalPlan::SubqueryAlias(alias) => input = &alias.input,
-            // What is left above the scan may not cross the barrier, or not be answered alike.
-            LogicalPlan::Filter(_) => {
-                return Some(Err("a condition can only be tested here".to_owned()));
-            }
-            _ => return None,
-        }
-    };
-    let provider = source_as_provider(&scan.source).ok()?;
+    let below = Below::of(&aggregate.input)?;
+    let provider = below.provider()?;
     let any = provider.as_ref() as &dyn Any;
     let governed = any.downcast_ref::<GovernedTable>();
     let partner = any.downcast_ref::<PartnerTable>();
     if governed.is_none() && partner.is_none() {
         return None;
     }
-    let grouping = match grouping(aggregate, &projections, scan) {
+    let grouping = match grouping(aggregate, &below) {
         Ok(grouping) => grouping,
         Err(why) => return Some(Err(why)),
     };
@@ -176,41 +114,23 @@ fn answered(aggregate: &Aggregate) -> Option<Answer> {
     }
 }
 
-fn grouping(
-    aggregate: &Aggregate,
-    projections: &[&Projection],
-    scan: &TableScan,
-) -> Result<Grouping, String> {
-    if scan.fetch.is_some() {
-        return Err("the rows are limited before they are grouped".to_owned());
-    }
-    let key = |expr: &Expr| match resolved(expr, projections) {
-        Some(Expr::Column(c)) => Ok(c.name),
-        _ => Err("it groups by an expression".to_owned()),
+fn grouping(aggregate: &Aggregate, below: &Below<'_>) -> Result<Grouping, String> {
+    let predicates = below.predicates()?;
+    let key = |expr: &Expr| {
+        let column = below.column(expr);
+        column.ok_or("it groups by an expression")
     };
-    let schema = aggregate.schema.as_arrow();
-    let measure = |expr: &Expr| measure(expr, projections, scan.projected_schema.as_ref());
+    let keys = aggregate.group_expr.iter().map(key);
+    let measures = aggregate.aggr_expr.iter().map(|e| measure(e, below));
     Ok(Grouping {
-        keys: aggregate
-            .group_expr
-            .iter()
-            .map(key)
-            .collect::<Result<_, _>>()?,
-        measures: aggregate
-            .aggr_expr
-            .iter()
-            .map(measure)
-            .collect::<Result<_, _>>()?,
-        predicates: scan
-            .filters
-            .iter()
-            .map(|f| super::governed::unqualified(f).map_err(|e| e.to_string()))
-            .collect::<Result<_, _>>()?,
-        schema: numbered(schema),
+        keys: keys.collect::<Result<_, _>>()?,
+        measures: measures.collect::<Result<_, _>>()?,
+        predicates,
+        schema: numbered(aggregate.schema.as_arrow()),
     })
 }
 
-fn measure(expr: &Expr, projections: &[&Projection], schema: &DFSchema) -> Result<Measure, String> {
+fn measure(expr: &Expr, below: &Below<'_>) -> Result<Measure, String> {
     let mut expr = expr;
     while let Expr::Alias(alias) = expr {
         expr = &alias.expr;
@@ -228,16 +148,19 @@ fn measure(expr: &Expr, projections: &[&Projection], schema: &DFSchema) -> Resul
     else {
         return Err(format!("{name} in this form is computed by this node only"));
     };
-    let column = match resolved(argument, projections) {
+    let column = match below.resolved(argument) {
         Some(Expr::Literal(value, _)) if function == Function::Count && !value.is_null() => None,
         Some(Expr::Column(c)) => Some(c.name),
         // The engine's own widening before `sum` and `avg`: total, and the source's as well.
         Some(Expr::Cast(cast)) => match (*cast.expr, function, cast.field.data_type()) {
             (Expr::Column(c), Function::Sum, DataType::Int64)
             | (Expr::Column(c), Function::Avg, DataType::Float64)
-                if schema
-                    .field_with_unqualified_name(&c.name)
-                    .is_ok_and(|f| f.data_type().is_signed_integer()) =>
+                if below.is(&c.name, DataType::is_signed_integer) =>
+            {
+                Some(c.name)
+            }
+            (Expr::Column(c), Function::Sum | Function::Avg, DataType::Float64)
+                if below.is(&c.name, |t| *t == DataType::Float32) =>
             {
                 Some(c.name)
             }
@@ -246,43 +169,6 @@ fn measure(expr: &Expr, projections: &[&Projection], schema: &DFSchema) -> Resul
         _ => return Err(format!("{name} of an expression")),
     };
     Ok(Measure { function, column })
-}
-
-/// The expression over the table's own columns.
-fn resolved(expr: &Expr, projections: &[&Projection]) -> Option<Expr> {
-    match expr {
-        Expr::Alias(alias) => resolved(&alias.expr, projections),
-        Expr::Column(column) => {
-            let Some((projection, below)) = projections.split_first() else {
-                return Some(expr.clone());
-            };
-            // A column of a projection is found by its name alone: an alias of
-            // the sub-query in between has another qualifier.
-            let mut found = projection
-                .schema
-                .iter()
-                .zip(&projection.expr)
-                .filter(|((_, field), _)| *field.name() == column.name);
-            match (found.next(), found.next()) {
-                (Some((_, inner)), None) => resolved(inner, below),
-                _ => None,
-            }
-        }
-        Expr::Cast(cast) => {
-            let mut cast = cast.clone();
-            cast.expr = Box::new(resolved(&cast.expr, projections)?);
-            Some(Expr::Cast(cast))
-        }
-        Expr::Literal(..) => Some(expr.clone()),
-        _ => None,
-    }
-}
-
-/// The fields under names that are columns anywhere: `c0`, `c1`, …
-fn numbered(schema: &Schema) -> SchemaRef {
-    let fields = schema.fields().iter().enumerate();
-    let fields = fields.map(|(i, f)| f.as_ref().clone().with_name(format!("c{i}")));
-    Arc::new(Schema::new(fields.collect::<Vec<_>>()))
 }
 
 /// The answer in the place of the aggregate, under its names.
