@@ -11,6 +11,8 @@ mod own;
 pub mod preview;
 mod publish;
 mod results;
+mod shape;
+mod sources;
 mod take;
 pub mod types;
 mod versions;

@@ -9,7 +9,8 @@ use comity_protocol::product::Table;
 use comity_protocol::terms::TableTerms;
 use futures::TryStreamExt as _;
 
-use super::publish::{open_sources, shape};
+use super::shape::shape;
+use super::sources::open_sources;
 use crate::failure::Failure;
 use crate::products::Contract;
 use crate::query::{Engine, GovernedTable, TableName, View};

@@ -1,39 +1,31 @@
 //! Announcing: a contract becomes a descriptor, a list and a head.
 
 use std::collections::BTreeMap;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-use arrow::datatypes::SchemaRef;
 use comity_identity::envelope::{Compact, Typ};
 use comity_identity::{Digest, Timestamp};
 use comity_protocol::catalog::{DescriptorList, HEAD, Head, MAX_HEAD_LIFETIME, MAX_PRODUCTS};
-use comity_protocol::product::{
-    Column, ColumnType, DESCRIPTOR, Deprecation, Descriptor, MAX_DESCRIPTOR_LIFETIME,
-    Table as TableShape,
-};
+use comity_protocol::product::{DESCRIPTOR, Deprecation, Descriptor, MAX_DESCRIPTOR_LIFETIME};
 use comity_protocol::version::{NotAVersion, Version};
-use datafusion::catalog::TableProvider;
 
 use super::kept;
-use super::types::{from_arrow, instead_of};
+use super::shape::shape;
+use super::sources::{Sources, open_sources, read_contract, reopen};
 use super::versions::{self, address_of};
 use super::{Announced, Catalog, MAX_CATALOG_BYTES, OwnProduct, read, write};
 use crate::failure::Failure;
 use crate::index::Table;
 use crate::ledger::{self, OWN, Published, Record};
-use crate::products::{self, Contract};
-use crate::sources::Warehouses;
+use crate::products::Contract;
 
 /// How long the terms of an offer reach ahead. A request names its own, shorter time.
 const OFFER_LIFETIME: Duration = Duration::from_secs(2 * 365 * 24 * 60 * 60);
 
 /// A head with less than this left is signed anew, with every descriptor.
 const RENEW_BEFORE: Duration = Duration::from_secs(15 * 24 * 60 * 60);
-
-/// The data of each table, or why it cannot be read.
-type Sources = BTreeMap<String, Result<Arc<dyn TableProvider>, String>>;
 
 /// A product that was just announced.
 #[derive(Clone, Debug)]
@@ -149,40 +141,6 @@ impl Catalog {
             file_digest: product.file_digest,
             sources: product.sources.clone(),
         }))
-    }
-
-    /// Opens again what could not be opened before: a source may come back, and
-    /// nobody should have to publish for it.
-    pub async fn reopen_sources(&self) {
-        for product in self.own_products() {
-            if !product.sources.is_empty() && product.sources.values().all(Result::is_ok) {
-                continue;
-            }
-            let (file, digest) = (&product.file, product.file_digest);
-            let Some(contract) = kept::recall(&self.kept, file, digest).await else {
-                continue;
-            };
-            let sources = open_sources(&contract, &self.warehouses).await;
-            if sources.is_empty() || sources.values().any(Result::is_err) {
-                continue;
-            }
-            let mut products = write(&self.products);
-            // Unless it was published meanwhile, with sources of its own.
-            let same = |p: &Arc<OwnProduct>| Arc::ptr_eq(p, &product);
-            let address = product.address().to_string();
-            if products.get(&address).is_some_and(same) {
-                tracing::info!(product = address, "the data can be read again");
-                let reopened = OwnProduct {
-                    descriptor: product.descriptor.clone(),
-                    text: product.text.clone(),
-                    digest: product.digest,
-                    file: product.file.clone(),
-                    file_digest: product.file_digest,
-                    sources,
-                };
-                products.insert(address, Arc::new(reopened));
-            }
-        }
     }
 
     /// Reads own products and the head from the ledger and opens the sources.
@@ -375,128 +333,6 @@ impl Catalog {
 /// The list of all products.
 fn list_of(products: &BTreeMap<String, Arc<OwnProduct>>) -> DescriptorList {
     DescriptorList::new(products.values().map(|p| p.digest).collect())
-}
-
-/// Reads a contract off the async runtime: it validates a large JSON schema.
-async fn read_contract(path: &Path) -> Result<(Contract, Digest), Failure> {
-    let path: PathBuf = path.to_owned();
-    let read = tokio::task::spawn_blocking(move || {
-        let contract = products::read(&path)
-            .map_err(|problems| Failure::caller("contract", problems.to_string()))?;
-        let bytes = std::fs::read(&path)
-            .map_err(|e| Failure::caller("contract", format!("{}: {e}", path.display())))?;
-        Ok((contract, Digest::of(&bytes)))
-    });
-    read.await
-        .map_err(|_| Failure::own("stopping", "the node is stopping"))?
-}
-
-pub(super) async fn open_sources(contract: &Contract, warehouses: &Warehouses) -> Sources {
-    let mut opened = Sources::new();
-    for table in contract.tables() {
-        if let Some(spec) = contract.sources().get(&table.name) {
-            let source = warehouses.open(spec, table, contract.folder()).await;
-            opened.insert(table.name.clone(), source.map_err(|e| e.to_string()));
-        }
-    }
-    opened
-}
-
-/// Opens the sources of a product that was published before. What cannot be
-/// opened now is refused to partners with a stable code, and named in the log.
-async fn reopen(stored: &Published, kept: &Path, warehouses: &Warehouses) -> Sources {
-    // The file may hold the next major by now: what was announced is what is served.
-    if let Some(contract) = kept::recall(kept, &stored.file, stored.file_digest).await {
-        return reported(stored, open_sources(&contract, warehouses).await);
-    }
-    let sources = match read_contract(&stored.file).await {
-        Ok((_, digest)) if digest != stored.file_digest => {
-            tracing::warn!(product = stored.product, file = %stored.file.display(), "the contract changed since it was published; publish it again to announce the change");
-            match read_contract(&stored.file).await {
-                Ok((contract, _)) => open_sources(&contract, warehouses).await,
-                Err(_) => Sources::new(),
-            }
-        }
-        Ok((contract, _)) => open_sources(&contract, warehouses).await,
-        Err(error) => {
-            tracing::error!(product = stored.product, %error, "the contract cannot be read");
-            Sources::new()
-        }
-    };
-    reported(stored, sources)
-}
-
-/// The sources, after the owner's log was told which cannot be read.
-fn reported(stored: &Published, sources: Sources) -> Sources {
-    for (table, source) in &sources {
-        if let Err(reason) = source {
-            tracing::error!(
-                product = stored.product,
-                table,
-                reason,
-                "the data cannot be read"
-            );
-        }
-    }
-    sources
-}
-
-/// The descriptor's shape of a table: the contract says which columns exist,
-/// the source says how they look on the wire, and both must agree in kind.
-pub(super) fn shape(table: &products::Table, source: &SchemaRef) -> Result<TableShape, String> {
-    let name = table
-        .name
-        .parse()
-        .map_err(|e| format!("table {}: {e}", table.name))?;
-    let mut columns = Vec::new();
-    for column in &table.columns {
-        let at = format!("table {}, column {}", table.name, column.name);
-        let field = source
-            .field_with_name(&column.name)
-            .map_err(|_| format!("{at}: the data has no such column"))?;
-        let found = from_arrow(field.data_type()).ok_or_else(|| {
-            format!(
-                "{at}: {} cannot cross between organizations; {}",
-                field.data_type(),
-                instead_of(field.data_type())
-            )
-        })?;
-        let promised = from_arrow(&column.arrow)
-            .ok_or_else(|| format!("{at}: {} cannot cross between organizations", column.arrow))?;
-        if family(&found) != family(&promised) {
-            return Err(format!(
-                "{at}: the contract promises {}, the data holds {}",
-                column.arrow,
-                field.data_type()
-            ));
-        }
-        columns.push(Column {
-            name: column.name.clone(),
-            kind: found,
-            description: column.description.clone(),
-            classification: column.classification.clone(),
-        });
-    }
-    Ok(TableShape { name, columns })
-}
-
-/// Kinds of values that a contract's logical type does not tell apart.
-fn family(kind: &ColumnType) -> (bool, u8) {
-    use ColumnType as C;
-    let family = match kind {
-        C::Boolean => 0,
-        C::Int8 | C::Int16 | C::Int32 | C::Int64 | C::UInt8 | C::UInt16 | C::UInt32 | C::UInt64 => {
-            1
-        }
-        C::Float32 | C::Float64 | C::Decimal128 { .. } => 2,
-        C::Utf8 => 3,
-        C::Binary => 4,
-        C::Date32 => 5,
-        C::TimestampMicros | C::TimestampMicrosUtc => 6,
-        C::TimeMicros => 7,
-        C::List { item } => return (true, family(item).1),
-    };
-    (false, family)
 }
 
 /// Reads a statement that this node signed itself.
