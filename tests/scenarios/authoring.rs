@@ -1,6 +1,6 @@
 //! From a table that is there to a product that a partner queries.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 
 use comity::admin::api;
@@ -8,10 +8,6 @@ use comity::lab::Postgres;
 use comity_tests::{Outcome, ask, lab, program, reaches, sql};
 
 const RULES: &str = r#"
-[sources.warehouse]
-password_file = "warehouse.password"
-username = "reader"
-
 [[approve]]
 partner = "analyst"
 product = "customers"
@@ -19,10 +15,34 @@ purposes = ["delay-analysis"]
 max_days = 365
 "#;
 
+/// As in the README: the login is in the environment alone.
+const LOGIN: [(&str, &str); 2] = [
+    ("DATACONTRACT_POSTGRES_USERNAME", Postgres::READER),
+    ("DATACONTRACT_POSTGRES_PASSWORD", Postgres::PASSWORD),
+];
+
+/// The files of a folder, and of those in it, that hold a text.
+fn with_text(folder: &Path, text: &str) -> std::io::Result<Vec<PathBuf>> {
+    let mut found = Vec::new();
+    for entry in std::fs::read_dir(folder)? {
+        let path = entry?.path();
+        if path.is_dir() {
+            found.extend(with_text(&path, text)?);
+        } else if path.is_file() {
+            let bytes = std::fs::read(&path)?;
+            if bytes.windows(text.len()).any(|w| w == text.as_bytes()) {
+                found.push(path);
+            }
+        }
+    }
+    Ok(found)
+}
+
 fn comity(home: &Path, folder: &Path, args: &[&str]) -> Output {
     let mut command = Command::new(program());
     command.arg("--home").arg(home).args(args);
     command
+        .envs(LOGIN)
         .current_dir(folder)
         .output()
         .expect("the program runs")
@@ -57,7 +77,9 @@ async fn in_five_commands_a_table_becomes_a_product_without_its_personal_columns
     // First command: comity init.
     let mut shop = lab.found("shop", "Shop", RULES).await?;
     let home = shop.home().path().to_owned();
-    std::fs::write(home.join("warehouse.password"), Postgres::PASSWORD)?;
+    for (name, value) in LOGIN {
+        shop.set_variable(name, value);
+    }
     let address = format!(
         "postgres://reader@127.0.0.1:{}/{}",
         postgres.port(),
@@ -209,6 +231,14 @@ async fn in_five_commands_a_table_becomes_a_product_without_its_personal_columns
     );
     let hidden = sql(&analyst, "SELECT reached FROM shop.customers.customers").await;
     assert!(hidden.unwrap_err().to_string().contains("reached"));
+    // Log, journal, index, results: what the node wrote has no password in it.
+    let written = with_text(&home, "customers")?;
+    assert!(!written.is_empty());
+    assert_eq!(with_text(&home, Postgres::PASSWORD)?, Vec::<PathBuf>::new());
+    assert_eq!(
+        with_text(analyst.home().path(), Postgres::PASSWORD)?,
+        Vec::<PathBuf>::new()
+    );
     Ok(())
 }
 

@@ -20,6 +20,8 @@ pub struct Org {
     alias: String,
     home: Home,
     program: PathBuf,
+    /// What its node finds in the environment besides ours.
+    variables: Vec<(String, String)>,
     node: Option<Child>,
 }
 
@@ -53,6 +55,7 @@ impl Org {
             alias: alias.to_owned(),
             home,
             program: lab.program.clone(),
+            variables: Vec::new(),
             node: None,
         })
     }
@@ -93,6 +96,11 @@ impl Org {
         self.node.as_ref().and_then(Child::id)
     }
 
+    /// Has its node, when it starts, find a variable in the environment.
+    pub fn set_variable(&mut self, name: &str, value: &str) {
+        self.variables.push((name.to_owned(), value.to_owned()));
+    }
+
     /// Starts its node and waits until it answers. Its log goes to `HOME/node.log`.
     pub async fn start(&mut self) -> Result<(), LabError> {
         let log_path = self.home.path().join("node.log");
@@ -106,6 +114,7 @@ impl Org {
         let child = Command::new(&self.program)
             .args(["up", "--stop-on-eof", "--home"])
             .arg(self.home.path())
+            .envs(self.variables.iter().map(|(name, value)| (name, value)))
             .stdin(Stdio::piped())
             .stdout(Stdio::null())
             .stderr(log)
