@@ -68,8 +68,8 @@ impl Prepared {
         &self.tables
     }
 
-    /// Why aggregates of the statement over one table are computed by this node
-    /// and not where the rows are, for the owner.
+    /// Why joins and aggregates of the statement are computed by this node and
+    /// not where the rows are, for the owner.
     pub fn kept(&self) -> &[String] {
         &self.kept
     }

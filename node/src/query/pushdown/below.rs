@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use arrow::datatypes::DataType;
 use datafusion::catalog::TableProvider;
+use datafusion::common::Column;
 use datafusion::datasource::source_as_provider;
 use datafusion::logical_expr::{Expr, LogicalPlan, Projection, TableScan};
 
@@ -97,17 +98,7 @@ fn resolved(expr: &Expr, projections: &[&Projection]) -> Option<Expr> {
             let Some((projection, below)) = projections.split_first() else {
                 return Some(expr.clone());
             };
-            // A column of a projection is found by its name alone: an alias of
-            // the sub-query in between has another qualifier.
-            let mut found = projection
-                .schema
-                .iter()
-                .zip(&projection.expr)
-                .filter(|((_, field), _)| *field.name() == column.name);
-            match (found.next(), found.next()) {
-                (Some((_, inner)), None) => resolved(inner, below),
-                _ => None,
-            }
+            resolved(produced(projection, column)?, below)
         }
         Expr::Cast(cast) => {
             let mut cast = cast.clone();
@@ -115,6 +106,24 @@ fn resolved(expr: &Expr, projections: &[&Projection]) -> Option<Expr> {
             Some(Expr::Cast(cast))
         }
         Expr::Literal(..) => Some(expr.clone()),
+        _ => None,
+    }
+}
+
+/// The expression of a projection that has a column's name.
+fn produced<'a>(projection: &'a Projection, column: &Column) -> Option<&'a Expr> {
+    let named = || {
+        let fields = projection.schema.iter().zip(&projection.expr);
+        fields.filter(|((_, field), _)| *field.name() == column.name)
+    };
+    let mut exact = named().filter(|((qualifier, _), _)| *qualifier == column.relation.as_ref());
+    if let Some((_, expr)) = exact.next() {
+        return Some(expr);
+    }
+    // An alias of a sub-query in between has another qualifier.
+    let mut found = named();
+    match (found.next(), found.next()) {
+        (Some((_, expr)), None) => Some(expr),
         _ => None,
     }
 }

@@ -137,14 +137,17 @@ fn at_source(
 fn key(expr: &Expr, below: &Below<'_>) -> Option<String> {
     match below.resolved(expr)? {
         Expr::Column(column) => Some(column.name),
-        Expr::Cast(cast) => match (*cast.expr, cast.field.data_type()) {
-            (Expr::Column(column), DataType::Int64)
-                if below.is(&column.name, DataType::is_signed_integer) =>
-            {
-                Some(column.name)
-            }
-            _ => None,
-        },
+        Expr::Cast(cast) => {
+            let Expr::Column(column) = *cast.expr else {
+                return None;
+            };
+            let to = cast.field.data_type();
+            let widens = |from: &DataType| {
+                let both = from.is_signed_integer() && to.is_signed_integer();
+                both && from.primitive_width() <= to.primitive_width()
+            };
+            below.is(&column.name, widens).then_some(column.name)
+        }
         _ => None,
     }
 }

@@ -54,10 +54,12 @@ impl Servers<Server> {
         for found in described.columns() {
             // Nothing is promised yet, so a number without a precision has no type.
             let kind = Kind::of(found.type_(), found.type_modifier(), &DataType::Null);
-            let name = found.name().to_owned();
             match kind {
-                Ok(kind) => columns.push(Column { name, kind }),
-                Err(instead) => unread.push((name, format!("{}: {instead}", found.type_().name()))),
+                Ok(kind) => columns.push(Column::new(found.name(), kind)),
+                Err(instead) => {
+                    let why = format!("{}: {instead}", found.type_().name());
+                    unread.push((found.name().to_owned(), why));
+                }
             }
         }
         let rows = client.query(COLUMNS, &[&table]).await.map_err(failed)?;
@@ -84,7 +86,8 @@ impl Servers<Server> {
             relation: Arc::clone(&table),
             table,
             // A draft is read table by table.
-            keys: Vec::new(),
+            keys: Arc::default(),
+            relied: Vec::new(),
             columns,
             utf8: encoding == "UTF8",
             server,

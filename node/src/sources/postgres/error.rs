@@ -102,6 +102,14 @@ pub enum PostgresError {
         /// Its Arrow type when it was published.
         published: String,
     },
+    /// A unique index that a join relied on is gone.
+    #[error(
+        "a unique index of {table} is gone since a join over it was planned; the next one is planned without it"
+    )]
+    KeyGone {
+        /// The table, with its schema.
+        table: String,
+    },
     /// A value that has no place in the column's type.
     #[error(
         "column {column} of {table} holds {what}; correct the value, or publish a view without it"

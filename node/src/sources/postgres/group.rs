@@ -15,17 +15,23 @@ impl PostgresTable {
         let predicates = self.predicates(&grouping.predicates)?;
         let mut values = Vec::new();
         for name in &grouping.keys {
-            values.push(key(self.column(name)?)?);
+            let column = self.column(name)?;
+            let (sql, kind) = key(column, self.utf8)?;
+            values.push((sql, kind, column.said.clone()));
         }
         for Measure { function, column } in &grouping.measures {
             values.push(match column {
-                None => ("count(*)".to_owned(), Kind::Int8),
-                Some(column) => measure(*function, self.column(column)?, self.utf8)?,
+                None => ("count(*)".to_owned(), Kind::Int8, "count(*)".to_owned()),
+                Some(column) => {
+                    let column = self.column(column)?;
+                    let (sql, kind) = measure(*function, column, self.utf8)?;
+                    (sql, kind, format!("{}({})", function.name(), column.said))
+                }
             });
         }
         let mut answer = Vec::with_capacity(values.len());
         let mut selected = Vec::with_capacity(values.len());
-        for ((sql, kind), field) in values.into_iter().zip(grouping.schema.fields()) {
+        for ((sql, kind, said), field) in values.into_iter().zip(grouping.schema.fields()) {
             let kind = as_engine(kind, field.data_type());
             if kind.arrow() != *field.data_type() {
                 return Err(format!("the server's {sql} is of another type"));
@@ -33,6 +39,7 @@ impl PostgresTable {
             selected.push(format!("{sql} AS {}", identifier(field.name())));
             answer.push(Column {
                 name: field.name().clone(),
+                said,
                 kind,
             });
         }
@@ -47,10 +54,11 @@ impl PostgresTable {
 }
 
 /// Values that are one group there and here.
-fn key(column: &Column) -> Result<(String, Kind), String> {
+fn key(column: &Column, utf8: bool) -> Result<(String, Kind), String> {
     let name = identifier(&column.name);
     match &column.kind {
-        kind if is_text(kind) => Ok((bytewise(&name, kind), Kind::Text)),
+        // Other encodings have several forms of one character.
+        kind if utf8 && is_text(kind) => Ok((bytewise(&name, kind), Kind::Text)),
         kind @ (Kind::Bool
         | Kind::Int2
         | Kind::Int4
@@ -99,10 +107,15 @@ fn measure(function: Function, column: &Column, utf8: bool) -> Result<(String, K
             (sql, kind.clone())
         }
         // The last digits depend on the order of the rows, in the engine as well.
-        // Beyond the range the server says so.
-        (Function::Sum | Function::Avg, Kind::Float4 | Kind::Float8) => {
-            (format!("{called}(CAST({name} AS float8))"), Kind::Float8)
+        // Beyond the range the server says so, where the engine is infinite.
+        (Function::Sum, Kind::Float4 | Kind::Float8) => {
+            (format!("sum(CAST({name} AS float8))"), Kind::Float8)
         }
+        // Its own average sums squares too, and is beyond the range for numbers whose sum is not.
+        (Function::Avg, Kind::Float4 | Kind::Float8) => (
+            format!("sum(CAST({name} AS float8)) / CAST(count({name}) AS float8)"),
+            Kind::Float8,
+        ),
         (
             Function::Min | Function::Max,
             Kind::Int2

@@ -5,9 +5,14 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use super::group::{bytewise, is_text};
+use super::keys::{Key, Keys, Relied};
 use super::types::Kind;
 use super::{Column, PostgresTable, schema, sql};
 use crate::query::{JoinKind, Joining, identifier};
+
+/// The most tables of one statement: each one more may take the memory of one
+/// more hash table at the owner's server.
+const MAX_TABLES: usize = 4;
 
 /// The names of both sides in the statement.
 const LEFT: &str = "l";
@@ -23,6 +28,19 @@ impl PostgresTable {
         if !Arc::ptr_eq(&self.server, &right.server) {
             return Err("the tables are of two servers".to_owned());
         }
+        let (lefts, rights) = joining.columns;
+        let used_left: Vec<_> = lefts
+            .iter()
+            .chain(joining.on.iter().map(|(l, _)| l))
+            .collect();
+        let used_right: Vec<_> = rights
+            .iter()
+            .chain(joining.on.iter().map(|(_, r)| r))
+            .collect();
+        let relied = [self.relied(&used_left), right.relied(&used_right)].concat();
+        if relied.len() > MAX_TABLES {
+            return Err(format!("one statement joins at most {MAX_TABLES} tables"));
+        }
         let one_right = right.is_key(joining.on.iter().map(|(_, r)| r));
         let one_left = self.is_key(joining.on.iter().map(|(l, _)| l));
         match joining.kind {
@@ -34,24 +52,20 @@ impl PostgresTable {
         }
         let mut on = Vec::with_capacity(joining.on.len());
         for (l, r) in joining.on {
-            on.push(equal(self.column(l)?, right.column(r)?)?);
+            on.push(equal(self.column(l)?, right.column(r)?, self.utf8)?);
         }
         let on = on.join(" AND ");
-        let (lefts, rights) = joining.columns;
         let predicates = self.predicates(joining.predicates)?;
-        let used = lefts.iter().chain(joining.on.iter().map(|(l, _)| l));
-        let from = self.side(LEFT, used, &predicates);
+        let from = self.side(LEFT, &used_left, &predicates);
         let predicates = right.predicates(&joining.right.predicates)?;
-        let used = rights.iter().chain(joining.on.iter().map(|(_, r)| r));
-        let with = right.side(RIGHT, used, &predicates);
+        let with = right.side(RIGHT, &used_right, &predicates);
         let (mut columns, mut selected) = (Vec::new(), Vec::new());
         let sides = [(LEFT, self, lefts), (RIGHT, right, rights)];
         for (side, table, names) in sides {
             for name in names {
-                let kind = table.column(name)?.kind.clone();
                 let column = Column {
                     name: format!("c{}", columns.len()),
-                    kind,
+                    ..table.column(name)?.clone()
                 };
                 selected.push(format!(
                     "{side}.{} AS {}",
@@ -86,7 +100,8 @@ impl PostgresTable {
             server: Arc::clone(&self.server),
             table: format!("{} and {}", self.table, right.table).into(),
             relation: format!("({joined}) AS joined").into(),
-            keys,
+            keys: Arc::new(Keys::known(keys)),
+            relied,
             schema: schema(&columns),
             columns,
             utf8: self.utf8,
@@ -94,38 +109,47 @@ impl PostgresTable {
     }
 
     fn is_key<'a>(&self, columns: impl Iterator<Item = &'a String>) -> bool {
-        let columns: BTreeSet<_> = columns.cloned().collect();
-        self.keys.iter().any(|key| key.is_subset(&columns))
+        let columns: Key = columns.cloned().collect();
+        self.keys.now().iter().any(|key| key.is_subset(&columns))
+    }
+
+    /// What a statement over `columns` takes for granted.
+    fn relied(&self, columns: &[&String]) -> Vec<Relied> {
+        if !self.relied.is_empty() {
+            return self.relied.clone();
+        }
+        let columns = self.columns.iter().filter(|c| columns.contains(&&c.name));
+        vec![Relied {
+            table: Arc::clone(&self.table),
+            columns: columns.cloned().collect(),
+            had: self.keys.now(),
+            keys: Arc::clone(&self.keys),
+        }]
     }
 
     /// The keys of which all columns are in the answer, where they begin at `first`.
-    fn keys_as(&self, columns: &[String], first: usize) -> Vec<BTreeSet<String>> {
+    fn keys_as(&self, columns: &[String], first: usize) -> Vec<Key> {
         let name = |column: &String| {
             let place = columns.iter().position(|c| c == column)?;
             Some(format!("c{}", first + place))
         };
-        let keys = self.keys.iter();
+        let keys = self.keys.now().into_iter();
         keys.filter_map(|key| key.iter().map(name).collect())
             .collect()
     }
 
     /// The rows that count, as an item of `FROM`: what the owner hides is left
     /// out before anything else is said of it.
-    fn side<'a>(
-        &self,
-        name: &str,
-        columns: impl Iterator<Item = &'a String>,
-        predicates: &[String],
-    ) -> String {
-        let wanted: BTreeSet<_> = columns.collect();
-        let columns = self.columns.iter().filter(|c| wanted.contains(&c.name));
+    fn side(&self, name: &str, columns: &[&String], predicates: &[String]) -> String {
+        let wanted: BTreeSet<_> = columns.iter().collect();
+        let columns = self.columns.iter().filter(|c| wanted.contains(&&c.name));
         let rows = sql::select(columns, &self.relation, predicates, None);
         format!("({rows}) AS {name}")
     }
 }
 
 /// The columns are equal there if and only if they are here.
-fn equal(left: &Column, right: &Column) -> Result<String, String> {
+fn equal(left: &Column, right: &Column, utf8: bool) -> Result<String, String> {
     let names =
         [(LEFT, left), (RIGHT, right)].map(|(side, c)| format!("{side}.{}", identifier(&c.name)));
     let [l, r] = &names;
@@ -141,8 +165,14 @@ fn equal(left: &Column, right: &Column) -> Result<String, String> {
         | (Kind::Timestamptz, Kind::Timestamptz)
         | (Kind::Numeric { .. }, Kind::Numeric { .. }) => format!("{l} = {r}"),
         (a, b) if integer(a) && integer(b) => format!("{l} = {r}"),
-        (a, b) if text(a) && text(b) => format!("{} = {}", bytewise(l, a), bytewise(r, b)),
+        // Other encodings have several forms of one character.
+        (a, b) if utf8 && text(a) && text(b) => format!("{} = {}", bytewise(l, a), bytewise(r, b)),
         // Zeros of both signs and numbers that are none are not equal alike; JSON has no equality.
-        _ => return Err(format!("{l} and {r} are compared here only")),
+        _ => {
+            return Err(format!(
+                "{} and {} are compared here only",
+                left.said, right.said
+            ));
+        }
     })
 }

@@ -18,7 +18,6 @@ mod tests;
 mod types;
 mod value;
 
-use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use arrow::datatypes::{Field, Schema, SchemaRef};
@@ -27,9 +26,11 @@ use datafusion::catalog::{Session, TableProvider};
 use datafusion::error::{DataFusionError, Result};
 use datafusion::logical_expr::{Expr, TableProviderFilterPushDown, TableType};
 use datafusion::physical_plan::ExecutionPlan;
+use tokio_postgres::types::Type;
 
 pub use self::describe::Described;
 pub use self::error::PostgresError;
+use self::keys::{Keys, Relied};
 use self::read::Statement;
 pub(super) use self::server::Server;
 use self::types::Kind;
@@ -53,7 +54,32 @@ impl Servers<Server> {
 #[derive(Clone, Debug, PartialEq, Eq)]
 struct Column {
     name: String,
+    /// What it is for the owner: of an answer that is computed, what it was made of.
+    said: String,
     kind: Kind,
+}
+
+impl Column {
+    fn new(name: &str, kind: Kind) -> Self {
+        Self {
+            name: name.to_owned(),
+            said: name.to_owned(),
+            kind,
+        }
+    }
+
+    /// Whether a column of the type that was found can be read as this one.
+    fn reads(&self, table: &str, found: &Type) -> Result<(), PostgresError> {
+        match self.kind.reads(found) {
+            true => Ok(()),
+            false => Err(PostgresError::Changed {
+                table: table.to_owned(),
+                column: self.said.clone(),
+                found: found.name().to_owned(),
+                published: self.kind.arrow().to_string(),
+            }),
+        }
+    }
 }
 
 /// A table or view of a database, or several joined.
@@ -64,8 +90,9 @@ struct PostgresTable {
     table: Arc<str>,
     /// What follows `FROM`.
     relation: Arc<str>,
-    /// Columns in which no two rows are equal.
-    keys: Vec<BTreeSet<String>>,
+    keys: Arc<Keys>,
+    /// Of several tables: what is taken for granted of each.
+    relied: Vec<Relied>,
     columns: Vec<Column>,
     schema: SchemaRef,
     /// Whether the database's encoding is UTF-8.
@@ -98,15 +125,12 @@ impl PostgresTable {
                 found: found.type_().name().to_owned(),
                 instead,
             })?;
-            columns.push(Column {
-                name: promised.name.clone(),
-                kind,
-            });
+            columns.push(Column::new(&promised.name, kind));
         }
         let encoding = client.query_one("SHOW server_encoding", &[]).await;
         let encoding: String = encoding.and_then(|row| row.try_get(0)).map_err(failed)?;
         drop(described);
-        let keys = keys::of(client, &table).await.map_err(failed)?;
+        let keys = Keys::of(client, &table).await.map_err(failed)?;
         session.end().await.map_err(failed)?;
         let table = Arc::from(table);
         Ok(Self {
@@ -114,10 +138,27 @@ impl PostgresTable {
             server,
             relation: Arc::clone(&table),
             table,
-            keys,
+            keys: Arc::new(keys),
+            relied: Vec::new(),
             columns,
             utf8: encoding == "UTF8",
         })
+    }
+
+    fn statement(
+        &self,
+        sql: String,
+        schema: SchemaRef,
+        columns: Vec<Column>,
+    ) -> Arc<dyn ExecutionPlan> {
+        Arc::new(StatementExec::new(Statement {
+            server: Arc::clone(&self.server),
+            table: Arc::clone(&self.table),
+            relied: self.relied.clone(),
+            sql,
+            columns,
+            schema,
+        }))
     }
 
     fn predicate(&self, expr: &Expr) -> Option<String> {
@@ -177,26 +218,15 @@ impl TableProvider for PostgresTable {
         let predicates = self
             .predicates(filters)
             .map_err(DataFusionError::Internal)?;
-        Ok(Arc::new(StatementExec::new(Statement {
-            server: Arc::clone(&self.server),
-            table: Arc::clone(&self.table),
-            sql: sql::select(&columns, &self.relation, &predicates, limit),
-            schema: schema(&columns),
-            columns,
-        })))
+        let sql = sql::select(&columns, &self.relation, &predicates, limit);
+        Ok(self.statement(sql, schema(&columns), columns))
     }
 }
 
 impl Pushdown for PostgresTable {
     fn grouped(&self, grouping: &Grouping) -> Answer {
         let (sql, columns) = self.group(grouping)?;
-        Ok(Arc::new(StatementExec::new(Statement {
-            server: Arc::clone(&self.server),
-            table: Arc::clone(&self.table),
-            sql,
-            schema: Arc::clone(&grouping.schema),
-            columns,
-        })))
+        Ok(self.statement(sql, Arc::clone(&grouping.schema), columns))
     }
 
     fn joined(&self, joining: &Joining<'_>) -> Result<Arc<dyn Pushdown>, String> {

@@ -13,8 +13,15 @@ use tokio_postgres::CopyOutStream;
 use super::Column;
 use super::decode::{Decoder, Fault};
 use super::error::PostgresError;
+use super::keys::Relied;
 use super::server::{Server, Session};
 use crate::sources::code::Coded;
+
+/// A server that has few rows to find compares every row of one table with every
+/// one of the other, if it takes the wrong number for few: a partner's `LIMIT 1`
+/// over keys that never meet kept it busy for minutes. Sorted or hashed, a join
+/// costs what reading both tables costs.
+const WITHOUT_NESTED_LOOPS: &str = "SET LOCAL enable_nestloop = off";
 
 /// A statement whose answer has these columns.
 #[derive(Clone)]
@@ -22,6 +29,8 @@ pub(super) struct Statement {
     pub(super) server: Arc<Server>,
     /// The table, with its schema, for messages.
     pub(super) table: Arc<str>,
+    /// Of a joined one: what it takes for granted of its tables.
+    pub(super) relied: Vec<Relied>,
     pub(super) sql: String,
     pub(super) columns: Vec<Column>,
     pub(super) schema: SchemaRef,
@@ -53,14 +62,16 @@ impl Statement {
             });
         }
         for (column, found) in self.columns.iter().zip(found) {
-            if !column.kind.reads(found.type_()) {
-                return Err(PostgresError::Changed {
-                    table: self.table.to_string(),
-                    column: column.name.clone(),
-                    found: found.type_().name().to_owned(),
-                    published: column.kind.arrow().to_string(),
-                });
-            }
+            column.reads(&self.table, found.type_())?;
+        }
+        if !self.relied.is_empty() {
+            client
+                .batch_execute(WITHOUT_NESTED_LOOPS)
+                .await
+                .map_err(failed)?;
+        }
+        for table in &self.relied {
+            table.holds(&self.server, client).await?;
         }
         let copy = format!("COPY ({}) TO STDOUT (FORMAT binary)", self.sql);
         let stream = client.copy_out(&copy).await.map_err(failed)?;
@@ -123,7 +134,7 @@ impl Copying {
             Fault::Copy(what) => PostgresError::Broken { table, what },
             Fault::Value(at, what) => {
                 let column = self.statement.columns.get(at);
-                let column = column.map(|c| c.name.clone()).unwrap_or_default();
+                let column = column.map(|c| c.said.clone()).unwrap_or_default();
                 PostgresError::Value {
                     table,
                     column,

@@ -69,7 +69,8 @@ async fn floats_are_aggregated_at_the_server() {
             "CREATE TABLE t (k text, f float8, g real); \
              INSERT INTO t SELECT 'plain', i / 7.0, i / 7.0 FROM generate_series(1, 10000) i; \
              INSERT INTO t VALUES ('nan', 'NaN', 'NaN'), ('nan', 1, 1), ('inf', 'Infinity', 2), \
-             ('inf', 1, 3), ('null', NULL, NULL), ('wide', 1e308, 3e38), ('wide', 1e308, 3e38)",
+             ('inf', 1, 3), ('null', NULL, NULL), ('wide', 1e308, 3e38), ('wide', 1e308, 3e38), \
+             ('large', 1e200, 1), ('large', 2e200, 1)",
         )
         .unwrap();
     let columns = [
@@ -106,6 +107,8 @@ async fn floats_are_aggregated_at_the_server() {
     // What is beyond the range is an error, and narrow floats are summed as wide ones.
     let error = ask("sum(f)", "wide").await.unwrap_err();
     assert_eq!(error.code(), "source-unavailable");
+    // Of numbers whose squares are beyond the range (the server's own average is an error).
+    assert_eq!(ask("avg(f)", "large").await.unwrap(), ["1.5e200"]);
     assert_eq!(ask("sum(g)", "wide").await.unwrap().len(), 1);
 }
 
