@@ -2,7 +2,7 @@
 #
 #   make demo    build and run three organizations on this machine
 #   make test    everything that must be green; installs PostgreSQL and the Python clients itself
-#   make bench   figures, written to bench/results.md (not part of the tests)
+#   make bench   figures, written to bench/ (a release build; not part of the tests)
 
 # A target folder outside the clone survives a fresh clone and is shared by them.
 CARGO_TARGET_DIR ?= $(HOME)/.cache/comity/target
@@ -12,7 +12,7 @@ PYTHON ?= python3
 VENV   := $(CARGO_TARGET_DIR)/venv
 COMITY := $(CARGO_TARGET_DIR)/debug/comity
 
-.PHONY: postgres demo build test lint unit vectors scenarios clients bench bench-postgres fmt clean-venv
+.PHONY: postgres demo build test lint unit vectors scenarios clients release bench bench-exchange bench-sources bench-memory fmt clean-venv
 
 demo:
 	cargo run --locked --quiet -p comity -- demo
@@ -66,14 +66,26 @@ $(VENV)-contracts/ready: tests/ecosystem/requirements.txt $(VENV)/ready
 	$(VENV)-contracts/bin/pip install --quiet --disable-pip-version-check -r tests/ecosystem/requirements.txt
 	touch $@
 
-bench: build $(VENV)/ready
-	COMITY_BIN=$(COMITY) cargo run --locked -p comity-tests --bin bench
+# Each writes a file into bench/. The figures are ratios within one run, or sizes: none is a test.
+bench: bench-exchange bench-sources bench-memory
 
-# Rows a second out of PostgreSQL, beside other ways; ADBC is in a folder of its own.
-bench-postgres: postgres
+RELEASE := $(CARGO_TARGET_DIR)/release
+
+release:
+	cargo build --locked --release -p comity -p comity-tests --bins
+
+bench-exchange: release
+	COMITY_BIN=$(RELEASE)/comity $(RELEASE)/bench_exchange
+
+# ADBC's driver for PostgreSQL is in a folder of its own.
+bench-sources: release postgres
 	$(PYTHON) -m venv $(VENV)-adbc
 	$(VENV)-adbc/bin/pip install --quiet --disable-pip-version-check adbc-driver-postgresql adbc-driver-manager pyarrow
-	COMITY_PYTHON=$(VENV)-adbc/bin/python cargo run --locked --release -p comity-tests --bin bench_postgres
+	COMITY_PYTHON=$(VENV)-adbc/bin/python $(RELEASE)/bench_sources
+
+bench-memory: release postgres $(VENV)/ready
+	COMITY_BIN=$(RELEASE)/comity COMITY_PYTHON=$(VENV)/bin/python \
+	DATACONTRACT_S3_ACCESS_KEY_ID=bench-key DATACONTRACT_S3_SECRET_ACCESS_KEY=bench-secret $(RELEASE)/bench_memory
 
 fmt:
 	cargo fmt --all

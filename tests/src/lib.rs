@@ -4,6 +4,7 @@
 //! one beside the test program). Waits are bounded and end on an event.
 
 pub mod attack;
+pub mod bench;
 pub mod calls;
 pub mod orders;
 pub mod rogue;

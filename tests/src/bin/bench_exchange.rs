@@ -1,4 +1,4 @@
-//! Figures, for `bench/results.md`: printed, never asserted.
+//! From a request to rows, and a node with nothing to do: `bench/exchange.md`.
 //!
 //! * from `comity request` to the first row, with agreement by rule: p50 and p95 over 50 runs;
 //! * one governed query, warm, through both nodes, against the same query over
@@ -8,7 +8,7 @@
 use std::error::Error;
 use std::time::{Duration, Instant};
 
-use comity_tests::{Three, ask, reaches, workbench};
+use comity_tests::{Three, ask, bench, reaches, workbench};
 use futures::TryStreamExt as _;
 
 /// Runs of the request-to-first-row figure.
@@ -23,10 +23,10 @@ const IDLE: Duration = Duration::from_secs(20);
 #[tokio::main]
 async fn main() -> Result<(), Box<dyn Error>> {
     let three = Three::meet().await?;
-    let mut report = String::from(
-        "# Figures\n\nMade by `make bench`. Read ratios and orders of magnitude: the machine was shared.\n\n",
+    let mut report = format!(
+        "# Exchange\n\nMade by `make bench-exchange`. {}",
+        bench::machine()
     );
-    report.push_str(&machine());
 
     let first_row = request_to_first_row(&three).await?;
     report.push_str(&format!(
@@ -53,13 +53,7 @@ async fn main() -> Result<(), Box<dyn Error>> {
         IDLE.as_secs()
     ));
 
-    println!("{report}");
-    let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../bench/results.md");
-    if let Some(folder) = std::path::Path::new(path).parent() {
-        std::fs::create_dir_all(folder)?;
-    }
-    std::fs::write(path, report)?;
-    Ok(())
+    bench::report("exchange", &report)
 }
 
 async fn request_to_first_row(three: &Three) -> Result<Vec<Duration>, Box<dyn Error>> {
@@ -112,7 +106,7 @@ async fn idle(three: &Three) -> Result<String, Box<dyn Error>> {
         text.push_str(&format!(
             "| {} | {} MiB | {share:.2} % |\n",
             node.alias(),
-            rss(node.pid())
+            bench::memory(node.pid(), "VmRSS")
         ));
     }
     Ok(text)
@@ -135,29 +129,6 @@ fn ticks(pid: Option<u32>) -> u64 {
             .unwrap_or(0)
     };
     field(12) + field(13)
-}
-
-/// Resident memory of a process, in MiB.
-fn rss(pid: Option<u32>) -> u64 {
-    let status = pid.and_then(|p| std::fs::read_to_string(format!("/proc/{p}/status")).ok());
-    let status = status.unwrap_or_default();
-    let line = status.lines().find_map(|l| l.strip_prefix("VmRSS:"));
-    line.and_then(|l| l.trim().trim_end_matches(" kB").trim().parse::<u64>().ok())
-        .unwrap_or(0)
-        / 1024
-}
-
-fn machine() -> String {
-    let cores = std::thread::available_parallelism().map_or(0, usize::from);
-    let profile = if cfg!(debug_assertions) {
-        "development"
-    } else {
-        "release"
-    };
-    format!(
-        "Machine: {cores} cores, Linux; {profile} build; comity {}.\n",
-        env!("CARGO_PKG_VERSION")
-    )
 }
 
 /// The value at `percent` of sorted `times`.

@@ -1,0 +1,136 @@
+//! TPC-H's widest table, as files and as a contract.
+
+use std::fs::File;
+use std::io::BufWriter;
+use std::path::Path;
+use std::sync::Arc;
+
+use arrow::array::RecordBatch;
+use arrow::compute::cast;
+use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
+use datafusion::parquet::arrow::ArrowWriter;
+use datafusion::parquet::basic::{Compression, ZstdLevel};
+use datafusion::parquet::file::properties::WriterProperties;
+use tpchgen::generators::LineItemGenerator;
+use tpchgen_arrow::LineItemArrow;
+
+use super::Outcome;
+
+/// Rows of a batch that is written.
+const BATCH_ROWS: usize = 8192;
+
+/// Column, type in the contract, type of PostgreSQL.
+const COLUMNS: [(&str, &str, &str); 16] = [
+    ("l_orderkey", "logicalType: integer", "bigint"),
+    ("l_partkey", "logicalType: integer", "bigint"),
+    ("l_suppkey", "logicalType: integer", "bigint"),
+    (
+        "l_linenumber",
+        "logicalType: integer, physicalType: int",
+        "integer",
+    ),
+    ("l_quantity", DECIMAL, "numeric(15,2)"),
+    ("l_extendedprice", DECIMAL, "numeric(15,2)"),
+    ("l_discount", DECIMAL, "numeric(15,2)"),
+    ("l_tax", DECIMAL, "numeric(15,2)"),
+    ("l_returnflag", "logicalType: string", "text"),
+    ("l_linestatus", "logicalType: string", "text"),
+    ("l_shipdate", "logicalType: date", "date"),
+    ("l_commitdate", "logicalType: date", "date"),
+    ("l_receiptdate", "logicalType: date", "date"),
+    ("l_shipinstruct", "logicalType: string", "text"),
+    ("l_shipmode", "logicalType: string", "text"),
+    ("l_comment", "logicalType: string", "text"),
+];
+const DECIMAL: &str = "logicalType: number, physicalType: \"decimal(15,2)\"";
+
+/// The rows at a scale factor: about six million for 1.
+pub fn batches(scale: f64) -> impl Iterator<Item = Outcome<RecordBatch>> {
+    let rows = LineItemArrow::new(LineItemGenerator::new(scale, 1, 1)).with_batch_size(BATCH_ROWS);
+    rows.map(|batch| plain(&batch?))
+}
+
+/// Texts in the layout that every format and engine has.
+fn plain(batch: &RecordBatch) -> Outcome<RecordBatch> {
+    let columns = batch.columns().iter().map(|c| match c.data_type() {
+        DataType::Utf8View => cast(c, &DataType::Utf8),
+        _ => Ok(Arc::clone(c)),
+    });
+    Ok(RecordBatch::try_new(
+        schema(),
+        columns.collect::<Result<_, _>>()?,
+    )?)
+}
+
+fn schema() -> SchemaRef {
+    let fields = LineItemArrow::schema_ref();
+    let fields = fields.fields().iter().map(|f| match f.data_type() {
+        DataType::Utf8View => Field::new(f.name(), DataType::Utf8, f.is_nullable()),
+        _ => f.as_ref().clone(),
+    });
+    Arc::new(Schema::new(fields.collect::<Vec<_>>()))
+}
+
+/// One file of all rows at `scale`, in the format that its name ends with.
+///
+/// # Errors
+/// A file that cannot be written.
+pub fn write(path: &Path, scale: f64) -> Outcome {
+    let file = BufWriter::new(File::create(path)?);
+    match path.extension().and_then(|e| e.to_str()) {
+        Some("parquet") => {
+            let properties = WriterProperties::builder()
+                .set_compression(Compression::ZSTD(ZstdLevel::default()))
+                .build();
+            let mut writer = ArrowWriter::try_new(file, schema(), Some(properties))?;
+            for batch in batches(scale) {
+                writer.write(&batch?)?;
+            }
+            writer.close()?;
+        }
+        Some("arrow") => {
+            let mut writer = arrow::ipc::writer::FileWriter::try_new(file, &schema())?;
+            for batch in batches(scale) {
+                writer.write(&batch?)?;
+            }
+            writer.finish()?;
+        }
+        Some("csv") => {
+            let mut writer = arrow::csv::Writer::new(file);
+            for batch in batches(scale) {
+                writer.write(&batch?)?;
+            }
+        }
+        Some("json") => {
+            let mut writer = arrow::json::LineDelimitedWriter::new(file);
+            for batch in batches(scale) {
+                writer.write(&batch?)?;
+            }
+            writer.finish()?;
+        }
+        other => return Err(format!("no format {other:?}").into()),
+    }
+    Ok(())
+}
+
+/// Writes a contract over `servers` (YAML), whose table is `physical` there.
+///
+/// # Errors
+/// A file that cannot be written.
+pub fn contract(path: &Path, servers: &str, physical: &str) -> Outcome {
+    let columns = COLUMNS
+        .map(|(name, kind, _)| format!("      - {{ name: {name}, {kind} }}\n"))
+        .concat();
+    let text = format!(
+        "apiVersion: v3.1.0\nkind: DataContract\nid: lineitem-1\nname: lineitem\nversion: \"1.0.0\"\nstatus: active\n\
+         {servers}\n\
+         schema:\n  - name: lineitem\n    physicalName: {physical}\n    properties:\n{columns}"
+    );
+    Ok(std::fs::write(path, text)?)
+}
+
+/// The columns of a `CREATE TABLE` for PostgreSQL, or for another database by `kind`.
+pub fn columns(kind: impl Fn(&'static str) -> &'static str) -> String {
+    let columns = COLUMNS.map(|(name, _, postgres)| format!("{name} {}", kind(postgres)));
+    columns.join(", ")
+}

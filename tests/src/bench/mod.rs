@@ -1,0 +1,113 @@
+//! What the benchmarks share: how a figure is taken and written.
+
+pub mod lineitem;
+
+use std::fmt::Write as _;
+use std::pin::Pin;
+use std::time::{Duration, Instant};
+
+/// A benchmark's result.
+pub type Outcome<T = ()> = Result<T, Box<dyn std::error::Error>>;
+
+/// One way to an answer, which gives the rows of the answer.
+pub struct Way<'a> {
+    name: &'static str,
+    run: Box<dyn FnMut() -> Run<'a> + 'a>,
+}
+
+type Run<'a> = Pin<Box<dyn Future<Output = Outcome<usize>> + 'a>>;
+
+impl<'a> Way<'a> {
+    /// A way that `run` goes each time.
+    pub fn new<F>(name: &'static str, mut run: impl FnMut() -> F + 'a) -> Self
+    where
+        F: Future<Output = Outcome<usize>> + 'a,
+    {
+        Self {
+            name,
+            run: Box::new(move || Box::pin(run())),
+        }
+    }
+}
+
+/// The median time of each way, in the order of the ways: all of them in every
+/// round, so that what else the machine does meets all alike.
+///
+/// # Errors
+/// What a way fails with; ways that differ in their number of rows.
+pub async fn interleaved(
+    rounds: usize,
+    ways: &mut [Way<'_>],
+) -> Outcome<Vec<(&'static str, Duration)>> {
+    let mut times = vec![Vec::with_capacity(rounds); ways.len()];
+    let mut rows = None;
+    // The first round warms caches and is not counted.
+    for round in 0..=rounds {
+        for (way, times) in ways.iter_mut().zip(&mut times) {
+            let began = Instant::now();
+            let found = (way.run)().await?;
+            let took = began.elapsed();
+            if *rows.get_or_insert(found) != found {
+                return Err(format!("{} gave {found} rows, not {rows:?}", way.name).into());
+            }
+            if round > 0 {
+                times.push(took);
+            }
+        }
+    }
+    let medians = ways.iter().zip(times).map(|(way, mut times)| {
+        times.sort();
+        let median = times.get(times.len() / 2).copied().unwrap_or_default();
+        (way.name, median)
+    });
+    Ok(medians.collect())
+}
+
+/// One row of a table for each question: the time of the first way, and of the
+/// others as a multiple of it.
+pub fn row(question: &str, times: &[(&'static str, Duration)]) -> String {
+    let base = times.first().map_or(0.0, |(_, time)| time.as_secs_f64());
+    let mut row = format!("| {question} | {:.0} ms |", base * 1000.0);
+    for (_, time) in times.iter().skip(1) {
+        let _ = write!(row, " {:.2} |", time.as_secs_f64() / base);
+    }
+    row.push('\n');
+    row
+}
+
+/// What was measured where.
+pub fn machine() -> String {
+    let cores = std::thread::available_parallelism().map_or(0, usize::from);
+    let profile = if cfg!(debug_assertions) {
+        "development"
+    } else {
+        "release"
+    };
+    format!(
+        "Machine: {cores} cores, Linux, shared with other work; {profile} build; comity {}.\n",
+        env!("CARGO_PKG_VERSION")
+    )
+}
+
+/// A figure of `/proc/PID/status`, in MiB: `VmRSS`, or `VmHWM` for its peak.
+pub fn memory(pid: Option<u32>, key: &str) -> u64 {
+    let status = pid.and_then(|p| std::fs::read_to_string(format!("/proc/{p}/status")).ok());
+    let status = status.unwrap_or_default();
+    let line = status
+        .lines()
+        .find_map(|l| l.strip_prefix(key)?.strip_prefix(':'));
+    line.and_then(|l| l.trim().trim_end_matches(" kB").trim().parse::<u64>().ok())
+        .unwrap_or(0)
+        / 1024
+}
+
+/// Writes a report to `bench/NAME.md`, and prints it.
+///
+/// # Errors
+/// A file that cannot be written.
+pub fn report(name: &str, text: &str) -> Outcome {
+    println!("{text}");
+    let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/../bench");
+    std::fs::create_dir_all(folder)?;
+    Ok(std::fs::write(format!("{folder}/{name}.md"), text)?)
+}
