@@ -146,7 +146,10 @@ pub(super) const KEYS: [Key; 27] = [
         "network",
         "memory_budget_bytes",
         (64 << 20)..=(1 << 44),
-        &["Memory of the whole process, in bytes, above which new connections are refused."],
+        &[
+            "Memory of the process, in bytes and besides memory_bytes of [query], above which new",
+            "connections are refused, partners' as well.",
+        ],
     ),
     key(
         "network",

@@ -47,7 +47,7 @@ pub struct Network {
     pub dial: Option<Vec<Area>>,
     /// Connections at most.
     pub max_connections: u32,
-    /// Process memory, in bytes, above which new connections are refused.
+    /// Process memory, in bytes and besides that of `[query]`, above which new connections are refused.
     pub memory_budget_bytes: u64,
     /// Nodes to connect to at start, each ending in `/p2p/<peer id>`.
     pub peers: Vec<Multiaddr>,

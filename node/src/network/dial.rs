@@ -4,7 +4,8 @@ use std::collections::HashMap;
 use std::io;
 use std::time::{Duration, Instant};
 
-use libp2p::swarm::DialError;
+use libp2p::memory_connection_limits::MemoryUsageLimitExceeded;
+use libp2p::swarm::{ConnectionDenied, DialError};
 use libp2p::{Multiaddr, PeerId};
 use sha2::{Digest as _, Sha256};
 
@@ -109,9 +110,7 @@ fn jitter(peer: &PeerId, wait: Duration) -> Duration {
 pub(super) fn explain(error: &DialError) -> String {
     match error {
         DialError::NoAddresses => "no address of it is known".to_owned(),
-        DialError::Denied { .. } => {
-            "it is not an allowed peer, or too many connections are open".to_owned()
-        }
+        DialError::Denied { cause } => denied(cause),
         DialError::WrongPeerId { obtained, address } => {
             format!("another node ({obtained}) answers at {address}")
         }
@@ -124,6 +123,25 @@ pub(super) fn explain(error: &DialError) -> String {
         }
         other => other.to_string(),
     }
+}
+
+/// Why this node itself refuses a connection.
+fn denied(cause: &ConnectionDenied) -> String {
+    let source = std::error::Error::source(cause);
+    let memory = source.and_then(|e| e.downcast_ref::<MemoryUsageLimitExceeded>());
+    if let Some(memory) = memory {
+        let used = memory.process_physical_memory_bytes() >> 20;
+        let budget = memory.max_allowed_bytes() >> 20;
+        tracing::warn!(
+            used,
+            budget,
+            "no connection: this node is over its memory budget"
+        );
+        return format!(
+            "this node uses {used} MiB, more than the {budget} of its memory budget; raise `memory_budget_bytes` in [network] of comity.toml"
+        );
+    }
+    "it is not an allowed peer, or too many connections are open".to_owned()
 }
 
 /// The innermost cause: the outer ones only name the transports around it.

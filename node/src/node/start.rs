@@ -63,7 +63,7 @@ impl Node {
             lan: config.network.lan,
             dial,
             max_connections: config.network.max_connections,
-            memory_bytes: usize::try_from(config.network.memory_budget_bytes).unwrap_or(usize::MAX),
+            memory_bytes: memory_bytes(&config),
         };
         let (network, events) = network::start(&own.keys().node, &settings)
             .await
@@ -335,6 +335,13 @@ fn ip_of(address: &Multiaddr) -> Option<IpAddr> {
 }
 
 /// Where partners are dialled: what the owner says, or else where this node is itself.
+/// Queries may use all that is theirs without keeping partners out.
+fn memory_bytes(config: &Config) -> usize {
+    let network = config.network.memory_budget_bytes;
+    let all = network.saturating_add(config.query.memory_bytes);
+    usize::try_from(all).unwrap_or(usize::MAX)
+}
+
 fn dial_policy(config: &Config) -> DialPolicy {
     if let Some(areas) = &config.network.dial {
         return DialPolicy::only(areas);

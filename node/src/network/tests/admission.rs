@@ -26,6 +26,17 @@ async fn a_process_over_its_memory_budget_takes_no_new_connection() {
     }
 }
 
+#[tokio::test]
+async fn a_node_over_its_own_memory_budget_says_so_when_it_cannot_dial() {
+    let (full, other) = (site(1, |s| s.memory_bytes = 1).await, Site::new(2).await);
+    full.handle.allow(other.id(), Vec::new()).await;
+    let (peer, at) = (other.id(), other.addresses());
+    let error = within(full.handle.request(peer, at, fetch()))
+        .await
+        .unwrap_err();
+    assert!(error.to_string().contains("memory_budget_bytes"), "{error}");
+}
+
 /// Listens and multicasts on every interface, so it runs by hand, in a network of
 /// its own:
 ///
