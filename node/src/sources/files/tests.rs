@@ -13,7 +13,7 @@ use datafusion::prelude::SessionContext;
 use tempfile::TempDir;
 
 use super::*;
-use crate::query::QueryError;
+use crate::query::{QueryError, advertised};
 use crate::sources::fixture;
 
 const FORMATS: [Format; 4] = [Format::Parquet, Format::Csv, Format::Json, Format::Arrow];
@@ -94,8 +94,7 @@ async fn files_and_folders_of_each_format_are_read_whole() {
         let source = open(&spec(format, format.name()), root.path(), &Schema::empty())
             .await
             .unwrap();
-        let types: BTreeMap<_, _> = source
-            .schema()
+        let types: BTreeMap<_, _> = advertised(&source.schema())
             .fields()
             .iter()
             .map(|f| (f.name().clone(), f.data_type().to_string()))

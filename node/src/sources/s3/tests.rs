@@ -121,6 +121,30 @@ async fn query(source: &Arc<dyn TableProvider>, sql: &str) -> Result<Vec<String>
     Ok(rows)
 }
 
+#[tokio::test]
+async fn an_arrow_object_is_laid_on_the_disk_and_read_batch_by_batch() {
+    let (rows, batches) = (4_096, 64);
+    let ids: arrow::array::ArrayRef = Arc::new(Int64Array::from_iter_values(0..rows));
+    let batch = RecordBatch::try_from_iter([("id", ids)]).unwrap();
+    let schema = batch.schema();
+    let mut writer = arrow::ipc::writer::FileWriter::try_new(Vec::new(), &schema).unwrap();
+    for _ in 0..batches {
+        writer.write(&batch).unwrap();
+    }
+    put("arrow/a.arrow", writer.into_inner().unwrap()).await;
+    let content = Content::Files(Format::Arrow);
+    let declared = Schema::new(vec![Field::new("id", DataType::Int64, true)]);
+    let (spec, access) = (spec("arrow/a.arrow", content).await, access(SECRET));
+    let source = open(&spec, &access, &declared).await.unwrap();
+    let counted = query(&source, "SELECT count(*), max(id) FROM t")
+        .await
+        .unwrap();
+    assert_eq!(counted, [format!("{}|{}", rows * batches, rows - 1)]);
+    put("arrow/a.arrow", vec![0; 2_097_152]).await;
+    let error = query(&source, "SELECT id FROM t").await.unwrap_err();
+    assert_eq!(error.code(), "source-unavailable", "{error:?}");
+}
+
 const FILES: Content = Content::Files(Format::Parquet);
 
 #[tokio::test]

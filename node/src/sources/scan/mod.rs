@@ -5,6 +5,7 @@
 //! values of the columns that stand in their paths or in a log, and a schema.
 
 pub(super) mod hive;
+mod ipc;
 mod listed;
 mod pinned;
 mod prunable;
@@ -32,7 +33,7 @@ use datafusion::logical_expr::{Expr, TableProviderFilterPushDown};
 use datafusion::physical_expr::expressions::Column;
 use datafusion::physical_plan::empty::EmptyExec;
 use datafusion::physical_plan::projection::{ProjectionExec, ProjectionExpr};
-use datafusion::physical_plan::{ExecutionPlan, PhysicalExpr};
+use datafusion::physical_plan::{ExecutionPlan, Partitioning, PhysicalExpr};
 use datafusion::prelude::{SessionConfig, SessionContext};
 use datafusion::scalar::ScalarValue;
 use futures::stream::{self, StreamExt};
@@ -170,7 +171,10 @@ impl Scan {
             .with_table_partition_cols(partition_columns)
             .build();
         Ok(Self {
-            store,
+            store: match format {
+                Format::Arrow => store.spooled(),
+                _ => store,
+            },
             format,
             shown: Arc::clone(columns.table_schema()),
             columns,
@@ -234,11 +238,15 @@ impl Scan {
         }
         let format = reader(self.format);
         let groups = FileGroup::new(kept).split_files(state.config().target_partitions().max(1));
+        // A part of an Arrow file is read into memory whole by the engine; a whole one batch by batch.
+        let whole = Partitioning::UnknownPartitioning(groups.len());
+        let whole = (self.format == Format::Arrow).then_some(whole);
         let source = self.pruned(state, format.file_source(self.columns.clone()), filters)?;
         let config = FileScanConfigBuilder::new(url, source)
             .with_file_groups(groups)
             .with_projection_indices(projection.cloned())?
             .with_limit(limit)
+            .with_output_partitioning(whole)
             .build();
         self.exactly(format.create_physical_plan(state, config).await?)
     }
@@ -335,10 +343,11 @@ async fn infer(store: &Store, format: Format, file: &ObjectMeta) -> Result<Schem
     parquet.schema_force_view_types = false;
     let state = SessionContext::new_with_config(config).state();
     let file = store.pinned(file)?;
-    let format = reader(format);
-    format
-        .infer_schema(&state, &store.as_object_store(), &[file])
-        .await
+    let store = store.as_object_store();
+    match format {
+        Format::Arrow => ipc::schema(&store, &file).await,
+        _ => reader(format).infer_schema(&state, &store, &[file]).await,
+    }
 }
 
 /// Whether a file can be read with the columns of another. CSV is read by position

@@ -2,6 +2,7 @@
 //! (`spec/5-data-plane.md#D-180`).
 
 use std::fmt;
+use std::io::Seek as _;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, Weak};
@@ -15,9 +16,10 @@ use futures::stream::{BoxStream, StreamExt};
 use object_store::local::LocalFileSystem;
 use object_store::path::Path;
 use object_store::{
-    CopyOptions, Error, GetOptions, GetResult, ListResult, MultipartUpload, ObjectMeta,
-    ObjectStore, PutMultipartOptions, PutOptions, PutPayload, PutResult,
+    CopyOptions, Error, GetOptions, GetResult, GetResultPayload, ListResult, MultipartUpload,
+    ObjectMeta, ObjectStore, PutMultipartOptions, PutOptions, PutPayload, PutResult,
 };
+use tokio::io::AsyncWriteExt as _;
 
 /// A store that is only read, whose addresses say which file is meant **and what
 /// it was**: `<store>/<etag>.<size>/<path>`.
@@ -34,9 +36,14 @@ pub(in crate::sources) struct Store {
     name: Arc<str>,
     /// Of files in the file system: the folder that no link may lead out of (A28).
     within: Option<Arc<PathBuf>>,
+    /// Whether a whole file that comes over the network is laid on the disk first.
+    spooled: bool,
     /// None in what the engines hold, or they would hold it for ever.
     lease: Option<Arc<Lease>>,
 }
+
+/// The largest file that is laid on the disk.
+const MAX_SPOOLED_BYTES: u64 = 8 << 30;
 
 /// The engines that know a store by its name, until the last table and the last
 /// plan over it are gone.
@@ -72,6 +79,7 @@ impl Store {
             inner,
             name: name.into(),
             within: None,
+            spooled: false,
             lease: Some(Arc::new(Lease { url, engines })),
         }
     }
@@ -82,6 +90,14 @@ impl Store {
         Self {
             within: Some(Arc::new(root)),
             ..Self::new(Arc::new(LocalFileSystem::new()))
+        }
+    }
+
+    /// For readers that take a whole file which is no local one into memory.
+    pub(super) fn spooled(self) -> Self {
+        Self {
+            spooled: true,
+            ..self
         }
     }
 
@@ -198,6 +214,7 @@ impl Pin {
 #[async_trait]
 impl ObjectStore for Store {
     async fn get_opts(&self, location: &Path, mut options: GetOptions) -> Result<GetResult, Error> {
+        let whole = options.range.is_none();
         let pin = Pin::parse(&self.name, location);
         let pin = pin.ok_or_else(|| generic(format!("{location} is no address of this store")))?;
         self.confine(&pin.path).await?;
@@ -212,7 +229,10 @@ impl ObjectStore for Store {
             return Err(changed(&pin.path));
         }
         found.meta.location = location.clone();
-        Ok(found)
+        match self.spooled && whole && !matches!(found.payload, GetResultPayload::File(..)) {
+            true => spool(found).await,
+            false => Ok(found),
+        }
     }
 
     // `get_ranges` keeps its default, which comes through `get_opts`. The file
@@ -248,6 +268,34 @@ impl ObjectStore for Store {
     async fn copy_opts(&self, _: &Path, _: &Path, _: CopyOptions) -> Result<(), Error> {
         Err(read_only())
     }
+}
+
+/// The same file on the disk, without a name.
+async fn spool(found: GetResult) -> Result<GetResult, Error> {
+    let (meta, range) = (found.meta.clone(), found.range.clone());
+    let (attributes, size) = (found.attributes.clone(), found.meta.size);
+    if size > MAX_SPOOLED_BYTES {
+        return Err(generic(format!(
+            "{} has {size} bytes; of Arrow files in object stores at most {MAX_SPOOLED_BYTES} are read, write it as Parquet",
+            meta.location
+        )));
+    }
+    let disk = |e: std::io::Error| generic(format!("cannot lay a file on the disk: {e}"));
+    let file = tempfile::tempfile().map_err(disk)?;
+    let mut writer = tokio::fs::File::from_std(file);
+    let mut bytes = found.into_stream();
+    while let Some(part) = bytes.next().await {
+        writer.write_all(&part?).await.map_err(disk)?;
+    }
+    writer.flush().await.map_err(disk)?;
+    let mut file = writer.into_std().await;
+    file.rewind().map_err(disk)?;
+    Ok(GetResult {
+        payload: GetResultPayload::File(file, "spooled".into()),
+        meta,
+        range,
+        attributes,
+    })
 }
 
 fn changed(path: &Path) -> Error {

@@ -10,10 +10,12 @@ use comity_protocol::terms::RowFilter;
 use datafusion::catalog::TableProvider;
 use datafusion::parquet::arrow::ArrowWriter;
 use datafusion::parquet::file::properties::WriterProperties;
+use datafusion::physical_plan::displayable;
 use proptest::prelude::*;
 
 use super::*;
 use crate::products::FileSpec;
+use crate::query::advertised;
 use crate::sources::files;
 use crate::sources::fixture::{rows, view};
 use crate::sources::wire::exactly;
@@ -164,7 +166,7 @@ async fn what_a_file_holds_is_what_comes_out() {
             }
             let (_folder, source) = table(format, Arc::clone(&column), 100).await;
             assert_eq!(
-                *source.schema().field(0).data_type(),
+                *advertised(&source.schema()).field(0).data_type(),
                 wire,
                 "{kind} {format:?}"
             );
@@ -296,6 +298,25 @@ async fn moments_in_texts_are_read_to_their_last_digit() {
         other.starts_with("source-unavailable") && !other.contains("noon"),
         "{other}"
     );
+}
+
+#[tokio::test]
+async fn an_arrow_file_is_read_whole_and_a_parquet_file_in_parts() {
+    for (format, parts) in [(Format::Arrow, 1), (Format::Parquet, 2)] {
+        let values: ArrayRef = Arc::new(Int64Array::from_iter_values(0..2_000_000));
+        let (_folder, source) = table(format, values, 100_000).await;
+        let config = SessionConfig::new().with_target_partitions(2);
+        let context = SessionContext::new_with_config(config);
+        context.register_table("t", source).unwrap();
+        let statement = context
+            .sql("SELECT max(t) FROM t WHERE t <> 3")
+            .await
+            .unwrap();
+        let plan = statement.create_physical_plan().await.unwrap();
+        let shown = displayable(plan.as_ref()).indent(false).to_string();
+        let groups = format!("{{{parts} group");
+        assert!(shown.contains(&groups), "{format:?}: {shown}");
+    }
 }
 
 #[tokio::test]

@@ -70,6 +70,9 @@ fn column(
             let local = D::Timestamp(TimeUnit::Microsecond, None);
             (D::Utf8, moment.cloned().unwrap_or(local))
         }
+        // Decoded as views, whose texts are not copied for each step of a plan; they
+        // are plain again when they leave (spec/5-data-plane.md#D-12).
+        (Format::Parquet, D::Utf8 | D::Utf8View) => (D::Utf8View, D::Utf8View),
         _ => (inferred.clone(), plain(inferred)),
     }
 }
