@@ -209,6 +209,7 @@ impl PeerGate {
             view: view.build(),
             stop: agreement.stop().clone(),
             right: Arc::new(right),
+            member: false,
             max_rows: scope.max_rows(),
             trace: trace.to_owned(),
             recorder: Arc::new(audit),

@@ -100,6 +100,7 @@ impl Gate for WorkbenchGate {
                 token: token.clone(),
                 member,
             }),
+            member: true,
             max_rows: None,
             trace,
             recorder: Arc::new(audit),

@@ -1,5 +1,6 @@
-//! Readers of a product that ends are told with every plan
-//! (`spec/3-catalog.md#C-80`).
+//! What is told with every plan: readers of a product that it ends
+//! (`spec/3-catalog.md#C-80`), and members why their node computes what a source
+//! could have (`spec/5-data-plane.md#D-160`).
 
 use arrow_flight::FlightInfo;
 use comity_identity::Timestamp;
@@ -13,21 +14,25 @@ const DEPRECATION: &str = "deprecation";
 /// The earliest end, as HTTP writes dates (RFC 8594).
 const SUNSET: &str = "sunset";
 
-/// `info` with the ends of the products that it reads: all of them as JSON in
-/// its `app_metadata`, the earliest in the headers. Without one, as it is.
+/// `info` with the ends of the products that it reads, and why parts of the
+/// statement are computed here: all as JSON in its `app_metadata`, the earliest
+/// end in the headers. Without any, as it is.
 pub(super) fn told<'a>(
     info: FlightInfo,
     ends: impl Iterator<Item = (&'a str, &'a str, &'a Deprecation)>,
+    computed_here: &[String],
 ) -> Response<FlightInfo> {
     let mut ends: Vec<_> = ends.collect();
     ends.sort_by_key(|(_, _, end)| end.sunset);
-    let Some((_, _, first)) = ends.first() else {
+    if ends.is_empty() && computed_here.is_empty() {
         return Response::new(info);
-    };
-    let headers = [
-        (DEPRECATION, format!("@{}", first.since.as_secs())),
-        (SUNSET, http_date(first.sunset)),
-    ];
+    }
+    let headers = ends.first().map(|(_, _, first)| {
+        [
+            (DEPRECATION, format!("@{}", first.since.as_secs())),
+            (SUNSET, http_date(first.sunset)),
+        ]
+    });
     let entry = |(partner, product, end): &(&str, &str, &Deprecation)| {
         json!({
             "product": format!("{partner}/{product}"),
@@ -37,9 +42,9 @@ pub(super) fn told<'a>(
         })
     };
     let all: Vec<_> = ends.iter().map(entry).collect();
-    let metadata = json!({ "deprecations": all }).to_string();
-    let mut response = Response::new(info.with_app_metadata(metadata));
-    for (name, value) in headers {
+    let metadata = json!({ "deprecations": all, "computedHere": computed_here });
+    let mut response = Response::new(info.with_app_metadata(metadata.to_string()));
+    for (name, value) in headers.into_iter().flatten() {
         // Digits, letters and punctuation of ASCII: always a header.
         if let Ok(value) = value.parse() {
             response.metadata_mut().insert(name, value);
@@ -88,15 +93,16 @@ mod tests {
         };
         let (late, early) = (end("2028-01-01"), end("2027-01-01"));
         let ends = [("b", "late", &late), ("a", "early@2", &early)];
-        let told = told(FlightInfo::new(), ends.into_iter());
+        let told = told(FlightInfo::new(), ends.into_iter(), &["why".to_owned()]);
         assert_eq!(told.metadata().get("deprecation").unwrap(), "@1795000000");
         let sunset = told.metadata().get("sunset").unwrap();
         assert_eq!(sunset, "Fri, 01 Jan 2027 00:00:00 GMT");
         let json: serde_json::Value = serde_json::from_slice(&told.get_ref().app_metadata).unwrap();
         assert_eq!(json["deprecations"][0]["product"], "a/early@2");
         assert_eq!(json["deprecations"][1]["sunset"], "2028-01-01T00:00:00Z");
+        assert_eq!(json["computedHere"], json!(["why"]));
 
-        let plain = super::told(FlightInfo::new(), std::iter::empty());
+        let plain = super::told(FlightInfo::new(), std::iter::empty(), &[]);
         assert!(plain.metadata().is_empty() && plain.get_ref().app_metadata.is_empty());
     }
 }

@@ -265,7 +265,11 @@ impl FlightSqlService for SqlService {
         let prepared = self.prepare(&session, &statement).await?;
         let schema = prepared.schema();
         let info = self.info(&session, statement, &schema, request.into_inner())?;
-        Ok(ending::told(info, session.view.ends(prepared.tables())))
+        Ok(ending::told(
+            info,
+            session.view.ends(prepared.tables()),
+            session.computed_here(&prepared),
+        ))
     }
 
     async fn do_get_statement(
@@ -326,7 +330,11 @@ impl FlightSqlService for SqlService {
         let (ticket, prepared) = self.redeem(&session, handle).await?;
         let schema = prepared.schema();
         let info = self.info(&session, ticket.statement, &schema, request.into_inner())?;
-        Ok(ending::told(info, session.view.ends(prepared.tables())))
+        Ok(ending::told(
+            info,
+            session.view.ends(prepared.tables()),
+            session.computed_here(&prepared),
+        ))
     }
 
     async fn do_get_prepared_statement(

@@ -8,7 +8,7 @@ use tokio_util::sync::CancellationToken;
 use tonic::{Code, Request, Status};
 
 use super::{CODE, TRACE};
-use crate::query::{QueryError, View};
+use crate::query::{Prepared, QueryError, View};
 
 /// Judges every call of a listener.
 pub trait Gate: Send + Sync + 'static {
@@ -28,6 +28,8 @@ pub struct Session {
     pub stop: CancellationToken,
     /// Whether the right to read still stands; asked before every batch leaves.
     pub right: Arc<dyn Right>,
+    /// Whether a member of this organization calls, and no partner.
+    pub member: bool,
     /// The most rows that one query may deliver.
     pub max_rows: Option<u64>,
     /// The trace id that stands in the logs of both nodes.
@@ -36,6 +38,16 @@ pub struct Session {
     pub recorder: Arc<dyn Recorder>,
     /// The token to hand back at a handshake; workbench only.
     pub token: Option<String>,
+}
+
+impl Session {
+    /// What this caller may be told of why a statement is not computed at its sources.
+    pub(super) fn computed_here<'a>(&self, prepared: &'a Prepared) -> &'a [String] {
+        match self.member {
+            true => prepared.kept(),
+            false => &[],
+        }
+    }
 }
 
 /// The right to go on reading. A call is judged once, and its answer may stream

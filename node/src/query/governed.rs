@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use std::fmt;
 use std::sync::Arc;
 
-use arrow::datatypes::{Schema, SchemaRef};
+use arrow::datatypes::SchemaRef;
 use async_trait::async_trait;
 use comity_protocol::terms::{Mask, TableTerms};
 use datafusion::catalog::{Session, TableProvider};
@@ -20,8 +20,9 @@ use datafusion::scalar::ScalarValue;
 
 use super::barrier::BarrierExec;
 use super::predicate::leak_proof;
-use super::pushdown::{Answer, Grouping, Restricted, WithPushdown};
-use super::{QueryError, advertised, filter, guard};
+use super::pushdown::{Answer, Grouping, ROWS_ONLY, Restricted, WithPushdown};
+use super::schema::planned;
+use super::{QueryError, filter, guard};
 
 /// A table of the owner's with the terms compiled in: the columns outside the
 /// terms do not exist, hidden rows are never met by a caller's expression, and
@@ -66,7 +67,7 @@ impl GovernedTable {
             .filter(|f| terms.columns.contains(f.name()))
             .cloned()
             .collect();
-        let schema = advertised(&Schema::new(stored_fields.clone()));
+        let schema = planned(&stored_fields);
         let (mut columns, mut open) = (Vec::new(), BTreeSet::new());
         for (stored, shown) in stored_fields.iter().zip(schema.fields()) {
             let name = shown.name();
@@ -114,7 +115,7 @@ impl GovernedTable {
     ) -> Result<Restricted, String> {
         let source = self.source.as_ref() as &dyn Any;
         let Some(WithPushdown(source)) = source.downcast_ref() else {
-            return Err("the source gives rows only".to_owned());
+            return Err(ROWS_ONLY.to_owned());
         };
         let stored = self.source.schema();
         for column in columns {

@@ -14,6 +14,16 @@ pub fn advertised(schema: &Schema) -> SchemaRef {
     Arc::new(Schema::new(fields(schema.fields())))
 }
 
+/// The form in which this node's own plans see a table: as it is announced, but
+/// for texts that the source decodes as views.
+pub(crate) fn planned(columns: &[FieldRef]) -> SchemaRef {
+    let columns = columns.iter().map(|column| match column.data_type() {
+        DataType::Utf8View => Arc::new(Field::new(column.name(), DataType::Utf8View, true)),
+        _ => field(column),
+    });
+    Arc::new(Schema::new(columns.collect::<Fields>()))
+}
+
 /// Relabels a batch to the announced schema. A batch of another shape is an
 /// error: the stream never carries a schema other than the announced one.
 pub(crate) fn relabel(batch: &RecordBatch, schema: &SchemaRef) -> Result<RecordBatch, QueryError> {

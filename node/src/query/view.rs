@@ -11,7 +11,7 @@ use datafusion::catalog::{
     MemorySchemaProvider, SchemaProvider, TableProvider,
 };
 
-use super::{GovernedTable, PartnerTable};
+use super::{GovernedTable, PartnerTable, advertised};
 
 /// The schema that holds the short names; no product can be called this.
 pub(crate) const SHORT_NAMES: &str = "_";
@@ -58,7 +58,7 @@ impl View {
     pub fn tables(&self) -> impl Iterator<Item = (&TableName, SchemaRef)> {
         self.tables
             .iter()
-            .map(|(name, table)| (name, table.schema()))
+            .map(|(name, table)| (name, advertised(&table.schema())))
     }
 
     /// The products of these tables whose end is announced: organization

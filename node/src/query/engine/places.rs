@@ -7,7 +7,7 @@ use datafusion::scalar::ScalarValue;
 
 use super::state::state;
 use super::{Shared, plan};
-use crate::query::{QueryError, View};
+use crate::query::{QueryError, View, advertised};
 
 /// The most places of one statement. A client that binds a list of keys has hundreds.
 pub const MAX_PLACES: usize = 1024;
@@ -54,7 +54,7 @@ pub(super) async fn describe(
         .map_err(|e| QueryError::while_resolving(&e))?;
     let prepared = plan(shared, view, sql, nulls).await?;
     Ok(Described {
-        places: Arc::new(Schema::new(places)),
+        places: advertised(&Schema::new(places)),
         schema: prepared.schema(),
     })
 }

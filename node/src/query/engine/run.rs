@@ -8,14 +8,16 @@ use std::sync::{Arc, OnceLock};
 use std::task::{Context, Poll, ready};
 use std::time::Instant;
 
-use arrow::datatypes::SchemaRef;
+use arrow::datatypes::{Schema, SchemaRef};
 use arrow::record_batch::RecordBatch;
 use datafusion::error::Result as EngineResult;
 use datafusion::execution::{
     RecordBatchStream, SendableRecordBatchStream, SessionState, TaskContext,
 };
 use datafusion::logical_expr::LogicalPlan;
-use datafusion::physical_plan::execute_stream;
+use datafusion::physical_expr::expressions::{Column, cast};
+use datafusion::physical_plan::projection::{ProjectionExec, ProjectionExpr};
+use datafusion::physical_plan::{ExecutionPlan, execute_stream};
 use futures::{FutureExt, Stream, StreamExt};
 use tokio::sync::mpsc;
 use tokio_util::task::AbortOnDropHandle;
@@ -140,6 +142,7 @@ impl Prepared {
             .query_planner()
             .create_physical_plan(&self.plan, self.state.as_ref())
             .await?;
+        let physical = plainly(physical, &self.schema)?;
         let context = TaskContext::from(self.state.as_ref());
         let config = context.session_config().clone().with_extension(budget);
         execute_stream(
@@ -156,6 +159,31 @@ impl fmt::Debug for Prepared {
             .field("tables", &self.tables)
             .finish_non_exhaustive()
     }
+}
+
+/// The types that are announced, made in each part of the plan: views only live
+/// inside of it, and the one task that gathers the parts would copy all texts.
+fn plainly(
+    plan: Arc<dyn ExecutionPlan>,
+    announced: &Schema,
+) -> EngineResult<Arc<dyn ExecutionPlan>> {
+    let planned = plan.schema();
+    let kinds = |schema: &Schema| {
+        let fields = schema.fields().iter();
+        fields.map(|f| f.data_type().clone()).collect::<Vec<_>>()
+    };
+    if kinds(&planned) == kinds(announced) {
+        return Ok(plan);
+    }
+    let columns = planned.fields().iter().zip(announced.fields()).enumerate();
+    let columns = columns.map(|(i, (field, to))| {
+        let column = Arc::new(Column::new(field.name(), i));
+        let expr = cast(column, &planned, to.data_type().clone())?;
+        let alias = field.name().clone();
+        Ok(ProjectionExpr { expr, alias })
+    });
+    let columns = columns.collect::<EngineResult<Vec<_>>>()?;
+    Ok(Arc::new(ProjectionExec::try_new(columns, plan)?))
 }
 
 async fn forward(
