@@ -42,6 +42,12 @@ const COLUMNS: [(&str, &str, &str); 16] = [
     ("l_shipmode", "logicalType: string", "text"),
     ("l_comment", "logicalType: string", "text"),
 ];
+const OFFER: &str = "roles:
+  - role: all
+    access: read
+    customProperties:
+      - { property: comityPurposes, value: [delay-analysis] }
+";
 const DECIMAL: &str = "logicalType: number, physicalType: \"decimal(15,2)\"";
 
 /// The rows at a scale factor: about six million for 1.
@@ -119,12 +125,14 @@ pub fn write(path: &Path, scale: f64) -> Outcome {
 /// A file that cannot be written.
 pub fn contract(path: &Path, servers: &str, physical: &str) -> Outcome {
     let columns = COLUMNS
-        .map(|(name, kind, _)| format!("      - {{ name: {name}, {kind} }}\n"))
+        .map(|(name, kind, _)| {
+            format!("      - {{ id: {name}, name: {name}, {kind}, classification: public }}\n")
+        })
         .concat();
     let text = format!(
         "apiVersion: v3.1.0\nkind: DataContract\nid: lineitem-1\nname: lineitem\nversion: \"1.0.0\"\nstatus: active\n\
          {servers}\n\
-         schema:\n  - name: lineitem\n    physicalName: {physical}\n    properties:\n{columns}"
+         schema:\n  - name: lineitem\n    physicalName: {physical}\n    properties:\n{columns}{OFFER}"
     );
     Ok(std::fs::write(path, text)?)
 }

@@ -169,7 +169,10 @@ impl Kind {
         let (mut rows, mut bytes) = (0, 0);
         while let Some(batch) = answer.try_next().await? {
             rows += batch.num_rows();
-            bytes += batch.get_array_memory_size();
+            // The buffers of a message are shared by its columns: each column's own part.
+            for column in batch.columns() {
+                bytes += column.to_data().get_slice_memory_size()?;
+            }
         }
         let took = began.elapsed();
         let mut peak = format!("{} MiB", memory(asked.pid(), "VmHWM"));
