@@ -139,7 +139,7 @@ fn remarks(statement: &api::Statement) -> String {
     }
     if statement.omitted > 0 {
         text.push_str(&format!(
-            "{by} left out {} checks that are about nothing announced, or for want of room\n",
+            "{by} left out {} verdicts for want of room\n",
             statement.omitted
         ));
     }

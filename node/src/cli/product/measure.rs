@@ -12,8 +12,9 @@ use crate::home::Home;
 /// The node also does it by itself, once a product is published and then every
 /// hour ([measure] in comity.toml). Keys, required columns, freshness and the
 /// contract's quality rules are measured: ok, failed, or error, which means
-/// that nobody can say. Partners see verdicts and counts, never values; why
-/// there is no verdict is told here alone.
+/// that nobody can say. Partners see verdicts and counts, and of values
+/// the first and last moment of offered columns that are no more than internal.
+/// Why there is no verdict is told here alone.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Example:\n  comity product measure orders")]
 pub(super) struct Measure {
