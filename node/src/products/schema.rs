@@ -16,6 +16,7 @@ use super::odcs::{CURRENT, Odcs};
 use super::problem::{Problem, Problems};
 use super::spelling::nearest;
 use super::yaml::{Document, child};
+use super::rules;
 
 /// Refuses what is not a valid contract of its version of ODCS, or has an unknown `comity*` property.
 pub(super) fn check(document: &Document) -> Result<(), Problems> {
@@ -127,6 +128,7 @@ fn explain(
                 .into_iter()
                 .flatten()
                 .filter_map(Value::as_str)
+                .filter(|option| !is_unenforced_mask(option))
                 .collect();
             let value = error.instance().as_str().unwrap_or_default();
             let near = nearest(value, options.iter().copied()).map(str::to_owned);
@@ -140,8 +142,10 @@ fn explain(
         ValidationErrorKind::Type { kind } => {
             let expected = type_names(kind);
             let scalar = error.instance().is_number() || error.instance().is_boolean();
+            let text = error.instance().to_string();
+            let version = (at == "/version").then(|| rules::release(&text)).flatten();
             let instead = (expected == "string" && scalar)
-                .then(|| super::scalar::quoted(&error.instance().to_string()));
+                .then(|| super::scalar::quoted(&version.unwrap_or(text)));
             found.push(document.problem(
                 &at,
                 format!("a value of type {expected} is needed here"),
@@ -168,6 +172,12 @@ fn explain(
             found.push(document.problem(&at, message, None));
         }
     }
+}
+
+/// Whether `option` is a mask that this release refuses in its next gate.
+fn is_unenforced_mask(option: &str) -> bool {
+    let mask = serde_json::from_value(Value::String(option.to_owned()));
+    mask.is_ok_and(|mask| !crate::query::enforces(mask))
 }
 
 /// The keys that the official schema allows at a place, for suggestions.
