@@ -17,10 +17,8 @@
 //! hold one; and of values the first and last moment alone, and the age that says
 //! the same, of columns that are for everybody (`spec/3-catalog.md#C-100`).
 
-mod duration;
 mod ingest;
 mod observed;
-mod placeholder;
 mod plan;
 mod promise;
 mod run;

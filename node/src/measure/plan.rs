@@ -9,7 +9,6 @@ use std::collections::{BTreeMap, BTreeSet};
 use comity_protocol::product::{ColumnType, Descriptor};
 use serde_json::Value;
 
-use super::placeholder::Names;
 use super::promise::{Metric, Promise, list, text};
 use crate::products::SqlRule;
 use crate::query::{TableName, identifier, text as literal_text};
@@ -192,13 +191,7 @@ fn want(
                 rule.table == table && rule.column.as_deref() == column && rule.index == *index
             });
             let rule = rule.ok_or("it is a rule for another tool")?;
-            let names = Names {
-                alias,
-                product: descriptor.product.as_str(),
-                table,
-                column,
-            };
-            Want::Query(names.fill(&rule.query))
+            Want::Query(rule.statement(alias, descriptor.product.as_str()))
         }
         Metric::Unknown(why) => return Err(format!("{why} (promise {at})")),
     })

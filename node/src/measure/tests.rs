@@ -14,7 +14,6 @@ use comity_protocol::terms::{Limits, RowFilter, TableTerms, Terms};
 use datafusion::catalog::{MemTable, TableProvider};
 use serde_json::{Value, json};
 
-use super::plan::may_be_told;
 use super::*;
 use crate::catalog::{OwnProduct, types};
 use crate::products::SqlRule;
@@ -357,6 +356,7 @@ fn sql(query: &str) -> (OwnProduct, [SqlRule; 1]) {
         column: None,
         index: 0,
         query: query.to_owned(),
+        pointer: String::new(),
     };
     (product(json!([{"name": "id"}]), quality, json!([])), [rule])
 }
@@ -438,39 +438,6 @@ async fn what_cannot_be_read_in_time_or_at_all_has_no_verdict() {
         );
         assert!(verdicts.tables.is_empty());
     }
-}
-
-#[test]
-fn moments_of_columns_that_are_not_for_everybody_are_not_told() {
-    let told = |property: Value, more: Value| {
-        let mut product = product(json!([property]), json!([]), json!([]));
-        for (key, value) in more.as_object().unwrap() {
-            product.descriptor.contract[key] = value.clone();
-        }
-        may_be_told(&product.descriptor, "orders", "at")
-    };
-    let plain = json!({"name": "at", "id": "p7"});
-    assert!(told(plain.clone(), json!({})));
-    assert!(told(
-        json!({"name": "at", "classification": "internal"}),
-        json!({})
-    ));
-    assert!(!told(
-        json!({"name": "at", "classification": "Confidential"}),
-        json!({})
-    ));
-    let mask = json!([{"property": "comityMask", "value": "replace-with-null"}]);
-    assert!(!told(
-        json!({"name": "at", "customProperties": mask}),
-        json!({})
-    ));
-    let restrictions = json!({"orders": {"required-column-projections": [{"property-id": "p7"}]}});
-    let roles = json!([{"customProperties": [{"property": "comityReadRestrictions", "value": restrictions}]}]);
-    assert!(!told(plain, json!({ "roles": roles })));
-    assert!(
-        !told(json!({"name": "other"}), json!({})),
-        "not in the contract"
-    );
 }
 
 #[test]

@@ -16,7 +16,7 @@ use super::odcs::{CURRENT, Odcs};
 use super::problem::{Problem, Problems};
 use super::spelling::nearest;
 use super::yaml::{Document, child};
-use super::rules;
+use super::{promised, rules};
 
 /// Refuses what is not a valid contract of its version of ODCS, or has an unknown `comity*` property.
 pub(super) fn check(document: &Document) -> Result<(), Problems> {
@@ -31,11 +31,25 @@ pub(super) fn check(document: &Document) -> Result<(), Problems> {
         document,
         &mut found,
     );
+    name_numberless(document, &mut found);
     Problems::check(found)?;
 
     let mut found = Vec::new();
     extension::check(document, &mut found);
     Problems::check(found)
+}
+
+/// Of a rule that has an operator without a number the schema says that another
+/// operator is missing: what is said instead is what is wrong.
+fn name_numberless(document: &Document, found: &mut Vec<Problem>) {
+    let below = |path: &str, rule: &str| {
+        let rest = path.strip_prefix(rule);
+        rest.is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
+    };
+    let mut named = promised::numberless(document);
+    named.retain(|(rule, _)| found.iter().any(|p| below(&p.path, rule)));
+    found.retain(|p| !named.iter().any(|(rule, _)| below(&p.path, rule)));
+    found.extend(named.into_iter().map(|(_, problem)| problem));
 }
 
 /// The grammar that the document's `apiVersion` names.

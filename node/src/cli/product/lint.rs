@@ -25,6 +25,7 @@ pub(super) struct Lint {
 impl Lint {
     pub(super) fn run(self, _: &Home, output: &Output) -> Result<(), Problem> {
         let contract = read(&self.file).map_err(|problems| self.refused(&problems, output))?;
+        let doubts: Vec<Value> = contract.doubts().iter().map(told).collect();
         let mut waits = Vec::new();
         if !contract.status().announced() {
             let state = match contract.status() {
@@ -41,7 +42,7 @@ impl Lint {
         }
         let told = json!({
             "file": self.file, "product": contract.name(), "version": contract.version(),
-            "ok": true, "problems": [], "waits": waits,
+            "ok": true, "problems": [], "warnings": doubts, "waits": waits,
         });
         output.answer(&told, |_| {
             let mut text = format!(
@@ -49,6 +50,9 @@ impl Lint {
                 contract.name(),
                 contract.version()
             );
+            for doubt in contract.doubts() {
+                text.push_str(&format!("warning: {doubt}\n"));
+            }
             for wait in &waits {
                 text.push_str(&format!("  {wait}\n"));
             }

@@ -1,5 +1,6 @@
 //! What is not told to others of a measurement.
 
+use super::super::plan::may_be_told;
 use super::*;
 
 /// Levels of every moment of [`rows`], which all hold.
@@ -82,4 +83,37 @@ fn a_run_of_a_pipeline_tells_nothing_of_columns_that_are_hidden() {
         ("pairs", None),
     ];
     assert_eq!(said, BTreeMap::from(expected));
+}
+
+#[test]
+fn moments_of_columns_that_are_not_for_everybody_are_not_told() {
+    let told = |property: Value, more: Value| {
+        let mut product = product(json!([property]), json!([]), json!([]));
+        for (key, value) in more.as_object().unwrap() {
+            product.descriptor.contract[key] = value.clone();
+        }
+        may_be_told(&product.descriptor, "orders", "at")
+    };
+    let plain = json!({"name": "at", "id": "p7"});
+    assert!(told(plain.clone(), json!({})));
+    assert!(told(
+        json!({"name": "at", "classification": "internal"}),
+        json!({})
+    ));
+    assert!(!told(
+        json!({"name": "at", "classification": "Confidential"}),
+        json!({})
+    ));
+    let mask = json!([{"property": "comityMask", "value": "replace-with-null"}]);
+    assert!(!told(
+        json!({"name": "at", "customProperties": mask}),
+        json!({})
+    ));
+    let restrictions = json!({"orders": {"required-column-projections": [{"property-id": "p7"}]}});
+    let roles = json!([{"customProperties": [{"property": "comityReadRestrictions", "value": restrictions}]}]);
+    assert!(!told(plain, json!({ "roles": roles })));
+    assert!(
+        !told(json!({"name": "other"}), json!({})),
+        "not in the contract"
+    );
 }
