@@ -26,7 +26,7 @@ fn wrong_usage_exits_with_64_and_failure_with_1() {
         Some(64)
     );
     assert_eq!(
-        comity(home.path(), &["show", "not-a-product"])
+        comity(home.path(), &["show", "Not a product"])
             .status
             .code(),
         Some(64)
@@ -49,6 +49,71 @@ async fn status_waits_for_a_node_that_is_starting() -> Outcome {
     org.start().await?;
     let status = waiting.await?;
     assert_eq!(status.status.code(), Some(0), "{}", said(&status));
+    Ok(())
+}
+
+#[test]
+fn nobody_waits_for_an_organization_that_is_not_there() {
+    let home = tempfile::tempdir().expect("a folder");
+    let waited = comity(home.path(), &["status", "--wait"]);
+    assert_eq!(waited.status.code(), Some(1));
+    assert!(said(&waited).contains("comity init"), "{}", said(&waited));
+}
+
+#[test]
+fn lint_tells_programs_every_problem_in_one_document() {
+    let home = tempfile::tempdir().expect("a folder");
+    let file = home.path().join("a.odcs.yaml");
+    std::fs::write(&file, "apiVersion: v3.1.0\nname: a\nname: b\nstauts: no\n").expect("a file");
+    let file = file.display().to_string();
+    let told = comity(home.path(), &["product", "lint", "--json", &file]);
+    assert_eq!(told.status.code(), Some(1));
+    assert_eq!(said(&told), "");
+    let told: serde_json::Value = serde_json::from_slice(&told.stdout).expect("one document");
+    assert_eq!(told["ok"], false);
+    let first = &told["problems"][0];
+    assert_eq!((&first["line"], &first["column"]), (&3.into(), &1.into()));
+    assert_eq!(first["file"], file);
+    assert!(
+        first["message"]
+            .as_str()
+            .is_some_and(|m| m.contains("line 2"))
+    );
+    assert_eq!(first["write"], "name once");
+    assert_eq!(
+        told["problems"][1]["write"],
+        "\"no\" for the word, false for the value"
+    );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn own_products_are_looked_for_at_home() -> Outcome {
+    let (lab, _dir) = lab();
+    let org = lab.org("weather-service", "Weather Service", "").await?;
+    let home = org.home().path();
+    let file = contracts().join("weather-service/weather.odcs.yaml");
+    let file = file.display().to_string();
+    let published = comity(home, &["publish", &file]);
+    assert_eq!(published.status.code(), Some(0), "{}", said(&published));
+    for (args, message) in [
+        (vec!["product", "measure", "nope"], "no product 'nope'"),
+        (
+            vec!["product", "diff", "weather@9", &file],
+            "there is no major 9 of weather: announced is weather",
+        ),
+        (vec!["show", "nope"], "no product 'nope'"),
+    ] {
+        let told = comity(home, &args);
+        assert_eq!(told.status.code(), Some(1), "{args:?}");
+        let text = said(&told);
+        assert!(
+            text.contains(message) && text.contains("comity product list"),
+            "{text}"
+        );
+    }
+    let shown = comity(home, &["show", "weather"]);
+    assert_eq!(shown.status.code(), Some(0), "{}", said(&shown));
+    assert!(String::from_utf8_lossy(&shown.stdout).starts_with("weather-service/weather 1."));
     Ok(())
 }
 

@@ -266,7 +266,7 @@ async fn an_end_is_announced_reaches_readers_and_is_waited_for() -> Outcome {
 
     // Somebody reads it, and nobody was told.
     let (at, with) = (shop.home().path(), reader.home().path());
-    let retire = ["product", "retire", "orders"];
+    let retire = ["product", "retire", "orders", "--yes"];
     let refused = comity(at, &retire)?;
     assert_eq!(refused.status.code(), Some(1));
     assert!(
@@ -404,8 +404,23 @@ async fn an_end_is_never_nearer_than_the_notice_and_never_taken_back_by_publishi
     );
 
     // Nobody reads it: it may go at once, for good, and over a restart.
+    // Not without saying so.
+    let asked = comity(&home, &["product", "retire", "orders"])?;
+    assert_eq!(asked.status.code(), Some(1));
+    for said in [
+        "final: major 1 of orders",
+        "cannot be published again",
+        "comity product retire orders --yes",
+    ] {
+        assert!(
+            text(&asked.stderr).contains(said),
+            "{}",
+            text(&asked.stderr)
+        );
+    }
+    assert!(text(&comity(&home, &["product", "list"])?.stdout).contains("orders"));
     assert_eq!(
-        comity(&home, &["product", "retire", "orders"])?
+        comity(&home, &["product", "retire", "orders", "--yes"])?
             .status
             .code(),
         Some(0)

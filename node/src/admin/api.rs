@@ -12,8 +12,8 @@ use serde::{Deserialize, Serialize};
 mod measured;
 
 pub use measured::{
-    JustMeasured, Measure, Measured, Measurement, Observed, Promised, ResultsUrl, Rewritten,
-    Statement, Verdict,
+    JustMeasured, Measure, Measured, Measurement, Observed, Promised, ResultsTaken, ResultsUrl,
+    Rewritten, Statement, Verdict,
 };
 
 /// The state of a node: `GET /v1/status`.

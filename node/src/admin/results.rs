@@ -64,7 +64,7 @@ async fn take(node: Arc<Node>, token: Option<String>, headers: HeaderMap, body: 
     let taken = tokio::spawn(async move { node.take_run(&body).await });
     match taken.await {
         // Anything but 200 fails the pipeline.
-        Ok(Ok(())) => (StatusCode::OK, "{}\n").into_response(),
+        Ok(Ok(taken)) => axum::Json(taken).into_response(),
         Ok(Err(failure)) => failure.into_response(),
         Err(_) => refuse(
             StatusCode::INTERNAL_SERVER_ERROR,

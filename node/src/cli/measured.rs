@@ -139,7 +139,7 @@ fn remarks(statement: &api::Statement) -> String {
     }
     if statement.omitted > 0 {
         text.push_str(&format!(
-            "{by} left out {} checks that are about nothing announced, or for want of room\n",
+            "{by} left out {} verdicts for want of room\n",
             statement.omitted
         ));
     }
@@ -169,7 +169,7 @@ fn amount(value: f64, promise: &api::Promised) -> String {
 }
 
 /// Seconds as people say them.
-fn age(seconds: f64) -> String {
+pub(super) fn age(seconds: f64) -> String {
     const UNITS: [(f64, &str); 3] = [(86_400.0, "d"), (3600.0, "h"), (60.0, "min")];
     let fits = UNITS
         .into_iter()

@@ -22,6 +22,8 @@ pub(super) struct Problem {
     message: String,
     next: Option<String>,
     usage: bool,
+    /// Whether standard output has the answer already.
+    told: bool,
 }
 
 impl Problem {
@@ -32,6 +34,7 @@ impl Problem {
             message: message.into(),
             next: None,
             usage: false,
+            told: false,
         }
     }
 
@@ -42,6 +45,16 @@ impl Problem {
             message: message.into(),
             next: None,
             usage: true,
+            told: false,
+        }
+    }
+
+    /// The answer, printed already, is that something is not well: exit code 1
+    /// and nothing more to say.
+    pub(super) fn told() -> Self {
+        Self {
+            told: true,
+            ..Self::failed("")
         }
     }
 
@@ -61,6 +74,7 @@ impl Problem {
             code: said.code,
             message: said.message,
             next: said.next,
+            told: false,
         }
     }
 }
@@ -81,6 +95,7 @@ impl From<ClientError> for Problem {
             code: error.code().to_owned(),
             message: error.to_string(),
             next: error.next(),
+            told: false,
         }
     }
 }
@@ -108,6 +123,9 @@ impl Output {
 
     /// Prints a problem to standard error and gives the exit code.
     pub(super) fn fail(&self, problem: &Problem) -> ExitCode {
+        if problem.told {
+            return ExitCode::from(1);
+        }
         let mut err = std::io::stderr().lock();
         if self.json {
             let value = serde_json::json!({"error": {

@@ -101,7 +101,7 @@ impl Requests {
                         n.product.clone().unwrap_or_else(|| n.kind.clone()),
                         n.role.clone(),
                         n.state.clone(),
-                        waits_for(n).to_owned(),
+                        waits_for(n).to_owned() + beyond(n),
                         n.note.clone(),
                     ]
                 })
@@ -133,6 +133,14 @@ fn waits_for(n: &api::Negotiation) -> &'static str {
         "FINALIZED" | "TERMINATED" => "-",
         _ if n.waits_for_us => "you",
         _ => "them",
+    }
+}
+
+/// That it takes more than 'comity approve' says at first sight.
+fn beyond(n: &api::Negotiation) -> &'static str {
+    match n.beyond_offer.is_empty() {
+        true => "",
+        false => ", beyond your offer",
     }
 }
 
@@ -170,7 +178,15 @@ pub(super) fn permits(terms: &Terms) -> String {
 pub(super) fn stands(n: &api::Negotiation) -> String {
     let id: String = n.id.chars().take(8).collect();
     let product = n.product.as_deref().unwrap_or("federation");
-    let mut text = format!("{id}  {}/{product}  {}\n", n.partner, n.state);
+    let what = match n.role.as_str() {
+        // Ours: PARTNER/PRODUCT would be a product of theirs.
+        "provider" if n.product.is_some() => format!("{product}, asked by {}", n.partner),
+        _ => format!("{}/{product}", n.partner),
+    };
+    let mut text = format!("{id}  {what}  {}\n", n.state);
+    for more in &n.beyond_offer {
+        text.push_str(&format!("  beyond your offer: {}\n", printable(more)));
+    }
     if !n.note.is_empty() {
         text.push_str(&format!("  note: {}\n", printable(&n.note)));
     }
@@ -179,9 +195,6 @@ pub(super) fn stands(n: &api::Negotiation) -> String {
     }
     for change in &n.changes {
         text.push_str(&format!("  {}\n", printable(change)));
-    }
-    for more in &n.beyond_offer {
-        text.push_str(&format!("  beyond your offer: {}\n", printable(more)));
     }
     if let Some(agreement) = &n.agreement {
         text.push_str(&format!("  agreement {agreement}\n"));
@@ -192,9 +205,65 @@ pub(super) fn stands(n: &api::Negotiation) -> String {
             "provider" if n.product.is_some() => format!(" | comity counter {id} …"),
             _ => String::new(),
         };
+        let all_the_same = match n.beyond_offer.is_empty() {
+            true => "",
+            false => " --beyond-offer",
+        };
         text.push_str(&format!(
-            "  decide: comity approve {id}{counter} | comity decline {id}\n"
+            "  decide: comity approve {id}{all_the_same}{counter} | comity decline {id}\n"
         ));
     }
     text
+}
+
+#[cfg(test)]
+mod tests {
+    use comity_identity::Timestamp;
+
+    use super::*;
+
+    fn request(role: &str, beyond: &[&str]) -> api::Negotiation {
+        api::Negotiation {
+            id: "3f9a21c0ffee".to_owned(),
+            kind: "access".to_owned(),
+            role: role.to_owned(),
+            partner: "port-authority".to_owned(),
+            product: Some("weather".to_owned()),
+            state: "REQUESTED".to_owned(),
+            waits_for_us: role == "provider",
+            terms: None,
+            changes: Vec::new(),
+            beyond_offer: beyond.iter().map(|s| (*s).to_owned()).collect(),
+            note: String::new(),
+            agreement: None,
+            at: Timestamp::from_secs(0),
+        }
+    }
+
+    #[test]
+    fn the_command_that_decides_is_the_one_that_works() {
+        let beyond = request("provider", &["+ weather: columns visib"]);
+        let text = stands(&beyond);
+        assert!(
+            text.contains("comity approve 3f9a21c0 --beyond-offer |"),
+            "{text}"
+        );
+        let (offer, decide) = (text.find("visib"), text.find("decide:"));
+        assert!(offer.is_some() && offer < decide, "{text}");
+        assert_eq!(
+            waits_for(&beyond).to_owned() + self::beyond(&beyond),
+            "you, beyond your offer"
+        );
+        let within = stands(&request("provider", &[]));
+        assert!(within.contains("comity approve 3f9a21c0 |"), "{within}");
+    }
+
+    #[test]
+    fn an_own_product_is_not_written_as_a_partners() {
+        let own = stands(&request("provider", &[]));
+        assert!(own.contains("weather, asked by port-authority"), "{own}");
+        assert!(!own.contains("port-authority/weather"), "{own}");
+        let theirs = stands(&request("consumer", &[]));
+        assert!(theirs.contains("port-authority/weather"), "{theirs}");
+    }
 }

@@ -50,7 +50,7 @@ impl Search {
     after_help = "Example:\n  comity show weather-service/weather\n  comity show weather-service/weather --history"
 )]
 pub(super) struct Show {
-    /// PARTNER/PRODUCT[@MAJOR], as `comity search` prints it.
+    /// PARTNER/PRODUCT[@MAJOR], as `comity search` prints it; PRODUCT[@MAJOR] is your own.
     product: String,
     /// Show every measurement that is kept instead, newest first.
     #[arg(long)]
@@ -59,9 +59,13 @@ pub(super) struct Show {
 
 impl Show {
     pub(super) async fn run(self, home: &Home, output: &Output) -> Result<(), Problem> {
-        let (partner, product) = split(&self.product)?;
-        let path = format!("/v1/products/{partner}/{product}");
         let client = Client::new(home.admin_socket());
+        let named = match self.product.contains('/') {
+            true => self.product,
+            false => own(&client, &self.product).await?,
+        };
+        let (partner, product) = split(&named)?;
+        let path = format!("/v1/products/{partner}/{product}");
         if self.history {
             let path = format!("{path}/measurements");
             let chain: Vec<api::Measurement> = client.get(&path).await?;
@@ -73,6 +77,13 @@ impl Show {
         output.answer(&product, |product| text(product, product.org == status.org));
         Ok(())
     }
+}
+
+/// An own product's full name.
+pub(super) async fn own(client: &Client, product: &str) -> Result<String, Problem> {
+    let address: Address = product.parse().map_err(|_| not_named(product))?;
+    let status: api::Status = client.get("/v1/status").await?;
+    Ok(format!("{}/{address}", status.alias))
 }
 
 /// Splits `PARTNER/PRODUCT[@MAJOR]` and checks that both are names, so that neither
@@ -88,11 +99,15 @@ pub(super) fn split(text: &str) -> Result<(&str, Address), Problem> {
         .filter(|(partner, _)| is_alias(partner));
     match parts.and_then(|(partner, product)| Some((partner, product.parse().ok()?))) {
         Some(parts) => Ok(parts),
-        None => Err(Problem::usage(format!(
-            "'{text}' is not PARTNER/PRODUCT or PARTNER/PRODUCT@MAJOR"
-        ))
-        .next("copy the name from 'comity search'")),
+        None => Err(not_named(text)),
     }
+}
+
+fn not_named(text: &str) -> Problem {
+    Problem::usage(format!(
+        "'{text}' is not PARTNER/PRODUCT or PARTNER/PRODUCT@MAJOR"
+    ))
+    .next("copy the name from 'comity search'")
 }
 
 /// When a product of `partner` ends, and what to read instead.

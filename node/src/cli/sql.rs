@@ -112,7 +112,7 @@ async fn print(
             }
         }
         Format::Jsonl => {
-            let mut writer = arrow::json::LineDelimitedWriter::new(&mut out);
+            let mut writer = json_lines(&mut out);
             while let Some(batch) = rows.try_next().await.map_err(|e| failed(&e))? {
                 writer.write(&batch).map_err(|e| failed(&e))?;
             }
@@ -120,6 +120,14 @@ async fn print(
         }
     }
     out.flush().map_err(|e| failed(&e))
+}
+
+/// One JSON object a row, with every column: a null that is left out would look
+/// like a column that is not there.
+fn json_lines<W: std::io::Write>(out: W) -> arrow::json::LineDelimitedWriter<W> {
+    arrow::json::WriterBuilder::new()
+        .with_explicit_nulls(true)
+        .build(out)
 }
 
 /// A small result, whole.
@@ -183,4 +191,24 @@ fn read_statement() -> Result<String, Problem> {
         .read_to_string(&mut statement)
         .map_err(|e| Problem::failed(format!("standard input: {e}")))?;
     Ok(statement)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use arrow::array::{ArrayRef, Int64Array};
+
+    use super::*;
+
+    #[test]
+    fn a_null_is_written_as_null() {
+        let column: ArrayRef = Arc::new(Int64Array::from(vec![Some(1), None]));
+        let batch = RecordBatch::try_from_iter([("n", column)]).unwrap();
+        let mut out = Vec::new();
+        let mut writer = json_lines(&mut out);
+        writer.write(&batch).unwrap();
+        writer.finish().unwrap();
+        assert_eq!(out, b"{\"n\":1}\n{\"n\":null}\n");
+    }
 }

@@ -16,7 +16,7 @@ use crate::home::Home;
     after_help = "Example:\n  comity status\n  comity up 2>up.log & comity status --wait\n  comity status --json | jq .partners"
 )]
 pub(super) struct Status {
-    /// Wait until the node answers, at most a minute.
+    /// Wait until the node answers, at most a minute; in a folder without an organization not at all.
     #[arg(long)]
     wait: bool,
 }
@@ -29,6 +29,12 @@ const LOOK_AGAIN: Duration = Duration::from_millis(50);
 
 impl Status {
     pub(super) async fn run(self, home: &Home, output: &Output) -> Result<(), Problem> {
+        // Nobody can be waited for.
+        if self.wait && !home.config().exists() {
+            let message = format!("there is no organization in {}", home.path().display());
+            return Err(Problem::failed(message)
+                .next("found one with 'comity init', or name its home folder with --home"));
+        }
         let client = Client::new(home.admin_socket());
         let start = Instant::now();
         let status = loop {

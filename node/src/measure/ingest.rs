@@ -115,6 +115,16 @@ impl Run {
     }
 }
 
+/// What was taken from a run.
+#[derive(Clone, Debug)]
+pub struct Taken {
+    /// What may be stated.
+    pub measurement: Measurement,
+    /// Checks that are about nothing announced: for the owner alone, as it
+    /// counts columns that nobody is told of (`spec/3-catalog.md#C-100`).
+    pub left_out: u64,
+}
+
 /// The verdicts of `run` over the product of `descriptor`. `contract` is the
 /// private file, for the names that tables have in the warehouse.
 pub fn ingest(
@@ -122,20 +132,20 @@ pub fn ingest(
     descriptor: &Descriptor,
     contract: Option<&Contract>,
     now: Timestamp,
-) -> Measurement {
+) -> Taken {
     let promises = promises(&descriptor.contract);
     let mut checks: BTreeMap<String, Check> = BTreeMap::new();
-    let mut omitted = 0;
+    let mut left_out = 0;
     for said in run.checks.iter().flatten() {
         if said.result.as_deref() == Some("skipped") {
             continue;
         }
         let Some(target) = said.target(descriptor, contract) else {
-            omitted += 1;
+            left_out += 1;
             continue;
         };
-        let Some(check) = said.check(&target, &promises) else {
-            omitted += 1;
+        let Some(check) = said.check(&target, &promises, descriptor) else {
+            left_out += 1;
             continue;
         };
         // A column that is unique and the key is checked once or twice.
@@ -149,14 +159,18 @@ pub fn ingest(
         && version
             .bytes()
             .all(|b| b.is_ascii_alphanumeric() || b == b'.');
-    Measurement {
+    let measurement = Measurement {
         at: ended(run.timestamp_end.as_deref()).map_or(now, |at| at.min(now)),
         due: None,
         process: PROCESS.to_owned(),
         process_version: if sound { version } else { "unknown" }.to_owned(),
         checks: checks.into_values().collect(),
-        omitted,
+        omitted: 0,
         tables: Vec::new(),
+    };
+    Taken {
+        measurement,
+        left_out,
     }
 }
 
@@ -180,7 +194,12 @@ impl RunCheck {
         Some(Target::of(name, column))
     }
 
-    fn check(&self, target: &Target, promises: &[Promise]) -> Option<Check> {
+    fn check(
+        &self,
+        target: &Target,
+        promises: &[Promise],
+        descriptor: &Descriptor,
+    ) -> Option<Check> {
         let kind = self.kind.as_deref().unwrap_or_default();
         if let Some(promise) = self.promise(kind, target, promises) {
             let status = self.status();
@@ -190,7 +209,8 @@ impl RunCheck {
                 _ if promise.percent => self.number("percent"),
                 _ => self.number("value"),
             };
-            return Some(verdict::check(promise, status, value));
+            let check = verdict::check(promise, status, value);
+            return Some(verdict::stated(check, promise, descriptor));
         }
         let kind = SCHEMA_CHECKS.into_iter().find(|known| *known == kind)?;
         let (table, column) = target.parts();

@@ -13,13 +13,12 @@
 //! Promises are read from the public contract, so that both sides of an
 //! agreement count the same ones; only the text of rules in SQL comes from the
 //! private file. What is stated of a measurement is numbers and verdicts: no
-//! value, no query, no name of the warehouse can be part of it, because no
-//! field could hold one (`spec/3-catalog.md#C-100`).
+//! query and no name of the warehouse can be part of it, because no field could
+//! hold one; and of values the first and last moment alone, and the age that says
+//! the same, of columns that are for everybody (`spec/3-catalog.md#C-100`).
 
-mod duration;
 mod ingest;
 mod observed;
-mod placeholder;
 mod plan;
 mod promise;
 mod run;
@@ -29,7 +28,7 @@ mod view;
 #[cfg(test)]
 mod tests;
 
-pub use ingest::{MAX_RUN_BYTES, Run, ingest};
+pub use ingest::{MAX_RUN_BYTES, Run, Taken, ingest};
 pub use observed::Observations;
 pub use promise::{Metric, Promise, freshness, promises};
 pub use run::{PROCESS, Verdicts, measure};

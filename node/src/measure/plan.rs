@@ -9,7 +9,6 @@ use std::collections::{BTreeMap, BTreeSet};
 use comity_protocol::product::{ColumnType, Descriptor};
 use serde_json::Value;
 
-use super::placeholder::Names;
 use super::promise::{Metric, Promise, list, text};
 use crate::products::SqlRule;
 use crate::query::{TableName, identifier, text as literal_text};
@@ -57,9 +56,10 @@ pub(super) fn plan(
     let mut plan = Plan::default();
     let mut columns: BTreeMap<String, BTreeSet<Fact>> = BTreeMap::new();
     for table in &descriptor.tables {
-        let extents = table.columns.iter().filter(|c| {
-            is_moment(&c.kind) && may_be_told(descriptor, table.name.as_str(), &c.name)
-        });
+        let extents = table
+            .columns
+            .iter()
+            .filter(|c| may_be_told(descriptor, table.name.as_str(), &c.name));
         let of = |name: &String| (table.name.to_string(), name.clone());
         let both = extents.flat_map(|c| {
             let ((t, c), (u, d)) = (of(&c.name), of(&c.name));
@@ -191,13 +191,7 @@ fn want(
                 rule.table == table && rule.column.as_deref() == column && rule.index == *index
             });
             let rule = rule.ok_or("it is a rule for another tool")?;
-            let names = Names {
-                alias,
-                product: descriptor.product.as_str(),
-                table,
-                column,
-            };
-            Want::Query(names.fill(&rule.query))
+            Want::Query(rule.statement(alias, descriptor.product.as_str()))
         }
         Metric::Unknown(why) => return Err(format!("{why} (promise {at})")),
     })
@@ -244,19 +238,25 @@ fn literals(values: &[Value]) -> Result<String, String> {
     Ok(written.collect::<Result<Vec<_>, _>>()?.join(", "))
 }
 
-pub(super) fn is_moment(kind: &ColumnType) -> bool {
+fn is_moment(kind: &ColumnType) -> bool {
     matches!(
         kind,
         ColumnType::TimestampMicros | ColumnType::TimestampMicrosUtc
     )
 }
 
-/// Whether the first and last moment of a column may be told to everybody who
-/// sees the product (`spec/3-catalog.md#C-100`): it is offered without a mask,
-/// in no role masked, and not classified as more than internal. Moments
-/// of persons, such as births, are dates as a rule, and not told at all.
+/// Whether the first and last moment of a column, and so its age, may be told
+/// to everybody who sees the product (`spec/3-catalog.md#C-100`): it has
+/// timestamps, is offered without a mask, in no role masked, and not classified
+/// as more than internal. Moments of persons, such as births, are dates as a
+/// rule, and not told at all.
 pub(super) fn may_be_told(descriptor: &Descriptor, table: &str, column: &str) -> bool {
-    let offered = descriptor.offer.as_ref().is_none_or(|offer| {
+    let mut shapes = descriptor.tables.iter();
+    let shape = shapes.find(|t| t.name.as_str() == table);
+    let shape = shape.and_then(|t| t.columns.iter().find(|c| c.name == column));
+    let timestamps = shape.is_some_and(|c| is_moment(&c.kind));
+    // What is offered to nobody is told to nobody.
+    let offered = descriptor.offer.as_ref().is_some_and(|offer| {
         let terms = offer.tables.get(table);
         terms.is_some_and(|t| t.columns.contains(column) && !t.masks.contains_key(column))
     });
@@ -280,7 +280,7 @@ pub(super) fn may_be_told(descriptor: &Descriptor, table: &str, column: &str) ->
         .flat_map(|role| list(role, "customProperties"))
         .filter(|p| p["property"] == "comityReadRestrictions")
         .any(|p| names(&p["value"], id) || names(&p["value"], column));
-    offered && open && !masked && !restricted
+    timestamps && offered && open && !masked && !restricted
 }
 
 /// Whether `name` is the column of a projection anywhere in `value`.

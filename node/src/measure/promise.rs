@@ -7,7 +7,7 @@ use comity_protocol::results::{NotAThreshold, Target, Threshold, is_id};
 use comity_protocol::terms::TableTerms;
 use serde_json::Value;
 
-use super::duration;
+use crate::products::duration;
 
 /// One promise of a public contract.
 #[derive(Clone, Debug, PartialEq)]

@@ -34,6 +34,8 @@ pub struct Verdicts {
     /// Why there is no verdict, by the promise's id: for the owner alone, as it
     /// may hold data, queries and names of the warehouse.
     pub reasons: BTreeMap<String, String>,
+    /// Numbers that are not stated, by the promise's id: for the owner alone.
+    pub kept: BTreeMap<String, f64>,
 }
 
 /// Measures every promise of `product`, an own product of `alias`.
@@ -89,7 +91,11 @@ pub async fn measure(
         if let Some(reason) = reason {
             verdicts.reasons.insert(check.id.clone(), reason);
         }
-        verdicts.checks.push(check);
+        let stated = verdict::stated(check.clone(), promise, descriptor);
+        if let (Some(value), None) = (check.measure.value, stated.measure.value) {
+            verdicts.kept.insert(check.id, value);
+        }
+        verdicts.checks.push(stated);
     }
     verdicts
 }

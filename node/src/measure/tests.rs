@@ -1,6 +1,7 @@
 mod history;
+mod private;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -9,10 +10,10 @@ use arrow::array::{ArrayRef, Date32Array, Float64Array, Int64Array, RecordBatch,
 use comity_identity::{Digest, OrgId, Timestamp};
 use comity_protocol::product::{Column, Descriptor, Table};
 use comity_protocol::results::Status;
+use comity_protocol::terms::{Limits, RowFilter, TableTerms, Terms};
 use datafusion::catalog::{MemTable, TableProvider};
 use serde_json::{Value, json};
 
-use super::plan::may_be_told;
 use super::*;
 use crate::catalog::{OwnProduct, types};
 use crate::products::SqlRule;
@@ -85,7 +86,7 @@ fn product(properties: Value, quality: Value, levels: Value) -> OwnProduct {
         "id": "c", "name": "orders", "slaProperties": levels,
         "schema": [{"name": "orders", "properties": properties, "quality": quality}],
     });
-    let columns = batch
+    let columns: Vec<Column> = batch
         .schema()
         .fields()
         .iter()
@@ -96,6 +97,11 @@ fn product(properties: Value, quality: Value, levels: Value) -> OwnProduct {
             classification: None,
         })
         .collect();
+    let everything = TableTerms {
+        columns: columns.iter().map(|c| c.name.clone()).collect(),
+        filter: RowFilter::default(),
+        masks: BTreeMap::new(),
+    };
     let source = MemTable::try_new(batch.schema(), vec![vec![batch]]).unwrap();
     let source: Arc<dyn TableProvider> = Arc::new(source);
     OwnProduct {
@@ -114,7 +120,13 @@ fn product(properties: Value, quality: Value, levels: Value) -> OwnProduct {
                 name: "orders".parse().unwrap(),
                 columns,
             }],
-            offer: None,
+            offer: Some(Terms {
+                tables: BTreeMap::from([("orders".to_owned(), everything)]),
+                purposes: BTreeSet::new(),
+                limits: Limits::default(),
+                not_before: NOW,
+                expires: NOW,
+            }),
             deprecation: None,
         },
         text: String::new(),
@@ -306,7 +318,8 @@ async fn keys_tables_and_service_levels_are_promises_too() {
         ("fresh", (Ok, Some(7200.0))),
         (
             "orders.born.freshness",
-            (Failed, Some(1_800_000_000.0 - 2.0 * 86_400.0)),
+            // Of dates nothing is told but the verdict.
+            (Failed, None),
         ),
         ("kept", (Failed, Some(90_000.0))),
         ("odd", (Error, None)),
@@ -343,6 +356,7 @@ fn sql(query: &str) -> (OwnProduct, [SqlRule; 1]) {
         column: None,
         index: 0,
         query: query.to_owned(),
+        pointer: String::new(),
     };
     (product(json!([{"name": "id"}]), quality, json!([])), [rule])
 }
@@ -424,39 +438,6 @@ async fn what_cannot_be_read_in_time_or_at_all_has_no_verdict() {
         );
         assert!(verdicts.tables.is_empty());
     }
-}
-
-#[test]
-fn moments_of_columns_that_are_not_for_everybody_are_not_told() {
-    let told = |property: Value, more: Value| {
-        let mut product = product(json!([property]), json!([]), json!([]));
-        for (key, value) in more.as_object().unwrap() {
-            product.descriptor.contract[key] = value.clone();
-        }
-        may_be_told(&product.descriptor, "orders", "at")
-    };
-    let plain = json!({"name": "at", "id": "p7"});
-    assert!(told(plain.clone(), json!({})));
-    assert!(told(
-        json!({"name": "at", "classification": "internal"}),
-        json!({})
-    ));
-    assert!(!told(
-        json!({"name": "at", "classification": "Confidential"}),
-        json!({})
-    ));
-    let mask = json!([{"property": "comityMask", "value": "replace-with-null"}]);
-    assert!(!told(
-        json!({"name": "at", "customProperties": mask}),
-        json!({})
-    ));
-    let restrictions = json!({"orders": {"required-column-projections": [{"property-id": "p7"}]}});
-    let roles = json!([{"customProperties": [{"property": "comityReadRestrictions", "value": restrictions}]}]);
-    assert!(!told(plain, json!({ "roles": roles })));
-    assert!(
-        !told(json!({"name": "other"}), json!({})),
-        "not in the contract"
-    );
 }
 
 #[test]

@@ -37,7 +37,28 @@ pub(super) fn verdict(
     (check(promise, status, value), reason)
 }
 
-/// The verdict as it is stated (`spec/3-catalog.md#C-100`).
+/// What of a verdict may be stated to others (`spec/3-catalog.md#C-100`): the age
+/// of a column is its first or last moment by another name, and told of those
+/// columns alone of which that is; so is what was counted over columns that
+/// nobody is told of. The verdict itself always is.
+pub(super) fn stated(mut check: Check, promise: &Promise, descriptor: &Descriptor) -> Check {
+    let (table, column) = promise.target.parts();
+    let told = match &promise.metric {
+        Metric::Freshness | Metric::Retention => {
+            column.is_some_and(|column| may_be_told(descriptor, table, column))
+        }
+        Metric::DuplicateValues(keys) => {
+            let shape = descriptor.tables.iter().find(|t| t.name.as_str() == table);
+            let columns = shape.map_or(&[][..], |t| t.columns.as_slice());
+            keys.iter().all(|k| columns.iter().any(|c| c.name == *k))
+        }
+        _ => true,
+    };
+    check.measure.value = check.measure.value.filter(|_| told);
+    check
+}
+
+/// The verdict, without what a query of the author gave.
 pub(super) fn check(promise: &Promise, status: Status, value: Option<f64>) -> Check {
     let unit = match promise.metric {
         Metric::Sql { .. } | Metric::Unknown(_) => None,
@@ -78,9 +99,8 @@ pub(super) fn extents(descriptor: &Descriptor, facts: &Facts) -> Vec<TableExtent
             let ((t, c), (u, d)) = (of(), of());
             let earliest = known(&Fact::Earliest(t, c))?;
             let latest = known(&Fact::Latest(u, d))?;
-            // A column of dates with a promise has these facts too.
-            let told = may_be_told(descriptor, &name, &column.name)
-                && super::plan::is_moment(&column.kind);
+            // A column that has a promise has these facts too.
+            let told = may_be_told(descriptor, &name, &column.name);
             let extent = Extent {
                 earliest: earliest as i64,
                 latest: latest as i64,

@@ -248,6 +248,7 @@ impl Node {
         Ok(api::JustMeasured {
             product: self.show(self.own.alias(), &address)?,
             reasons: verdicts.reasons,
+            kept: verdicts.kept,
         })
     }
 
@@ -300,12 +301,15 @@ impl Node {
     }
 
     /// Takes a run of `datacontract test`, states and announces it.
-    pub async fn take_run(self: &Arc<Self>, body: &[u8]) -> Result<(), Failure> {
+    pub async fn take_run(self: &Arc<Self>, body: &[u8]) -> Result<api::ResultsTaken, Failure> {
         let run = Run::read(body)?;
         let product = self.product_of(&run)?;
         let contract = self.catalog.contract_of(&product).await;
         let now = clock::now();
-        let measured = measure::ingest(&run, &product.descriptor, contract.as_ref(), now);
+        let measure::Taken {
+            measurement: measured,
+            left_out,
+        } = measure::ingest(&run, &product.descriptor, contract.as_ref(), now);
         if measured.checks.is_empty() {
             let message = "no check of the run is about a promise or a column of the product";
             return Err(Failure::caller("bad-results", message));
@@ -317,10 +321,17 @@ impl Node {
             let message = format!("{MAX_RUNS_A_DAY} runs of this product were taken today");
             return Err(Failure::new(Fault::Conflict, "too-many-results", message));
         }
+        let verdicts = measured.checks.len();
         let stated = self.catalog.state(&product, measured).await?;
-        tracing::info!(product = %product.address(), seq = stated.results.seq, "took test results");
+        tracing::info!(
+            product = %product.address(),
+            seq = stated.results.seq,
+            verdicts,
+            left_out,
+            "took test results"
+        );
         self.announce_measured().await;
-        Ok(())
+        Ok(api::ResultsTaken { verdicts, left_out })
     }
 
     /// The announced product that a run is about: the contract's id and the

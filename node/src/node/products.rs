@@ -114,7 +114,11 @@ impl Node {
 
     pub(super) fn announced(&self, alias: &str, product: &str) -> Result<Arc<OwnProduct>, Failure> {
         let own = self.catalog.own_product(product);
-        own.ok_or_else(|| unknown_product(alias, product))
+        own.ok_or_else(|| {
+            let majors = self.catalog.own_products();
+            let majors = majors.iter().map(|p| p.address().to_string());
+            not_announced(alias, product, &majors.collect::<Vec<_>>())
+        })
     }
 
     pub(super) fn foreign(
@@ -166,6 +170,23 @@ impl Node {
             agreement.map(|a| a.id()),
         )
     }
+}
+
+/// An own product that is not announced, or not in this major.
+fn not_announced(alias: &str, product: &str, announced: &[String]) -> Failure {
+    let name = |address: &str| address.split('@').next().unwrap_or_default().to_owned();
+    let others = announced.iter().filter(|a| name(a) == name(product));
+    let others: Vec<&str> = others.map(String::as_str).collect();
+    let major = product.split_once('@').map_or("1", |(_, major)| major);
+    let message = match others.is_empty() {
+        true => format!("{alias} (you) announces no product '{product}'"),
+        false => format!(
+            "there is no major {major} of {}: announced is {}",
+            name(product),
+            others.join(", ")
+        ),
+    };
+    Failure::new(Fault::Unknown, "unknown-product", message).next("see 'comity product list'")
 }
 
 fn unknown_product(alias: &str, product: &str) -> Failure {

@@ -10,6 +10,7 @@ use serde_json::Value;
 
 use super::offer::{self, Offer};
 use super::problem::{Problem, Problems};
+use super::promised;
 use super::public;
 use super::quality::{self, SqlRule};
 use super::rules::{self, Text};
@@ -39,6 +40,7 @@ pub struct Contract {
     offers: Vec<Offer>,
     under_review: Vec<(String, String)>,
     sql_rules: Vec<SqlRule>,
+    doubts: Vec<Problem>,
 }
 
 /// Where a product is in its life (ODCS `status`).
@@ -91,12 +93,18 @@ pub fn read(path: &Path) -> Result<Contract, Problems> {
 /// As [`read`].
 pub fn read_copy(copy: &Path, file: &Path) -> Option<Result<Contract, Problems>> {
     let bytes = bytes(copy).ok()?;
-    Some(Contract::parse(file, &bytes))
+    Some(Contract::through(file, &bytes, false))
 }
 
 impl Contract {
     /// Takes a file's bytes through the gates; `file` is for messages and relative paths.
     pub(super) fn parse(file: &Path, bytes: &[u8]) -> Result<Self, Problems> {
+        Self::through(file, bytes, true)
+    }
+
+    /// Through the gates. What was announced before promises could be refused
+    /// is not `new`: it stays announced.
+    fn through(file: &Path, bytes: &[u8], new: bool) -> Result<Self, Problems> {
         let document = Document::parse(file, bytes)?;
         schema::check(&document)?;
 
@@ -107,6 +115,10 @@ impl Contract {
         let sources = source::sources(&document, &tables, &mut found);
         let offers = offer::offers(&document, &tables, &mut found);
         let public = public::project(&document, &mut found);
+        let doubts = match new {
+            true => promised::check(&document, &tables, &mut found),
+            false => Vec::new(),
+        };
         Problems::check(found)?;
 
         let canonical = serde_json_canonicalizer::to_vec(&public).map_err(|error| {
@@ -131,6 +143,7 @@ impl Contract {
             offers,
             under_review: table::reviews(document.value()),
             sql_rules: quality::sql_rules(document.value()),
+            doubts,
         })
     }
 
@@ -153,6 +166,11 @@ impl Contract {
     /// Its quality rules in SQL. Private.
     pub fn sql_rules(&self) -> &[SqlRule] {
         &self.sql_rules
+    }
+
+    /// What may be a mistake of the author: it is announced as it is.
+    pub fn doubts(&self) -> &[Problem] {
+        &self.doubts
     }
 
     /// Where it is in its life.

@@ -21,11 +21,14 @@
 
 mod contract;
 pub mod draft;
+pub(crate) mod duration;
 mod extension;
 mod filter;
 mod odcs;
 mod offer;
+mod placeholder;
 mod problem;
+mod promised;
 mod public;
 mod quality;
 mod rules;

@@ -50,7 +50,9 @@ pub(super) fn check(document: &Document, found: &mut Vec<Problem>) {
     let version = root.text("version").map(str::parse::<Version>);
     if !matches!(version, Some(Ok(_))) {
         let message = "a product's version is major.minor.patch";
-        found.push(document.problem("/version", message, Some("version: \"1.0.0\"".to_owned())));
+        let near = root.text("version").and_then(release);
+        let near = near.as_deref().unwrap_or("1.0.0");
+        found.push(document.problem("/version", message, Some(format!("version: \"{near}\""))));
     }
     description(document, found);
     twice(root, "", document, found);
@@ -159,6 +161,17 @@ pub(super) fn is_column_name(name: &str) -> bool {
             .all(|b| b.is_ascii_alphanumeric() || matches!(b, b'_' | b'-'))
 }
 
+/// The `major.minor.patch` that `text` begins, if it is one or two numbers.
+pub(super) fn release(text: &str) -> Option<String> {
+    let zeros = match text.matches('.').count() {
+        0 => ".0.0",
+        1 => ".0",
+        _ => "",
+    };
+    let whole = format!("{text}{zeros}");
+    whole.parse::<Version>().is_ok().then_some(whole)
+}
+
 /// A name of the right form that resembles `name`, if there is one.
 pub(super) fn slug(name: &str) -> Option<String> {
     let slug: String = name
@@ -190,5 +203,19 @@ mod tests {
         }
         assert_eq!(slug("Weather Data"), Some("weather-data".to_owned()));
         assert_eq!(slug("7"), None);
+    }
+
+    #[test]
+    fn versions_are_completed_and_never_guessed() {
+        for (text, whole) in [
+            ("2", Some("2.0.0")),
+            ("1.10", Some("1.10.0")),
+            ("1.2.3", Some("1.2.3")),
+            ("1.2.3.4", None),
+            ("v1", None),
+            ("", None),
+        ] {
+            assert_eq!(release(text).as_deref(), whole, "{text}");
+        }
     }
 }

@@ -16,6 +16,7 @@ use super::odcs::{CURRENT, Odcs};
 use super::problem::{Problem, Problems};
 use super::spelling::nearest;
 use super::yaml::{Document, child};
+use super::{promised, rules};
 
 /// Refuses what is not a valid contract of its version of ODCS, or has an unknown `comity*` property.
 pub(super) fn check(document: &Document) -> Result<(), Problems> {
@@ -30,11 +31,25 @@ pub(super) fn check(document: &Document) -> Result<(), Problems> {
         document,
         &mut found,
     );
+    name_numberless(document, &mut found);
     Problems::check(found)?;
 
     let mut found = Vec::new();
     extension::check(document, &mut found);
     Problems::check(found)
+}
+
+/// Of a rule that has an operator without a number the schema says that another
+/// operator is missing: what is said instead is what is wrong.
+fn name_numberless(document: &Document, found: &mut Vec<Problem>) {
+    let below = |path: &str, rule: &str| {
+        let rest = path.strip_prefix(rule);
+        rest.is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
+    };
+    let mut named = promised::numberless(document);
+    named.retain(|(rule, _)| found.iter().any(|p| below(&p.path, rule)));
+    found.retain(|p| !named.iter().any(|(rule, _)| below(&p.path, rule)));
+    found.extend(named.into_iter().map(|(_, problem)| problem));
 }
 
 /// The grammar that the document's `apiVersion` names.
@@ -127,6 +142,7 @@ fn explain(
                 .into_iter()
                 .flatten()
                 .filter_map(Value::as_str)
+                .filter(|option| !is_unenforced_mask(option))
                 .collect();
             let value = error.instance().as_str().unwrap_or_default();
             let near = nearest(value, options.iter().copied()).map(str::to_owned);
@@ -140,8 +156,10 @@ fn explain(
         ValidationErrorKind::Type { kind } => {
             let expected = type_names(kind);
             let scalar = error.instance().is_number() || error.instance().is_boolean();
+            let text = error.instance().to_string();
+            let version = (at == "/version").then(|| rules::release(&text)).flatten();
             let instead = (expected == "string" && scalar)
-                .then(|| super::scalar::quoted(&error.instance().to_string()));
+                .then(|| super::scalar::quoted(&version.unwrap_or(text)));
             found.push(document.problem(
                 &at,
                 format!("a value of type {expected} is needed here"),
@@ -168,6 +186,12 @@ fn explain(
             found.push(document.problem(&at, message, None));
         }
     }
+}
+
+/// Whether `option` is a mask that this release refuses in its next gate.
+fn is_unenforced_mask(option: &str) -> bool {
+    let mask = serde_json::from_value(Value::String(option.to_owned()));
+    mask.is_ok_and(|mask| !crate::query::enforces(mask))
 }
 
 /// The keys that the official schema allows at a place, for suggestions.

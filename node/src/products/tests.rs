@@ -12,6 +12,7 @@ use super::*;
 
 mod grammars;
 mod privacy;
+mod promised;
 mod refusals;
 
 /// The reference contract, of which the digests below were computed with PyYAML and Python's JCS.

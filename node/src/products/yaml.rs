@@ -7,7 +7,7 @@ use granit_parser::{Event, Parser, ScalarStyle, Span};
 use serde_json::{Map, Value};
 
 use super::problem::{Problem, Problems, deceives};
-use super::scalar;
+use super::{rules, scalar};
 
 /// The most bytes of a contract file.
 pub const MAX_FILE_BYTES: usize = 512 * 1024;
@@ -217,7 +217,12 @@ impl Builder {
         }
         let value = resolved.unwrap_or_else(|ambiguous| {
             let pointer = self.here();
-            self.report(place, pointer, ambiguous.message, Some(ambiguous.instead));
+            // The text alone would be refused next: a version has three numbers.
+            let version = (pointer == "/version")
+                .then(|| rules::release(text))
+                .flatten();
+            let instead = version.map_or(ambiguous.instead, |v| scalar::quoted(&v));
+            self.report(place, pointer, ambiguous.message, Some(instead));
             Value::Null
         });
         self.mark(place);
@@ -235,15 +240,16 @@ impl Builder {
             return true;
         };
         let at = child(pointer, &name);
-        let twice = entries.contains_key(&name);
+        let twice = entries.contains_key(&name).then(|| name.clone());
         *key = Some(name);
-        if twice {
+        if let Some(name) = twice {
             // serde_yaml_ng and PyYAML silently keep the last one.
+            let first = self.places.get(&at).map_or(0, |first| first.line);
             self.report(
                 place,
                 at,
-                "this key occurs twice".to_owned(),
-                Some("the key once".to_owned()),
+                format!("the key {name} occurs twice: first in line {first}"),
+                Some(format!("{name} once")),
             );
         } else {
             self.places.insert(at, place);

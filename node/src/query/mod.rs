@@ -27,6 +27,7 @@ mod view;
 
 pub use engine::{Described, Engine, EngineSettings, MAX_PLACES, Prepared};
 pub use error::QueryError;
+pub(crate) use gate::readable;
 pub(crate) use governed::unqualified;
 pub use governed::{GovernedTable, enforces};
 pub use partner::{Partner, PartnerTable, RemoteTable};

@@ -25,9 +25,11 @@ impl Negotiations {
         };
         if !approve.beyond_offer && !beyond.is_empty() {
             let message = format!("the request goes beyond the offer: {}", beyond.join("; "));
-            return Err(Failure::new(Fault::Conflict, "beyond-offer", message).next(
-                "agree all the same with 'comity approve ID --beyond-offer', or offer less with 'comity counter'",
-            ));
+            let short: String = id.to_string().chars().take(8).collect();
+            let next = format!(
+                "agree all the same with 'comity approve {short} --beyond-offer', or offer less with 'comity counter {short} …'"
+            );
+            return Err(Failure::new(Fault::Conflict, "beyond-offer", message).next(next));
         }
         self.decide(beginning, |service, n, now| match n.side() {
             Side::Provider => {

@@ -154,6 +154,19 @@ pub struct JustMeasured {
     /// Why there is no verdict, by the promise's id. For the owner alone: it is
     /// not stated to anybody.
     pub reasons: BTreeMap<String, String>,
+    /// Numbers that are not stated to anybody, as they would tell moments of
+    /// columns that are not for everybody; by the promise's id.
+    #[serde(default)]
+    pub kept: BTreeMap<String, f64>,
+}
+
+/// What `POST /api/test-results` answers: for the owner's pipeline alone.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct ResultsTaken {
+    /// Verdicts that were taken.
+    pub verdicts: usize,
+    /// Checks that are about nothing announced.
+    pub left_out: u64,
 }
 
 /// `GET /v1/results-url`.

@@ -11,7 +11,6 @@ use serde::Serialize;
 use serde_json::{Value, json};
 
 use crate::admin::Client;
-use crate::admin::api;
 use crate::cli::output::{Output, Problem, printable, table};
 use crate::home::Home;
 use crate::products::{self, Contract};
@@ -115,8 +114,7 @@ impl Side {
         let full = if name.contains('/') {
             name
         } else {
-            let status: api::Status = client.get("/v1/status").await?;
-            format!("{}/{name}", status.alias)
+            crate::cli::search::own(&client, &name).await?
         };
         let (partner, product) = crate::cli::search::split(&full)?;
         let path = format!("/v1/products/{partner}/{product}/descriptor");

@@ -59,16 +59,28 @@ fn bad_files_get_a_line_and_what_to_write_instead() {
             "apiVersion: v3.1.0",
         ),
         (
-            edit("version: \"1.0.0\"", "version: \"1.0\""),
+            edit("version: \"1.0.0\"", "version: \"2.1\""),
             "version:",
             "major.minor.patch",
+            "\"2.1.0\"",
+        ),
+        (
+            edit("version: \"1.0.0\"", "version: 1.0"),
+            "version:",
+            "",
             "\"1.0.0\"",
+        ),
+        (
+            edit("version: \"1.0.0\"", "version: 2"),
+            "version:",
+            "type string",
+            "\"2.0.0\"",
         ),
         (
             edit("version: \"1.0.0\"", "version: 1.10"),
             "1.10",
             "shortest decimal",
-            "\"1.10\"",
+            "\"1.10.0\"",
         ),
         (
             edit("name: weather", "name: Weather"),
@@ -97,8 +109,8 @@ fn bad_files_get_a_line_and_what_to_write_instead() {
         (
             edit("domain: aviation", "domain: aviation\ndomain: b"),
             "domain: b",
-            "occurs twice",
-            "once",
+            "the key domain occurs twice: first in line",
+            "domain once",
         ),
         (
             edit("domain: aviation", "domain: \"a\\u202eb\""),
@@ -181,6 +193,30 @@ fn bad_files_get_a_line_and_what_to_write_instead() {
     ] {
         refused(&text, at, message, instead);
     }
+}
+
+#[test]
+fn a_key_that_occurs_twice_is_named_with_the_line_of_its_first() {
+    let text = "a: b\nc:\n  d: 1\n  e: 2\n  d: 3\n";
+    let problems = Document::parse(Path::new("a"), text.as_bytes()).unwrap_err();
+    let problem = &problems.as_slice()[0];
+    assert_eq!((problem.line, problem.path.as_str()), (5, "/c/d"));
+    assert_eq!(problem.message, "the key d occurs twice: first in line 3");
+}
+
+#[test]
+fn masks_that_are_not_enforced_are_not_advised() {
+    let mask =
+        "classification: restricted, customProperties: [ { property: comityMask, value: hide } ]";
+    let text = minimal().replace("classification: restricted", mask);
+    refused(
+        &text,
+        "comityMask",
+        "not one of the allowed",
+        "one of replace-with-null",
+    );
+    let problems = Contract::parse(Path::new("a"), text.as_bytes()).unwrap_err();
+    assert!(!problems.to_string().contains("sha-256"), "{problems}");
 }
 
 #[test]
@@ -288,7 +324,7 @@ proptest! {
 
 /// Asserts that a text is refused on the line that holds `at`, with a message and a remedy.
 #[track_caller]
-fn refused(text: &str, at: &str, message: &str, instead: &str) {
+pub(super) fn refused(text: &str, at: &str, message: &str, instead: &str) {
     let problems = Contract::parse(Path::new("a.odcs.yaml"), text.as_bytes()).expect_err(message);
     let Some(problem) = problems
         .as_slice()

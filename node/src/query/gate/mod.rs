@@ -112,6 +112,11 @@ impl Gate {
     }
 }
 
+/// Whether a text is one query, as far as that can be told without its tables.
+pub(crate) fn readable(sql: &str) -> Result<(), QueryError> {
+    Gate::new(&[]).parse(sql, 0).map(drop)
+}
+
 fn not_a_query() -> QueryError {
     QueryError::not_permitted(
         "a statement that is not a query; the client's catalog and 'comity search' list the tables",

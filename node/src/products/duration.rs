@@ -17,7 +17,7 @@ const YEAR: u64 = 365 * DAY;
 const MAX_SECONDS: u64 = 10_000 * YEAR;
 
 /// A freshness in seconds; `None` when it cannot be read.
-pub(super) fn freshness(value: &Value, unit: Option<&str>) -> Option<u64> {
+pub(crate) fn freshness(value: &Value, unit: Option<&str>) -> Option<u64> {
     let whole = match value {
         Value::String(text) => match text.trim().parse() {
             Ok(whole) => whole,
@@ -35,7 +35,7 @@ pub(super) fn freshness(value: &Value, unit: Option<&str>) -> Option<u64> {
 }
 
 /// A retention in seconds; `None` when it cannot be read.
-pub(super) fn retention(value: &Value, unit: Option<&str>) -> Option<u64> {
+pub(crate) fn retention(value: &Value, unit: Option<&str>) -> Option<u64> {
     if let Value::String(text) = value {
         return iso(text);
     }
