@@ -26,6 +26,8 @@ use std::sync::Arc;
 
 use datafusion::catalog::TableProvider;
 
+pub(crate) use self::scan::without_addresses;
+
 use self::delta::DeltaError;
 use self::files::FileError;
 use self::flight_sql::FlightSqlError;
@@ -68,6 +70,21 @@ pub enum SourceError {
     /// Object stores.
     #[error(transparent)]
     S3(#[from] S3Error),
+}
+
+impl SourceError {
+    /// Whether the contract names what is not there: then it has to be corrected.
+    /// What else goes wrong at a source is said with its own remedy.
+    pub fn is_of_contract(&self) -> bool {
+        match self {
+            Self::Postgres(error) => error.is_of_contract(),
+            Self::FlightSql(FlightSqlError::Connect { .. } | FlightSqlError::Login { .. }) => false,
+            Self::FlightSql(FlightSqlError::Busy { .. } | FlightSqlError::Timeout { .. }) => false,
+            Self::Sqlite(SqliteError::Busy { .. } | SqliteError::Timeout { .. }) => false,
+            Self::S3(S3Error::Access(_) | S3Error::Store { .. }) => false,
+            _ => true,
+        }
+    }
 }
 
 impl Warehouses {

@@ -106,7 +106,7 @@ impl PostgresTable {
         contract: &Table,
     ) -> Result<Self, PostgresError> {
         let table = sql::table(&spec.schema, &spec.table);
-        let failed = |e| PostgresError::statement(server.name(), &table, &e);
+        let failed = |e| server.failure(&table, &e);
         let session = server.begin().await?;
         let client = session.client()?;
         let names: Vec<_> = contract
