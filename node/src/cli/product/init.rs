@@ -5,7 +5,6 @@ use std::io::Write as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use arrow::datatypes::Schema;
 use datafusion::catalog::TableProvider;
 use serde_json::json;
 use tokio_postgres::config::Host;
@@ -14,7 +13,7 @@ use crate::cli::output::{Output, Problem, printable};
 use crate::config::Config;
 use crate::home::Home;
 use crate::products::draft::{Draft, Origin, dbt, draft, draft_noted, slug};
-use crate::products::{FileSpec, Format, PostgresServer, PostgresSpec, Travel};
+use crate::products::{PostgresServer, PostgresSpec, Travel};
 use crate::sources::{Warehouses, delta, files};
 
 /// Write the contract of a table that is there.
@@ -103,7 +102,7 @@ impl Init {
             (Some((_, origin, table)), model) => {
                 let notes = model.as_ref().map(|m| m.notes.clone()).unwrap_or_default();
                 let drafted = draft(&name, &origin, &notes, table).await;
-                drafted.map_err(|e| Problem::failed(format!("the data cannot be read: {e}")))?
+                drafted.map_err(|e| Problem::failed(e.to_string()))?
             }
             (None, Some(model)) => draft_noted(&name, self.noted(model)?, &model.notes),
             (None, None) => return Err(Problem::usage("where is the data?")),
@@ -146,17 +145,7 @@ impl Init {
     /// A table of the database at the location: that of a dbt model, or the one named.
     async fn database(&self, home: &Home, model: Option<(&str, &str)>) -> Result<Found, Problem> {
         let location = self.location.as_deref().unwrap_or_default();
-        let at: tokio_postgres::Config = location.parse().map_err(|e| {
-            Problem::usage(format!(
-                "the address is not postgres://USER@HOST:PORT/DATABASE: {e}"
-            ))
-        })?;
-        if at.get_password().is_some() {
-            return Err(
-                Problem::usage("a password on the command line can be read by others")
-                    .next("leave it out, and set DATACONTRACT_POSTGRES_PASSWORD"),
-            );
-        }
+        let at = address(location)?;
         let named = self.table.as_deref();
         let named = named.map(|table| table.split_once('.').unwrap_or(("public", table)));
         let (schema, table) = model.or(named).ok_or_else(|| {
@@ -223,7 +212,7 @@ impl Init {
             Problem::failed(format!("{}: {e}", path.display()))
                 .next("name a postgres:// address, a file or a folder")
         })?;
-        let (format, table) = open(path, &real).await?;
+        let (format, table) = open(&real).await?;
         // Paths in a contract count from its folder: as typed only where both are this one.
         let beside = self.out.as_ref().is_none_or(|out| {
             out.parent()
@@ -255,39 +244,55 @@ impl Init {
 }
 
 /// The data at a path, with its format as a contract names it.
-async fn open(path: &Path, real: &Path) -> Result<(&'static str, Arc<dyn TableProvider>), Problem> {
+async fn open(real: &Path) -> Result<(&'static str, Arc<dyn TableProvider>), Problem> {
     let failed = |e: String| Problem::failed(e);
     if real.join("_delta_log").is_dir() {
         let table = delta::open_local(real, Travel::Newest).await;
         return Ok(("delta", table.map_err(|e| failed(e.to_string()))?));
     }
-    let format = format(real).ok_or_else(|| {
-        Problem::usage(format!("{}: no file of a known format", path.display()))
-            .next("name a .parquet, .csv, .json or .arrow file, a folder of them, or a Delta table")
-    })?;
-    let spec = FileSpec {
-        format,
-        path: real.to_owned(),
-    };
-    let table = files::open(&spec, Path::new("/"), &Schema::empty()).await;
-    Ok((format.name(), table.map_err(|e| failed(e.to_string()))?))
+    let described = files::describe(real).await;
+    let (format, table) = described.map_err(|e| failed(e.to_string()))?;
+    Ok((format.name(), table))
 }
 
-/// The format of a file, or of the first file of a folder that has one.
-fn format(path: &Path) -> Option<Format> {
-    if path.is_dir() {
-        let mut names: Vec<PathBuf> = std::fs::read_dir(path)
-            .ok()?
-            .filter_map(|entry| Some(entry.ok()?.path()))
-            .filter(|path| path.is_file())
+/// `postgres://USER@HOST:PORT/DATABASE` and no more: what else the driver knows
+/// there would be ignored, and stands in comity.toml.
+fn address(location: &str) -> Result<tokio_postgres::Config, Problem> {
+    const FORM: &str = "postgres://USER@HOST:PORT/DATABASE";
+    if let Some((_, parameters)) = location.split_once('?') {
+        let names: Vec<_> = parameters
+            .split('&')
+            .filter_map(|parameter| parameter.split('=').next())
             .collect();
-        names.sort();
-        return names.iter().find_map(|name| format(name));
+        let message = format!(
+            "the address has parameters, which are not read: {}",
+            names.join(", ")
+        );
+        return Err(Problem::usage(message).next(format!(
+            "{FORM}, with `tls`, `ca_file` and `timeout_seconds` in [sources.{WAREHOUSE}] of comity.toml"
+        )));
     }
-    let ending = path.extension()?.to_str()?.to_ascii_lowercase();
-    [Format::Parquet, Format::Csv, Format::Json, Format::Arrow]
-        .into_iter()
-        .find(|format| format.name() == ending)
+    let at: tokio_postgres::Config = location
+        .parse()
+        .map_err(|e| Problem::usage(format!("the address is not {FORM}: {e}")))?;
+    if at.get_password().is_some() {
+        let message = "a password on the command line can be read by others";
+        return Err(
+            Problem::usage(message).next("leave it out, and set DATACONTRACT_POSTGRES_PASSWORD")
+        );
+    }
+    if at.get_hosts().len() > 1 {
+        return Err(Problem::usage("the address names several hosts").next(FORM));
+    }
+    match at.get_dbname() {
+        Some(name) if !name.contains('/') => Ok(at),
+        Some(name) => {
+            let message = format!("the database of the address would be called '{name}'");
+            let plain = location.trim_end_matches('/');
+            Err(Problem::usage(message).next(format!("{plain}, without what follows the database")))
+        }
+        None => Err(Problem::usage("the address names no database").next(FORM)),
+    }
 }
 
 /// A file that is there may have been worked on for days.
@@ -305,8 +310,17 @@ fn write(path: &Path, text: &str) -> Result<(), Problem> {
 
 fn said(out: &Path, draft: &Draft, is_database: bool) -> String {
     let mut text = format!("wrote {}\n", out.display());
-    if let Some(rows) = draft.rows {
-        text.push_str(&format!("  {rows} rows counted\n"));
+    match draft.rows {
+        Some(rows) => text.push_str(&format!(
+            "  values of {} of {} rows were looked at\n",
+            grouped(draft.sampled as u64),
+            grouped(rows)
+        )),
+        None if draft.sampled > 0 => text.push_str(&format!(
+            "  values of {} rows were looked at; counting all of them took too long\n",
+            grouped(draft.sampled as u64)
+        )),
+        None => text.push_str("  the data was not looked at\n"),
     }
     for (column, why) in &draft.review {
         text.push_str(&printable(format!("  review {column}: {why}\n")));
@@ -320,9 +334,105 @@ fn said(out: &Path, draft: &Draft, is_database: bool) -> String {
              DATACONTRACT_POSTGRES_USERNAME and DATACONTRACT_POSTGRES_PASSWORD.\n"
         ));
     }
-    text.push_str(&format!(
-        "\nNext: comity product preview {0}\nThen: comity product publish {0}\n",
-        out.display()
-    ));
+    let file = out.display();
+    let served = draft.columns > draft.review.len();
+    text.push_str(&match (served, draft.active) {
+        (false, _) => format!(
+            "\nNo column can be served yet.\nNext: decide on the columns under review in {file}\n\
+             Then: comity product lint {file}\n"
+        ),
+        (true, true) => {
+            format!("\nNext: comity product preview {file}\nThen: comity product publish {file}\n")
+        }
+        (true, false) => format!(
+            "\nNext: comity product preview {file}\n\
+             Then: review {file}, write 'status: active' there, and comity product publish {file}\n"
+        ),
+    });
     text
+}
+
+/// A number as people read it: `20,000`.
+fn grouped(number: u64) -> String {
+    let digits = number.to_string();
+    let mut text = String::new();
+    for (index, digit) in digits.chars().enumerate() {
+        if index > 0 && (digits.len() - index).is_multiple_of(3) {
+            text.push(',');
+        }
+        text.push(digit);
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn draft(active: bool, review: usize) -> Draft {
+        let review = vec![("a".to_owned(), "income (its name)".to_owned()); review];
+        Draft {
+            name: "orders".to_owned(),
+            text: String::new(),
+            rows: Some(1_234_567),
+            sampled: 10_000,
+            columns: 2,
+            active,
+            review,
+            left_out: Vec::new(),
+        }
+    }
+
+    #[test]
+    fn the_next_step_is_one_that_is_not_refused() {
+        let said = |draft| said(Path::new("orders.odcs.yaml"), &draft, false);
+        let ready = said(draft(true, 1));
+        assert!(ready.contains("\nThen: comity product publish"), "{ready}");
+        let unready = said(draft(false, 1));
+        assert!(
+            !unready.contains("Then: comity product publish"),
+            "{unready}"
+        );
+        assert!(unready.contains("status: active"), "{unready}");
+        let unserved = said(draft(true, 2));
+        assert!(
+            !unserved.contains("preview") && unserved.contains("decide"),
+            "{unserved}"
+        );
+        let counted = "values of 10,000 of 1,234,567 rows were looked at";
+        assert!(ready.contains(counted), "{ready}");
+    }
+
+    #[test]
+    fn an_address_is_read_whole_or_refused() {
+        assert!(address("postgres://reader@db.example.org:5433/shop").is_ok());
+        for (wrong, said) in [
+            ("postgres://reader@localhost/shop/", "shop/"),
+            (
+                "postgres://reader@localhost/shop?sslmode=require",
+                "sslmode",
+            ),
+            ("postgres://reader@localhost/shop?a=1&b=secret", "a, b"),
+            ("postgres://reader@a,b/shop", "several hosts"),
+            ("postgres://reader@localhost", "no database"),
+        ] {
+            let refused = format!("{:?}", address(wrong).unwrap_err());
+            assert!(
+                refused.contains(said) && !refused.contains("secret"),
+                "{refused}"
+            );
+        }
+    }
+
+    #[test]
+    fn thousands_are_told_apart() {
+        for (number, text) in [
+            (0, "0"),
+            (999, "999"),
+            (1000, "1,000"),
+            (12_345_678, "12,345,678"),
+        ] {
+            assert_eq!(grouped(number), text);
+        }
+    }
 }

@@ -6,6 +6,7 @@ use serde_json::json;
 
 use crate::cli::output::{Output, Problem};
 use crate::home::Home;
+use crate::products::draft::unwritten;
 use crate::products::{Status, read};
 
 /// Check a contract without a node and without its data.
@@ -37,6 +38,7 @@ impl Lint {
         if contract.offers().is_empty() {
             waits.push("no role offers anything: every request waits for a person".to_owned());
         }
+        waits.extend(unwritten(&contract));
         let told = json!({
             "file": self.file, "product": contract.name(), "version": contract.version(),
             "ok": true, "waits": waits,
