@@ -9,6 +9,7 @@
 mod access;
 mod code;
 pub mod delta;
+mod described;
 pub mod files;
 #[cfg(test)]
 mod fixture;
@@ -26,17 +27,18 @@ use std::sync::Arc;
 
 use datafusion::catalog::TableProvider;
 
+pub use self::described::Described;
 pub(crate) use self::scan::without_addresses;
 
 use self::delta::DeltaError;
 use self::files::FileError;
 use self::flight_sql::FlightSqlError;
-use self::postgres::{Described, PostgresError};
+use self::postgres::PostgresError;
 use self::s3::{Access, S3Error};
 use self::servers::Servers;
 use self::sqlite::SqliteError;
 use crate::config::Source;
-use crate::products::{PostgresSpec, SourceSpec, Table};
+use crate::products::{PostgresSpec, SourceSpec, SqliteSpec, Table};
 
 /// The ways to the owner's data.
 #[derive(Debug, Default)]
@@ -105,6 +107,22 @@ impl Warehouses {
     /// What the owner has to correct.
     pub async fn describe(&self, spec: &PostgresSpec) -> Result<Described, SourceError> {
         Ok(self.postgres.describe(spec).await?)
+    }
+
+    /// The tables of a SQLite file.
+    ///
+    /// # Errors
+    /// What the owner has to correct.
+    pub async fn sqlite_tables(&self, spec: &SqliteSpec) -> Result<Vec<String>, SourceError> {
+        Ok(self.sqlite.tables(spec).await?)
+    }
+
+    /// A table of a SQLite file that no contract describes yet; its path is absolute.
+    ///
+    /// # Errors
+    /// What the owner has to correct.
+    pub async fn describe_sqlite(&self, spec: &SqliteSpec) -> Result<Described, SourceError> {
+        Ok(self.sqlite.describe(spec).await?)
     }
 
     /// Opens the data of `table`, which lies where `spec` says; relative paths

@@ -1,20 +1,18 @@
 //! `comity product init`.
 
-use std::collections::BTreeMap;
+mod files;
+mod postgres;
+
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use datafusion::catalog::TableProvider;
 use serde_json::json;
-use tokio_postgres::config::Host;
 
 use crate::cli::output::{Output, Problem, printable};
-use crate::config::Config;
 use crate::home::Home;
 use crate::products::draft::{Draft, Origin, dbt, draft, draft_noted, slug};
-use crate::products::{PostgresServer, PostgresSpec, Travel};
-use crate::sources::{Warehouses, delta, files};
 
 /// Write the contract of a table that is there.
 ///
@@ -30,12 +28,13 @@ use crate::sources::{Warehouses, delta, files};
 #[command(after_help = "Example:\n  \
     comity product init postgres://reader@db.example.org/shop --table public.orders\n  \
     comity product init data/weather.parquet --name weather\n  \
+    comity product init shop.sqlite --table orders\n  \
     comity product init postgres://reader@db.example.org/shop --from-dbt target/manifest.json --model orders")]
 pub(super) struct Init {
-    /// postgres://USER@HOST:PORT/DATABASE, a Parquet, CSV, JSON or Arrow file, a folder of them, or a Delta table.
+    /// postgres://USER@HOST:PORT/DATABASE, a Parquet, CSV, JSON, Arrow or SQLite file, a folder of files of one format, or a Delta table.
     #[arg(required_unless_present = "from_dbt")]
     location: Option<String>,
-    /// SCHEMA.TABLE in the database; the schema is public when absent.
+    /// SCHEMA.TABLE in the database, where the schema is public when absent; TABLE of a SQLite file.
     #[arg(long)]
     table: Option<String>,
     /// The manifest of a dbt project: descriptions, tests, tags and versions come from there.
@@ -80,7 +79,11 @@ impl Init {
             }
             Some((_, Some((scheme, _)))) => {
                 return Err(Problem::usage(format!("'{scheme}://' is not read here"))
-                    .next("name a postgres:// address, a file or a folder"));
+                    .next("name a postgres:// address, a file or a folder; for S3 and Flight SQL write the contract by hand: README, \"What a product is\""));
+            }
+            Some((path, None)) if files::is_sqlite(Path::new(path)) => {
+                let table = model.as_ref().map(|m| m.table.as_str());
+                Some(self.sqlite(Path::new(path), table).await?)
             }
             Some((path, None)) => Some(self.files(path).await?),
             None => None,
@@ -140,158 +143,6 @@ impl Init {
             unread: Vec::new(),
             active: self.active,
         })
-    }
-
-    /// A table of the database at the location: that of a dbt model, or the one named.
-    async fn database(&self, home: &Home, model: Option<(&str, &str)>) -> Result<Found, Problem> {
-        let location = self.location.as_deref().unwrap_or_default();
-        let at = address(location)?;
-        let named = self.table.as_deref();
-        let named = named.map(|table| table.split_once('.').unwrap_or(("public", table)));
-        let (schema, table) = model.or(named).ok_or_else(|| {
-            Problem::usage("which table of the database?").next("--table public.orders")
-        })?;
-        let host = match at.get_hosts().first() {
-            Some(Host::Tcp(host)) => host.clone(),
-            Some(Host::Unix(folder)) => folder.display().to_string(),
-            None => "localhost".to_owned(),
-        };
-        let server = PostgresServer {
-            name: WAREHOUSE.to_owned(),
-            host,
-            port: at.get_ports().first().copied().unwrap_or(5432),
-            database: at
-                .get_dbname()
-                .ok_or_else(|| Problem::usage("the address names no database"))?
-                .to_owned(),
-        };
-        // The node may not be founded yet: then its configuration has nothing to add.
-        let configured = Config::load(&home.config()).ok();
-        let mut access = configured
-            .and_then(|config| config.sources.get(WAREHOUSE).cloned())
-            .unwrap_or_default();
-        if let Some(user) = at.get_user() {
-            access.username = Some(user.to_owned());
-        }
-        let warehouses = Warehouses::new(
-            [(WAREHOUSE.to_owned(), access)].into(),
-            home.path().to_owned(),
-        );
-        let spec = PostgresSpec {
-            server: server.clone(),
-            schema: schema.to_owned(),
-            table: table.to_owned(),
-        };
-        let described = warehouses
-            .describe(&spec)
-            .await
-            .map_err(|e| Problem::failed(e.to_string()))?;
-        let origin = Origin {
-            server: vec![
-                ("server", json!(server.name)),
-                ("type", json!("postgres")),
-                ("host", json!(server.host)),
-                ("port", json!(server.port)),
-                ("database", json!(server.database)),
-                ("schema", json!(schema)),
-            ],
-            remark: None,
-            physical_name: Some(table.to_owned()),
-            primary_key: described.primary_key,
-            never_null: Some(described.never_null),
-            types: described.types,
-            unread: described.unread,
-            active: self.active,
-        };
-        Ok((table.to_owned(), origin, described.table))
-    }
-
-    async fn files(&self, path: &str) -> Result<Found, Problem> {
-        let path = Path::new(path);
-        let real = path.canonicalize().map_err(|e| {
-            Problem::failed(format!("{}: {e}", path.display()))
-                .next("name a postgres:// address, a file or a folder")
-        })?;
-        let (format, table) = open(&real).await?;
-        // Paths in a contract count from its folder: as typed only where both are this one.
-        let beside = self.out.as_ref().is_none_or(|out| {
-            out.parent()
-                .is_none_or(|folder| folder.as_os_str().is_empty())
-        });
-        let shown = if beside && path.is_relative() {
-            path
-        } else {
-            &real
-        };
-        let stem = path.file_stem().and_then(|stem| stem.to_str());
-        let origin = Origin {
-            server: vec![
-                ("server", json!("files")),
-                ("type", json!("local")),
-                ("path", json!(shown)),
-                ("format", json!(format)),
-            ],
-            remark: None,
-            physical_name: None,
-            primary_key: Vec::new(),
-            never_null: None,
-            types: BTreeMap::new(),
-            unread: Vec::new(),
-            active: self.active,
-        };
-        Ok((stem.unwrap_or_default().to_owned(), origin, table))
-    }
-}
-
-/// The data at a path, with its format as a contract names it.
-async fn open(real: &Path) -> Result<(&'static str, Arc<dyn TableProvider>), Problem> {
-    let failed = |e: String| Problem::failed(e);
-    if real.join("_delta_log").is_dir() {
-        let table = delta::open_local(real, Travel::Newest).await;
-        return Ok(("delta", table.map_err(|e| failed(e.to_string()))?));
-    }
-    let described = files::describe(real).await;
-    let (format, table) = described.map_err(|e| failed(e.to_string()))?;
-    Ok((format.name(), table))
-}
-
-/// `postgres://USER@HOST:PORT/DATABASE` and no more: what else the driver knows
-/// there would be ignored, and stands in comity.toml.
-fn address(location: &str) -> Result<tokio_postgres::Config, Problem> {
-    const FORM: &str = "postgres://USER@HOST:PORT/DATABASE";
-    if let Some((_, parameters)) = location.split_once('?') {
-        let names: Vec<_> = parameters
-            .split('&')
-            .filter_map(|parameter| parameter.split('=').next())
-            .collect();
-        let message = format!(
-            "the address has parameters, which are not read: {}",
-            names.join(", ")
-        );
-        return Err(Problem::usage(message).next(format!(
-            "{FORM}, with `tls`, `ca_file` and `timeout_seconds` in [sources.{WAREHOUSE}] of comity.toml"
-        )));
-    }
-    let at: tokio_postgres::Config = location
-        .parse()
-        .map_err(|e| Problem::usage(format!("the address is not {FORM}: {e}")))?;
-    if at.get_password().is_some() {
-        let message = "a password on the command line can be read by others";
-        return Err(
-            Problem::usage(message).next("leave it out, and set DATACONTRACT_POSTGRES_PASSWORD")
-        );
-    }
-    if at.get_hosts().len() > 1 {
-        return Err(Problem::usage("the address names several hosts").next(FORM));
-    }
-    match at.get_dbname() {
-        Some(name) if !name.contains('/') => Ok(at),
-        Some(name) => {
-            let message = format!("the database of the address would be called '{name}'");
-            let plain = location.trim_end_matches('/');
-            Err(Problem::usage(message).next(format!("{plain}, without what follows the database")))
-        }
-        None => Err(Problem::usage("the address names no database").next(FORM)),
     }
 }
 
@@ -401,27 +252,6 @@ mod tests {
         );
         let counted = "values of 10,000 of 1,234,567 rows were looked at";
         assert!(ready.contains(counted), "{ready}");
-    }
-
-    #[test]
-    fn an_address_is_read_whole_or_refused() {
-        assert!(address("postgres://reader@db.example.org:5433/shop").is_ok());
-        for (wrong, said) in [
-            ("postgres://reader@localhost/shop/", "shop/"),
-            (
-                "postgres://reader@localhost/shop?sslmode=require",
-                "sslmode",
-            ),
-            ("postgres://reader@localhost/shop?a=1&b=secret", "a, b"),
-            ("postgres://reader@a,b/shop", "several hosts"),
-            ("postgres://reader@localhost", "no database"),
-        ] {
-            let refused = format!("{:?}", address(wrong).unwrap_err());
-            assert!(
-                refused.contains(said) && !refused.contains("secret"),
-                "{refused}"
-            );
-        }
     }
 
     #[test]

@@ -4,25 +4,10 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use arrow::datatypes::DataType;
-use datafusion::catalog::TableProvider;
 
 use super::{Column, Kind, PostgresError, PostgresTable, Server, Servers, schema, sql};
 use crate::products::{PostgresSpec, nearest};
-
-/// A table as it is, with the columns that can be read.
-#[derive(Debug)]
-pub struct Described {
-    /// The readable columns.
-    pub table: Arc<dyn TableProvider>,
-    /// Columns that the server never lets be null.
-    pub never_null: BTreeSet<String>,
-    /// What the server calls the type of each column, with its parameters, if the type is its own.
-    pub types: BTreeMap<String, String>,
-    /// The columns of the primary key, in its order.
-    pub primary_key: Vec<String>,
-    /// Columns that cannot be read, with what to do about it.
-    pub unread: Vec<(String, String)>,
-}
+use crate::sources::Described;
 
 /// Name, whether nulls are refused, and the type, of every column; then the primary key.
 /// A type that the owner made has a name that is nobody else's business: a contract

@@ -28,7 +28,6 @@ use datafusion::logical_expr::{Expr, TableProviderFilterPushDown, TableType};
 use datafusion::physical_plan::ExecutionPlan;
 use tokio_postgres::types::Type;
 
-pub use self::describe::Described;
 pub use self::error::PostgresError;
 use self::keys::{Keys, Relied};
 use self::read::Statement;
