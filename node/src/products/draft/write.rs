@@ -218,7 +218,7 @@ fn property(
         text,
         "        # REVIEW: may be personal data: not served while the line of comityReview stands here. Decide on the\n        \
          # classification (public, internal, confidential, restricted), then delete that line; partners may ask for\n        \
-         # the column once a role below names it, masked if the line becomes:\n        \
+         # the column once a role below names it. To mask it, write 'required: false' above and instead of that line:\n        \
          # customProperties: [ {{ property: comityMask, value: replace-with-null }} ]\n        \
          classification: {}\n        \
          customProperties: [ {{ property: comityReview, value: {} }} ]\n",
