@@ -1,6 +1,9 @@
 use super::forms::*;
 use super::*;
 
+/// Whether a value has a form.
+type Is = fn(&str) -> bool;
+
 fn kind(name: &str) -> Option<&'static str> {
     by_name(name, true).map(|guess| guess.kind)
 }
@@ -143,7 +146,7 @@ fn a_name_and_a_place_are_of_a_person_in_the_company_of_others() {
 
 #[test]
 fn values_are_judged_by_their_form() {
-    let cases: [(fn(&str) -> bool, &[&str], &[&str]); 6] = [
+    let cases: [(Is, &[&str], &[&str]); 6] = [
         (
             has_email,
             &[
