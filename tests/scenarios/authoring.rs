@@ -256,3 +256,130 @@ fn a_password_is_not_taken_from_the_command_line() {
     assert_eq!(refused.status.code(), Some(64));
     assert!(!told(&refused).contains("secret"), "{}", told(&refused));
 }
+
+/// A folder with a file of customers, and no node.
+fn folder() -> std::io::Result<tempfile::TempDir> {
+    let dir = tempfile::tempdir()?;
+    std::fs::create_dir(dir.path().join("data"))?;
+    let rows = "id,zip,revenue,note\n1,01067,1.5,x\n2,22041,2.5,ask ann@shop.example\n";
+    std::fs::write(dir.path().join("data/leads.csv"), rows)?;
+    Ok(dir)
+}
+
+#[test]
+fn a_contract_is_read_from_its_own_folder_however_it_is_named() -> Outcome {
+    let dir = folder()?;
+    let (home, data) = (dir.path().join("home"), dir.path().join("data"));
+    let made = comity(&home, &data, &["product", "init", "leads.csv", "--active"]);
+    let said = told(&made);
+    assert_eq!(made.status.code(), Some(0), "{said}");
+    assert!(said.contains("values of 2 of 2 rows"), "{said}");
+    assert!(said.contains("review note: e-mail address"), "{said}");
+    for (folder, named) in [
+        (dir.path(), "data/leads.odcs.yaml"),
+        (dir.path(), "./data/../data/leads.odcs.yaml"),
+        (&*data, "leads.odcs.yaml"),
+    ] {
+        let seen = preview(&home, folder, &["product", "preview", named, "--json"])?;
+        let rows = &seen["tables"][0]["rows"];
+        assert_eq!(rows[0]["id"], 1, "{named}: {seen}");
+        let column = &seen["tables"][0]["columns"][0];
+        assert_eq!(column["seen"], "as it is");
+        let lint = comity(&home, folder, &["product", "lint", named]);
+        assert_eq!(lint.status.code(), Some(0), "{}", told(&lint));
+        assert!(
+            told(&lint).contains("still to be written"),
+            "{}",
+            told(&lint)
+        );
+    }
+    let text = std::fs::read_to_string(data.join("leads.odcs.yaml"))?;
+    assert!(
+        text.contains("name: zip\n        logicalType: string"),
+        "{text}"
+    );
+    Ok(())
+}
+
+#[test]
+fn what_cannot_be_drafted_is_refused_and_no_file_is_left() -> Outcome {
+    let dir = tempfile::tempdir()?;
+    for (name, text, expected) in [
+        ("semicolons.csv", "a;b\n1;2\n", "is ';' the delimiter?"),
+        ("empty.csv", "", "no column can be served"),
+        ("header.csv", "a,b\n", "no column can be served"),
+        ("damaged.parquet", "PAR1", "it is no Parquet file"),
+        ("notes.txt", "x", "no .parquet, .csv, .json or .arrow file"),
+    ] {
+        std::fs::write(dir.path().join(name), text)?;
+        let refused = comity(dir.path(), dir.path(), &["product", "init", name]);
+        let said = told(&refused);
+        assert_ne!(refused.status.code(), Some(0), "{name}: {said}");
+        assert!(said.contains(expected), "{name}: {said}");
+        assert!(!said.contains("store-"), "{name}: {said}");
+    }
+    let written = std::fs::read_dir(dir.path())?.flatten();
+    let written = written.filter(|entry| entry.path().extension() == Some("yaml".as_ref()));
+    assert_eq!(written.count(), 0);
+    Ok(())
+}
+
+#[test]
+fn a_server_that_is_away_or_shut_is_no_fault_of_the_contract() -> Outcome {
+    let mut postgres = Postgres::start()?;
+    postgres.sql(
+        "CREATE TABLE leads AS SELECT 1::bigint AS id; GRANT SELECT ON leads TO PUBLIC; \
+         CREATE TABLE closed AS SELECT 1::bigint AS id; REVOKE ALL ON closed FROM PUBLIC, reader",
+    )?;
+    let dir = tempfile::tempdir()?;
+    let (home, port) = (dir.path(), postgres.port());
+    let address = format!("postgres://reader@127.0.0.1:{port}/{}", Postgres::DATABASE);
+    let init = |address: &str, table: &str| {
+        comity(home, home, &["product", "init", address, "--table", table])
+    };
+    for (address, table, expected) in [
+        (
+            address.clone(),
+            "closed",
+            "permission denied for table closed",
+        ),
+        (
+            address.clone(),
+            "closed",
+            "GRANT SELECT ON \"public\".\"closed\" TO \"reader\"",
+        ),
+        (address.clone(), "lead", "the user can read public.leads"),
+        (
+            format!("{address}/"),
+            "leads",
+            "the database of the address",
+        ),
+        (format!("{address}?sslmode=require"), "leads", "sslmode"),
+    ] {
+        let refused = init(&address, table);
+        assert_ne!(refused.status.code(), Some(0));
+        assert!(told(&refused).contains(expected), "{}", told(&refused));
+        assert!(
+            !told(&refused).contains("owner's log"),
+            "{}",
+            told(&refused)
+        );
+    }
+    let made = init(&address, "leads");
+    assert_eq!(made.status.code(), Some(0), "{}", told(&made));
+    postgres.sql("REVOKE ALL ON leads FROM PUBLIC, reader")?;
+    let look = ["product", "preview", "leads.odcs.yaml"];
+    let closed = comity(home, home, &look);
+    assert!(told(&closed).contains("GRANT SELECT"), "{}", told(&closed));
+    assert!(!told(&closed).contains("owner's log"), "{}", told(&closed));
+    postgres.down();
+    let away = comity(home, home, &look);
+    assert_eq!(away.status.code(), Some(1));
+    assert!(told(&away).contains("is it running"), "{}", told(&away));
+    assert!(
+        !told(&away).contains("correct 'servers'"),
+        "{}",
+        told(&away)
+    );
+    Ok(())
+}

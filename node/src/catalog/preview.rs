@@ -10,11 +10,11 @@ use comity_protocol::terms::TableTerms;
 use futures::TryStreamExt as _;
 
 use super::shape::shape;
-use super::sources::open_sources;
+use super::sources::{open_each, unreadable};
 use crate::failure::Failure;
 use crate::products::Contract;
 use crate::query::{Engine, GovernedTable, TableName, View};
-use crate::sources::Warehouses;
+use crate::sources::{Warehouses, without_addresses};
 
 /// The catalog of the view that a preview reads.
 const CATALOG: &str = "preview";
@@ -46,18 +46,15 @@ pub async fn preview(
     terms: &BTreeMap<String, TableTerms>,
     rows: usize,
 ) -> Result<Vec<Seen>, Failure> {
-    let mut sources = open_sources(contract, warehouses).await;
+    let mut sources = open_each(contract, warehouses).await;
     let mut seen = Vec::new();
     for declared in contract.tables() {
         let name = &declared.name;
-        let source = sources.remove(name).unwrap_or_else(|| {
-            // A contract's gate gives every table a source.
-            Err("it has no source".to_owned())
-        });
-        let source = source.map_err(|reason| {
-            Failure::caller("source", format!("table {name}: {reason}"))
-                .next("correct 'servers' or 'schema' in the contract")
-        })?;
+        // A contract's gate gives every table a source.
+        let source = sources
+            .remove(name)
+            .ok_or_else(|| Failure::caller("source", format!("table {name}: it has no source")))?;
+        let source = source.map_err(|e| unreadable(name, &e))?;
         let wrong = |reason: String| Failure::caller("contract", reason);
         let table = shape(declared, &source.schema()).map_err(wrong)?;
         let terms = terms.get(name).and_then(|terms| served(&table, terms));
@@ -104,9 +101,11 @@ async fn first(
     let view = View::builder(CATALOG).governed(name, governed).build();
     // Names of products and tables have no quotes in them.
     let statement = format!(r#"SELECT * FROM "{CATALOG}"."{product}"."{table}" LIMIT {rows}"#);
+    // Whoever previews is the owner, and needs no log.
     let failed = |e: crate::query::QueryError| {
-        let detail = e.owner_detail().unwrap_or_default();
-        Failure::caller(e.code(), format!("table {table}: {e}: {detail}"))
+        let said = e.to_string();
+        let reason = without_addresses(e.owner_detail().unwrap_or(&said));
+        Failure::caller(e.code(), format!("table {table}: {reason}"))
     };
     let prepared = engine.prepare(view, &statement).await.map_err(failed)?;
     let stream = prepared.run().await.map_err(failed)?;

@@ -13,7 +13,7 @@ use comity_protocol::version::{NotAVersion, Version};
 
 use super::kept;
 use super::shape::shape;
-use super::sources::{Sources, open_sources, read_contract, reopen};
+use super::sources::{Sources, open_each, read_contract, reopen, unreadable};
 use super::versions::{self, address_of};
 use super::{Announced, Catalog, MAX_CATALOG_BYTES, OwnProduct, read, write};
 use crate::failure::Failure;
@@ -49,14 +49,10 @@ impl Catalog {
             )
             .next("write 'status: active' when it is ready for partners"));
         }
-        let sources = open_sources(&contract, &self.warehouses).await;
-        for (table, source) in &sources {
-            if let Err(reason) = source {
-                return Err(
-                    Failure::caller("source", format!("table {table}: {reason}"))
-                        .next("correct 'servers' or 'schema' in the contract, then publish again"),
-                );
-            }
+        let mut sources = Sources::new();
+        for (table, source) in open_each(&contract, &self.warehouses).await {
+            let source = source.map_err(|e| unreadable(&table, &e))?;
+            sources.insert(table, Ok(source));
         }
         let _one = self.publishing.lock().await;
         let version: Version = contract

@@ -13,7 +13,7 @@ use super::{Catalog, OwnProduct, write};
 use crate::failure::Failure;
 use crate::ledger::Published;
 use crate::products::{self, Contract};
-use crate::sources::Warehouses;
+use crate::sources::{SourceError, Warehouses};
 
 /// The data of each table, or why it cannot be read.
 pub(super) type Sources = BTreeMap<String, Result<Arc<dyn TableProvider>, String>>;
@@ -54,6 +54,16 @@ impl Catalog {
     }
 }
 
+/// Why a table of a contract cannot be read, and what to do about it: the contract
+/// is at fault only where it names what is not there.
+pub(super) fn unreadable(table: &str, error: &SourceError) -> Failure {
+    let failure = Failure::caller("source", format!("table {table}: {error}"));
+    match error.is_of_contract() {
+        true => failure.next("correct 'servers' or 'schema' in the contract"),
+        false => failure,
+    }
+}
+
 /// Reads a contract off the async runtime: it validates a large JSON schema.
 pub(super) async fn read_contract(path: &Path) -> Result<(Contract, Digest), Failure> {
     let path: PathBuf = path.to_owned();
@@ -68,15 +78,26 @@ pub(super) async fn read_contract(path: &Path) -> Result<(Contract, Digest), Fai
         .map_err(|_| Failure::own("stopping", "the node is stopping"))?
 }
 
-pub(super) async fn open_sources(contract: &Contract, warehouses: &Warehouses) -> Sources {
-    let mut opened = Sources::new();
+/// The sources of a contract, each with the error that it has.
+pub(super) async fn open_each(
+    contract: &Contract,
+    warehouses: &Warehouses,
+) -> BTreeMap<String, Result<Arc<dyn TableProvider>, SourceError>> {
+    let mut opened = BTreeMap::new();
     for table in contract.tables() {
         if let Some(spec) = contract.sources().get(&table.name) {
             let source = warehouses.open(spec, table, contract.folder()).await;
-            opened.insert(table.name.clone(), source.map_err(|e| e.to_string()));
+            opened.insert(table.name.clone(), source);
         }
     }
     opened
+}
+
+pub(super) async fn open_sources(contract: &Contract, warehouses: &Warehouses) -> Sources {
+    let opened = open_each(contract, warehouses).await.into_iter();
+    opened
+        .map(|(table, source)| (table, source.map_err(|e| e.to_string())))
+        .collect()
 }
 
 /// Opens the sources of a product that was published before. What cannot be

@@ -29,7 +29,7 @@ pub const MAX_PUBLIC_BYTES: usize = 256 * 1024;
 /// There is one way to get one, [`read`].
 #[derive(Clone, Debug)]
 pub struct Contract {
-    file: PathBuf,
+    folder: PathBuf,
     name: String,
     version: String,
     status: Status,
@@ -132,7 +132,7 @@ impl Contract {
         }
         let root = document.value();
         Ok(Self {
-            file: file.to_owned(),
+            folder: folder(file),
             name: root.text("name").unwrap_or_default().to_owned(),
             version: root.text("version").unwrap_or_default().to_owned(),
             status,
@@ -201,11 +201,9 @@ impl Contract {
     }
 
     /// The folder of the contract file, from which relative source paths count.
+    /// Absolute, however the file was named.
     pub fn folder(&self) -> &Path {
-        self.file
-            .parent()
-            .filter(|folder| !folder.as_os_str().is_empty())
-            .unwrap_or_else(|| Path::new("."))
+        &self.folder
     }
 
     /// What each role of the contract may get, in its order.
@@ -218,6 +216,16 @@ impl Contract {
     pub fn offer(&self) -> Option<&Offer> {
         self.offers.first()
     }
+}
+
+/// The folder of a file, without links where the file is there: `publish` names
+/// the file so to the node, and a preview must read what the node would.
+fn folder(file: &Path) -> PathBuf {
+    let whole = file
+        .canonicalize()
+        .or_else(|_| std::path::absolute(file))
+        .unwrap_or_else(|_| file.to_owned());
+    whole.parent().unwrap_or(&whole).to_owned()
 }
 
 /// At most one byte more than a contract may have, so that a longer file is seen to be longer.

@@ -50,5 +50,6 @@ pub use source::{
     Content, DeltaSpec, FileSpec, FlightSqlDialect, FlightSqlServer, FlightSqlSpec, Format,
     PostgresServer, PostgresSpec, S3Spec, SourceSpec, SqliteSpec, Travel,
 };
+pub(crate) use spelling::nearest;
 pub use table::{Column, Table};
 pub use yaml::{MAX_DEPTH, MAX_FILE_BYTES, MAX_NODES};

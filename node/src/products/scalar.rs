@@ -31,8 +31,8 @@ pub(super) fn resolve(text: &str) -> Result<Value, Ambiguous> {
         "null" => return Ok(Value::Null),
         "" => {
             return Err(refuse(
-                "a value is missing",
-                "null, \"\" or a value".to_owned(),
+                "there is no value here",
+                "a value, or leave the key out as well".to_owned(),
             ));
         }
         "<<" | "=" => {

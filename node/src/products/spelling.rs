@@ -1,7 +1,7 @@
 //! The word that was meant.
 
 /// The candidate that `word` was most likely meant to be, ignoring case.
-pub(super) fn nearest<'a>(
+pub(crate) fn nearest<'a>(
     word: &str,
     candidates: impl Iterator<Item = &'a str>,
 ) -> Option<&'a str> {

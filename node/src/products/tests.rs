@@ -152,6 +152,24 @@ fn a_masked_restricted_column_is_offered_masked() {
     assert!(terms.columns.contains("email"));
 }
 
+#[test]
+fn paths_count_from_the_contracts_folder_however_it_was_named() {
+    let here = std::env::current_dir().unwrap();
+    for (named, folder) in [
+        ("people.odcs.yaml", here.clone()),
+        ("./people.odcs.yaml", here.clone()),
+        ("products/people.odcs.yaml", here.join("products")),
+        ("/srv/people.odcs.yaml", PathBuf::from("/srv")),
+    ] {
+        let text = minimal().replace(
+            "logicalType: string, classification: restricted",
+            "logicalType: string",
+        );
+        let contract = Contract::parse(Path::new(named), text.as_bytes()).unwrap();
+        assert_eq!(contract.folder(), folder, "{named}");
+    }
+}
+
 fn example_path(name: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR"))
         .join(format!("../examples/first-exchange/{name}.odcs.yaml"))

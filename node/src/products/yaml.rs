@@ -171,6 +171,10 @@ impl Builder {
             }
         }
         match event {
+            // The parser writes a null of its own where nothing stands.
+            Event::Scalar(_, ScalarStyle::Plain, ..) if span.start.index() == span.end.index() => {
+                self.scalar("", ScalarStyle::Plain, place)
+            }
             Event::Scalar(text, style, ..) => self.scalar(&text, style, place),
             Event::SequenceStart(..) => self.enter(place, false),
             Event::MappingStart(..) => self.enter(place, true),

@@ -9,6 +9,7 @@
 mod access;
 mod code;
 pub mod delta;
+mod described;
 pub mod files;
 #[cfg(test)]
 mod fixture;
@@ -26,15 +27,18 @@ use std::sync::Arc;
 
 use datafusion::catalog::TableProvider;
 
+pub use self::described::Described;
+pub(crate) use self::scan::without_addresses;
+
 use self::delta::DeltaError;
 use self::files::FileError;
 use self::flight_sql::FlightSqlError;
-use self::postgres::{Described, PostgresError};
+use self::postgres::PostgresError;
 use self::s3::{Access, S3Error};
 use self::servers::Servers;
 use self::sqlite::SqliteError;
 use crate::config::Source;
-use crate::products::{PostgresSpec, SourceSpec, Table};
+use crate::products::{PostgresSpec, SourceSpec, SqliteSpec, Table};
 
 /// The ways to the owner's data.
 #[derive(Debug, Default)]
@@ -70,6 +74,21 @@ pub enum SourceError {
     S3(#[from] S3Error),
 }
 
+impl SourceError {
+    /// Whether the contract names what is not there: then it has to be corrected.
+    /// What else goes wrong at a source is said with its own remedy.
+    pub fn is_of_contract(&self) -> bool {
+        match self {
+            Self::Postgres(error) => error.is_of_contract(),
+            Self::FlightSql(FlightSqlError::Connect { .. } | FlightSqlError::Login { .. }) => false,
+            Self::FlightSql(FlightSqlError::Busy { .. } | FlightSqlError::Timeout { .. }) => false,
+            Self::Sqlite(SqliteError::Busy { .. } | SqliteError::Timeout { .. }) => false,
+            Self::S3(S3Error::Access(_) | S3Error::Store { .. }) => false,
+            _ => true,
+        }
+    }
+}
+
 impl Warehouses {
     /// As `[sources]` of the configuration says; relative paths in there count
     /// from the home folder.
@@ -88,6 +107,22 @@ impl Warehouses {
     /// What the owner has to correct.
     pub async fn describe(&self, spec: &PostgresSpec) -> Result<Described, SourceError> {
         Ok(self.postgres.describe(spec).await?)
+    }
+
+    /// The tables of a SQLite file.
+    ///
+    /// # Errors
+    /// What the owner has to correct.
+    pub async fn sqlite_tables(&self, spec: &SqliteSpec) -> Result<Vec<String>, SourceError> {
+        Ok(self.sqlite.tables(spec).await?)
+    }
+
+    /// A table of a SQLite file that no contract describes yet; its path is absolute.
+    ///
+    /// # Errors
+    /// What the owner has to correct.
+    pub async fn describe_sqlite(&self, spec: &SqliteSpec) -> Result<Described, SourceError> {
+        Ok(self.sqlite.describe(spec).await?)
     }
 
     /// Opens the data of `table`, which lies where `spec` says; relative paths

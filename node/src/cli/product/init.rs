@@ -1,21 +1,18 @@
 //! `comity product init`.
 
-use std::collections::BTreeMap;
+mod files;
+mod postgres;
+
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use arrow::datatypes::Schema;
 use datafusion::catalog::TableProvider;
 use serde_json::json;
-use tokio_postgres::config::Host;
 
 use crate::cli::output::{Output, Problem, printable};
-use crate::config::Config;
 use crate::home::Home;
 use crate::products::draft::{Draft, Origin, dbt, draft, draft_noted, slug};
-use crate::products::{FileSpec, Format, PostgresServer, PostgresSpec, Travel};
-use crate::sources::{Warehouses, delta, files};
 
 /// Write the contract of a table that is there.
 ///
@@ -31,12 +28,13 @@ use crate::sources::{Warehouses, delta, files};
 #[command(after_help = "Example:\n  \
     comity product init postgres://reader@db.example.org/shop --table public.orders\n  \
     comity product init data/weather.parquet --name weather\n  \
+    comity product init shop.sqlite --table orders\n  \
     comity product init postgres://reader@db.example.org/shop --from-dbt target/manifest.json --model orders")]
 pub(super) struct Init {
-    /// postgres://USER@HOST:PORT/DATABASE, a Parquet, CSV, JSON or Arrow file, a folder of them, or a Delta table.
+    /// postgres://USER@HOST:PORT/DATABASE, a Parquet, CSV, JSON, Arrow or SQLite file, a folder of files of one format, or a Delta table.
     #[arg(required_unless_present = "from_dbt")]
     location: Option<String>,
-    /// SCHEMA.TABLE in the database; the schema is public when absent.
+    /// SCHEMA.TABLE in the database, where the schema is public when absent; TABLE of a SQLite file.
     #[arg(long)]
     table: Option<String>,
     /// The manifest of a dbt project: descriptions, tests, tags and versions come from there.
@@ -81,7 +79,11 @@ impl Init {
             }
             Some((_, Some((scheme, _)))) => {
                 return Err(Problem::usage(format!("'{scheme}://' is not read here"))
-                    .next("name a postgres:// address, a file or a folder"));
+                    .next("name a postgres:// address, a file or a folder; for S3 and Flight SQL write the contract by hand: README, \"What a product is\""));
+            }
+            Some((path, None)) if files::is_sqlite(Path::new(path)) => {
+                let table = model.as_ref().map(|m| m.table.as_str());
+                Some(self.sqlite(Path::new(path), table).await?)
             }
             Some((path, None)) => Some(self.files(path).await?),
             None => None,
@@ -103,7 +105,7 @@ impl Init {
             (Some((_, origin, table)), model) => {
                 let notes = model.as_ref().map(|m| m.notes.clone()).unwrap_or_default();
                 let drafted = draft(&name, &origin, &notes, table).await;
-                drafted.map_err(|e| Problem::failed(format!("the data cannot be read: {e}")))?
+                drafted.map_err(|e| Problem::failed(e.to_string()))?
             }
             (None, Some(model)) => draft_noted(&name, self.noted(model)?, &model.notes),
             (None, None) => return Err(Problem::usage("where is the data?")),
@@ -142,152 +144,6 @@ impl Init {
             active: self.active,
         })
     }
-
-    /// A table of the database at the location: that of a dbt model, or the one named.
-    async fn database(&self, home: &Home, model: Option<(&str, &str)>) -> Result<Found, Problem> {
-        let location = self.location.as_deref().unwrap_or_default();
-        let at: tokio_postgres::Config = location.parse().map_err(|e| {
-            Problem::usage(format!(
-                "the address is not postgres://USER@HOST:PORT/DATABASE: {e}"
-            ))
-        })?;
-        if at.get_password().is_some() {
-            return Err(
-                Problem::usage("a password on the command line can be read by others")
-                    .next("leave it out, and set DATACONTRACT_POSTGRES_PASSWORD"),
-            );
-        }
-        let named = self.table.as_deref();
-        let named = named.map(|table| table.split_once('.').unwrap_or(("public", table)));
-        let (schema, table) = model.or(named).ok_or_else(|| {
-            Problem::usage("which table of the database?").next("--table public.orders")
-        })?;
-        let host = match at.get_hosts().first() {
-            Some(Host::Tcp(host)) => host.clone(),
-            Some(Host::Unix(folder)) => folder.display().to_string(),
-            None => "localhost".to_owned(),
-        };
-        let server = PostgresServer {
-            name: WAREHOUSE.to_owned(),
-            host,
-            port: at.get_ports().first().copied().unwrap_or(5432),
-            database: at
-                .get_dbname()
-                .ok_or_else(|| Problem::usage("the address names no database"))?
-                .to_owned(),
-        };
-        // The node may not be founded yet: then its configuration has nothing to add.
-        let configured = Config::load(&home.config()).ok();
-        let mut access = configured
-            .and_then(|config| config.sources.get(WAREHOUSE).cloned())
-            .unwrap_or_default();
-        if let Some(user) = at.get_user() {
-            access.username = Some(user.to_owned());
-        }
-        let warehouses = Warehouses::new(
-            [(WAREHOUSE.to_owned(), access)].into(),
-            home.path().to_owned(),
-        );
-        let spec = PostgresSpec {
-            server: server.clone(),
-            schema: schema.to_owned(),
-            table: table.to_owned(),
-        };
-        let described = warehouses
-            .describe(&spec)
-            .await
-            .map_err(|e| Problem::failed(e.to_string()))?;
-        let origin = Origin {
-            server: vec![
-                ("server", json!(server.name)),
-                ("type", json!("postgres")),
-                ("host", json!(server.host)),
-                ("port", json!(server.port)),
-                ("database", json!(server.database)),
-                ("schema", json!(schema)),
-            ],
-            remark: None,
-            physical_name: Some(table.to_owned()),
-            primary_key: described.primary_key,
-            never_null: Some(described.never_null),
-            types: described.types,
-            unread: described.unread,
-            active: self.active,
-        };
-        Ok((table.to_owned(), origin, described.table))
-    }
-
-    async fn files(&self, path: &str) -> Result<Found, Problem> {
-        let path = Path::new(path);
-        let real = path.canonicalize().map_err(|e| {
-            Problem::failed(format!("{}: {e}", path.display()))
-                .next("name a postgres:// address, a file or a folder")
-        })?;
-        let (format, table) = open(path, &real).await?;
-        // Paths in a contract count from its folder: as typed only where both are this one.
-        let beside = self.out.as_ref().is_none_or(|out| {
-            out.parent()
-                .is_none_or(|folder| folder.as_os_str().is_empty())
-        });
-        let shown = if beside && path.is_relative() {
-            path
-        } else {
-            &real
-        };
-        let stem = path.file_stem().and_then(|stem| stem.to_str());
-        let origin = Origin {
-            server: vec![
-                ("server", json!("files")),
-                ("type", json!("local")),
-                ("path", json!(shown)),
-                ("format", json!(format)),
-            ],
-            remark: None,
-            physical_name: None,
-            primary_key: Vec::new(),
-            never_null: None,
-            types: BTreeMap::new(),
-            unread: Vec::new(),
-            active: self.active,
-        };
-        Ok((stem.unwrap_or_default().to_owned(), origin, table))
-    }
-}
-
-/// The data at a path, with its format as a contract names it.
-async fn open(path: &Path, real: &Path) -> Result<(&'static str, Arc<dyn TableProvider>), Problem> {
-    let failed = |e: String| Problem::failed(e);
-    if real.join("_delta_log").is_dir() {
-        let table = delta::open_local(real, Travel::Newest).await;
-        return Ok(("delta", table.map_err(|e| failed(e.to_string()))?));
-    }
-    let format = format(real).ok_or_else(|| {
-        Problem::usage(format!("{}: no file of a known format", path.display()))
-            .next("name a .parquet, .csv, .json or .arrow file, a folder of them, or a Delta table")
-    })?;
-    let spec = FileSpec {
-        format,
-        path: real.to_owned(),
-    };
-    let table = files::open(&spec, Path::new("/"), &Schema::empty()).await;
-    Ok((format.name(), table.map_err(|e| failed(e.to_string()))?))
-}
-
-/// The format of a file, or of the first file of a folder that has one.
-fn format(path: &Path) -> Option<Format> {
-    if path.is_dir() {
-        let mut names: Vec<PathBuf> = std::fs::read_dir(path)
-            .ok()?
-            .filter_map(|entry| Some(entry.ok()?.path()))
-            .filter(|path| path.is_file())
-            .collect();
-        names.sort();
-        return names.iter().find_map(|name| format(name));
-    }
-    let ending = path.extension()?.to_str()?.to_ascii_lowercase();
-    [Format::Parquet, Format::Csv, Format::Json, Format::Arrow]
-        .into_iter()
-        .find(|format| format.name() == ending)
 }
 
 /// A file that is there may have been worked on for days.
@@ -305,8 +161,17 @@ fn write(path: &Path, text: &str) -> Result<(), Problem> {
 
 fn said(out: &Path, draft: &Draft, is_database: bool) -> String {
     let mut text = format!("wrote {}\n", out.display());
-    if let Some(rows) = draft.rows {
-        text.push_str(&format!("  {rows} rows counted\n"));
+    match draft.rows {
+        Some(rows) => text.push_str(&format!(
+            "  values of {} of {} rows were looked at\n",
+            grouped(draft.sampled as u64),
+            grouped(rows)
+        )),
+        None if draft.sampled > 0 => text.push_str(&format!(
+            "  values of {} rows were looked at; counting all of them took too long\n",
+            grouped(draft.sampled as u64)
+        )),
+        None => text.push_str("  the data was not looked at\n"),
     }
     for (column, why) in &draft.review {
         text.push_str(&printable(format!("  review {column}: {why}\n")));
@@ -320,9 +185,84 @@ fn said(out: &Path, draft: &Draft, is_database: bool) -> String {
              DATACONTRACT_POSTGRES_USERNAME and DATACONTRACT_POSTGRES_PASSWORD.\n"
         ));
     }
-    text.push_str(&format!(
-        "\nNext: comity product preview {0}\nThen: comity product publish {0}\n",
-        out.display()
-    ));
+    let file = out.display();
+    let served = draft.columns > draft.review.len();
+    text.push_str(&match (served, draft.active) {
+        (false, _) => format!(
+            "\nNo column can be served yet.\nNext: decide on the columns under review in {file}\n\
+             Then: comity product lint {file}\n"
+        ),
+        (true, true) => {
+            format!("\nNext: comity product preview {file}\nThen: comity product publish {file}\n")
+        }
+        (true, false) => format!(
+            "\nNext: comity product preview {file}\n\
+             Then: review {file}, write 'status: active' there, and comity product publish {file}\n"
+        ),
+    });
     text
+}
+
+/// A number as people read it: `20,000`.
+fn grouped(number: u64) -> String {
+    let digits = number.to_string();
+    let mut text = String::new();
+    for (index, digit) in digits.chars().enumerate() {
+        if index > 0 && (digits.len() - index).is_multiple_of(3) {
+            text.push(',');
+        }
+        text.push(digit);
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn draft(active: bool, review: usize) -> Draft {
+        let review = vec![("a".to_owned(), "income (its name)".to_owned()); review];
+        Draft {
+            name: "orders".to_owned(),
+            text: String::new(),
+            rows: Some(1_234_567),
+            sampled: 10_000,
+            columns: 2,
+            active,
+            review,
+            left_out: Vec::new(),
+        }
+    }
+
+    #[test]
+    fn the_next_step_is_one_that_is_not_refused() {
+        let said = |draft| said(Path::new("orders.odcs.yaml"), &draft, false);
+        let ready = said(draft(true, 1));
+        assert!(ready.contains("\nThen: comity product publish"), "{ready}");
+        let unready = said(draft(false, 1));
+        assert!(
+            !unready.contains("Then: comity product publish"),
+            "{unready}"
+        );
+        assert!(unready.contains("status: active"), "{unready}");
+        let unserved = said(draft(true, 2));
+        assert!(
+            !unserved.contains("preview") && unserved.contains("decide"),
+            "{unserved}"
+        );
+        let counted = "values of 10,000 of 1,234,567 rows were looked at";
+        assert!(ready.contains(counted), "{ready}");
+    }
+
+    #[test]
+    fn thousands_are_told_apart() {
+        for (number, text) in [
+            (0, "0"),
+            (999, "999"),
+            (1000, "1,000"),
+            (12_345_678, "12,345,678"),
+        ] {
+            assert_eq!(grouped(number), text);
+        }
+    }
 }

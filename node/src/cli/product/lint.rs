@@ -6,6 +6,7 @@ use serde_json::{Value, json};
 
 use crate::cli::output::{Output, Problem};
 use crate::home::Home;
+use crate::products::draft::unwritten;
 use crate::products::{self, Problems, Status, read};
 
 /// Check a contract without a node and without its data.
@@ -40,6 +41,7 @@ impl Lint {
         if contract.offers().is_empty() {
             waits.push("no role offers anything: every request waits for a person".to_owned());
         }
+        waits.extend(unwritten(&contract));
         let told = json!({
             "file": self.file, "product": contract.name(), "version": contract.version(),
             "ok": true, "problems": [], "warnings": doubts, "waits": waits,

@@ -14,7 +14,7 @@ use datafusion::logical_expr::{Expr, cast as cast_expr, lit};
 use datafusion::prelude::{SessionConfig, SessionContext, ident};
 
 use super::notes::{ColumnNotes, Notes};
-use super::personal::{Guess, by_name, by_values};
+use super::personal::{Guess, by_company, by_name, by_numbers, by_values};
 use super::typed::of_database;
 
 /// The first rows, whose values are looked at.
@@ -63,8 +63,10 @@ pub(super) enum Nulls {
     Possible,
 }
 
-/// Looks at `table`: at all of its rows for counts, at the first ones for values.
+/// Looks at `table`, called `name`: at all of its rows for counts, at the first
+/// ones for values.
 pub(super) async fn profile(
+    name: &str,
     table: Arc<dyn TableProvider>,
     never_null: Option<&BTreeSet<String>>,
     notes: &Notes,
@@ -111,6 +113,7 @@ pub(super) async fn profile(
             guess: marked(noted).or_else(|| guess(field.name(), index, &sample)),
         });
     }
+    in_company(name, &mut columns);
     Ok(Profile {
         looked: true,
         rows: counted
@@ -159,7 +162,7 @@ fn integer(column: &dyn Array) -> Option<i64> {
 
 /// The columns as they are written down elsewhere, without a look at the data.
 /// Those without a known type come as `left_out`.
-pub(super) fn noted(notes: &Notes, left_out: &mut Vec<(String, String)>) -> Profile {
+pub(super) fn noted(table: &str, notes: &Notes, left_out: &mut Vec<(String, String)>) -> Profile {
     let mut columns = Vec::new();
     for (name, noted) in &notes.columns {
         let Some(kind) = noted.data_type.as_deref().and_then(of_database) else {
@@ -172,16 +175,17 @@ pub(super) fn noted(notes: &Notes, left_out: &mut Vec<(String, String)>) -> Prof
         };
         columns.push(ColumnProfile {
             name: name.clone(),
-            kind,
             nulls: if noted.never_null {
                 Nulls::Never
             } else {
                 Nulls::Possible
             },
             newest: None,
-            guess: marked(Some(noted)).or_else(|| by_name(name)),
+            guess: marked(Some(noted)).or_else(|| by_name(name, kind.is_string())),
+            kind,
         });
     }
+    in_company(table, &mut columns);
     Profile {
         looked: false,
         rows: None,
@@ -199,18 +203,38 @@ fn marked(noted: Option<&ColumnNotes>) -> Option<Guess> {
     })
 }
 
-/// Values count before names: they say how many.
+/// The kind comes from the name where it says one, the number from the values.
 fn guess(name: &str, index: usize, sample: &[RecordBatch]) -> Option<Guess> {
     let texts: Vec<_> = sample
         .iter()
         .filter_map(|batch| cast(batch.column(index), &DataType::Utf8).ok())
         .collect();
-    let is_text = sample
-        .first()
-        .is_some_and(|batch| batch.column(index).data_type().is_string());
     let values = texts
         .iter()
         .flat_map(|texts| texts.as_string::<i32>().iter().flatten());
-    let by_values = if is_text { by_values(values) } else { None };
-    by_values.or_else(|| by_name(name))
+    let kind = sample.first().map(|batch| batch.column(index).data_type());
+    let is_text = kind.is_none_or(DataType::is_string);
+    let by_values = match kind {
+        Some(kind) if kind.is_integer() => by_numbers(values),
+        // Of a list the texts in it.
+        Some(kind) if is_text || matches!(kind, DataType::List(_)) => by_values(values),
+        _ => None,
+    };
+    match (by_name(name, is_text), by_values) {
+        (Some(named), Some(valued)) => Some(Guess {
+            kind: named.kind,
+            why: format!("{} and {}", named.why, valued.why),
+        }),
+        (named, valued) => named.or(valued),
+    }
+}
+
+/// Adds the columns whose names count only in the company of others.
+fn in_company(table: &str, columns: &mut [ColumnProfile]) {
+    let others = columns.iter().any(|column| column.guess.is_some());
+    for column in columns {
+        if column.guess.is_none() {
+            column.guess = by_company(&column.name, table, others);
+        }
+    }
 }

@@ -58,6 +58,7 @@ async fn a_draft_of_every_example_passes_the_front_door() {
         ("weather.parquet", 26_115),
         ("planes.parquet", 3_322),
         ("airlines.parquet", 16),
+        ("airports.parquet", 1_458),
     ] {
         let (draft, contract, _dir) = drafted(&example(name), false).await;
         assert_eq!(draft.rows, Some(rows), "{name}");
@@ -106,6 +107,18 @@ async fn what_may_be_personal_is_neither_served_nor_announced() {
     let offered = &contract.offer().unwrap().tables["orders"].columns;
     assert!(!offered.contains("reached_at"));
 
+    // Done as the comment says: the line goes, and the rest still reads.
+    let decided: String = draft
+        .text
+        .lines()
+        .filter(|line| !line.contains("property: comityReview"))
+        .map(|line| line.to_owned() + "\n")
+        .collect();
+    let path = dir.path().join("decided.odcs.yaml");
+    std::fs::write(&path, &decided).unwrap();
+    let decided = read(&path).unwrap_or_else(|e| panic!("{e}\n{decided}"));
+    assert_eq!(decided.under_review(), []);
+
     // A role that names such a column is refused, not served without it.
     let wider = draft
         .text
@@ -114,6 +127,70 @@ async fn what_may_be_personal_is_neither_served_nor_announced() {
     let path = dir.path().join("wider.odcs.yaml");
     std::fs::write(&path, wider).unwrap();
     assert!(read(&path).is_err());
+}
+
+#[tokio::test]
+async fn what_only_the_author_knows_is_told_until_it_is_written() {
+    for name in ["airlines.parquet", "weather.parquet"] {
+        let (draft, contract, dir) = drafted(&example(name), false).await;
+        let unwritten = unwritten(&contract);
+        assert_eq!(unwritten.len(), 2, "{unwritten:?}");
+        let text = draft
+            .text
+            .replace("What ", "Who ")
+            .replace("One row of", "One");
+        let path = dir.path().join("written.odcs.yaml");
+        std::fs::write(&path, text).unwrap();
+        assert_eq!(super::unwritten(&read(&path).unwrap()), [""; 0]);
+    }
+}
+
+async fn of_text(name: &str, text: &str) -> Result<Draft, DraftError> {
+    let dir = tempfile::tempdir().unwrap();
+    let file = dir.path().join("a.csv");
+    std::fs::write(&file, text).unwrap();
+    let (_, table) = files::describe(&file).await.unwrap();
+    let origin = Origin {
+        server: vec![
+            ("server", json!("files")),
+            ("type", json!("local")),
+            ("path", json!("a.csv")),
+            ("format", json!("csv")),
+        ],
+        remark: None,
+        physical_name: None,
+        primary_key: Vec::new(),
+        never_null: None,
+        types: BTreeMap::new(),
+        unread: Vec::new(),
+        active: true,
+    };
+    draft(name, &origin, &Notes::default(), table).await
+}
+
+#[tokio::test]
+async fn a_source_without_a_column_to_serve_is_refused_with_a_reason() {
+    for (text, reason) in [
+        ("", "is the file empty?"),
+        ("a,b\n", "only a header line?"),
+        ("a;b;c\n1;2;3\n", "is ';' the delimiter?"),
+        ("a\tb\n1\t2\n", "is '\\t' the delimiter?"),
+        ("1,2\n3,4\n", "its name is not"),
+    ] {
+        let refused = of_text("a", text).await.unwrap_err().to_string();
+        assert!(refused.contains(reason), "{text:?}: {refused}");
+        assert!(refused.starts_with("no column can be served"), "{refused}");
+    }
+}
+
+#[tokio::test]
+async fn a_product_may_be_called_what_yaml_takes_for_no_text() {
+    let draft = of_text("on", "a,b\n1,2\n").await.unwrap();
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("on.odcs.yaml");
+    std::fs::write(&path, &draft.text).unwrap();
+    let contract = read(&path).unwrap_or_else(|e| panic!("{e}\n{}", draft.text));
+    assert_eq!(contract.name(), "on");
 }
 
 /// Recorded with `dbt parse` of dbt 1.11.16, without the texts of the models.

@@ -15,14 +15,17 @@ use crate::products::rules;
 /// is either history or stale, and only its owner knows which.
 const FRESH_DAYS: i64 = 30;
 
+/// Of a column that cannot be typed.
+pub(super) const NO_VALUE: &str = "it has no value, so its type is not known";
+
 pub(super) fn contract(name: &str, origin: &Origin, notes: &Notes, profile: &Profile) -> Draft {
     let mut text = String::new();
     let (mut review, mut left_out) = (Vec::new(), origin.unread.clone());
     let (plain, name) = (name, &*named(name));
-    head(&mut text, name, origin, notes, profile);
+    head(&mut text, plain, origin, notes, profile);
     server(&mut text, origin);
     let description = notes.description.clone();
-    let description = description.unwrap_or_else(|| format!("One row of {name}."));
+    let description = description.unwrap_or_else(|| row(plain));
     let _ = write!(
         text,
         "\nschema:\n  - id: {name}\n    name: {name}\n{}    physicalType: table\n    logicalType: object\n    \
@@ -48,7 +51,10 @@ pub(super) fn contract(name: &str, origin: &Origin, notes: &Notes, profile: &Pro
                 continue;
             }
             None => {
-                let reason = format!("{} cannot cross between organizations", column.kind);
+                let reason = match column.kind {
+                    DataType::Null => NO_VALUE.to_owned(),
+                    _ => format!("{} cannot cross between organizations", column.kind),
+                };
                 left_out.push((column.name.clone(), reason));
                 continue;
             }
@@ -73,16 +79,29 @@ pub(super) fn contract(name: &str, origin: &Origin, notes: &Notes, profile: &Pro
             quoted(rule)
         );
     }
-    quality(&mut text, name, origin, profile, &served);
-    levels(&mut text, name, notes, profile, &served);
-    role(&mut text, name, notes, &served);
+    quality(&mut text, plain, origin, profile, &served);
+    levels(&mut text, plain, notes, profile, &served);
+    role(&mut text, plain, notes, &served);
     Draft {
         name: plain.to_owned(),
         text,
         rows: profile.rows,
+        sampled: profile.sampled,
+        columns: served.len() + review.len(),
+        active: origin.active,
         review,
         left_out,
     }
+}
+
+/// What stands in a draft until its author says what the product is for.
+pub(super) fn purpose(name: &str) -> String {
+    format!("What {name} is for.")
+}
+
+/// What stands in a draft until its author says what one row is.
+pub(super) fn row(name: &str) -> String {
+    format!("One row of {name}.")
 }
 
 fn head(text: &mut String, name: &str, origin: &Origin, notes: &Notes, profile: &Profile) {
@@ -107,12 +126,14 @@ fn head(text: &mut String, name: &str, origin: &Origin, notes: &Notes, profile: 
         "# A draft by 'comity product init'. {looked}\n\
          # It says what could be seen; the rest is yours. Check it with 'comity product lint', see what partners\n\
          # would with 'comity product preview', and announce it with 'comity product publish'.\n\
-         apiVersion: v3.1.0\nkind: DataContract\nid: {}\nname: {name}\nversion: \"{}.0.0\"\n\
+         apiVersion: v3.1.0\nkind: DataContract\nid: {}\nname: {}\nversion: \"{}.0.0\"\n\
          {status}\n\
-         description:\n  purpose: \"What {name} is for.\"\n  \
+         description:\n  purpose: {}\n  \
          limitations: \"No onward transfer.\"\n",
         id(),
-        notes.major.unwrap_or(1)
+        named(name),
+        notes.major.unwrap_or(1),
+        quoted(&purpose(name))
     );
 }
 
@@ -195,11 +216,12 @@ fn property(
     };
     let _ = write!(
         text,
-        "        # REVIEW: may be personal data. Not served while comityReview stands here. Decide on the\n        \
-         # classification (public, internal, confidential, restricted), give a restricted column a\n        \
-         # comityMask or name its readers, then take comityReview out.\n        \
-         classification: {}\n        customProperties:\n          \
-         - {{ property: comityReview, value: {} }}\n",
+        "        # REVIEW: may be personal data: not served while the line of comityReview stands here. Decide on the\n        \
+         # classification (public, internal, confidential, restricted), then delete that line; partners may ask for\n        \
+         # the column once a role below names it. To mask it, write 'required: false' above and instead of that line:\n        \
+         # customProperties: [ {{ property: comityMask, value: replace-with-null }} ]\n        \
+         classification: {}\n        \
+         customProperties: [ {{ property: comityReview, value: {} }} ]\n",
         quoted(classification.map_or("restricted", String::as_str)),
         quoted(&format!("{}: {}", guess.kind, guess.why))
     );
@@ -302,10 +324,11 @@ fn role(text: &mut String, name: &str, notes: &Notes, served: &[&str]) {
         text,
         "\n# What partners may ask for. An agreement can be narrower.\n\
          roles:\n  - role: {name}.partner.read\n    access: read\n    customProperties:\n      \
-         - property: comityReadRestrictions\n        value:\n          {name}:\n            \
+         - property: comityReadRestrictions\n        value:\n          {}:\n            \
          columns: [{}]\n            required-row-filter: true\n            required-column-projections: []\n      \
          # For what the data may be used, in words of yours.\n      \
          - {{ property: comityPurposes, value: [evaluation] }}\n",
+        named(name),
         served
             .iter()
             .map(|column| named(column))

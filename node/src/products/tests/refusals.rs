@@ -27,6 +27,24 @@ fn a_restricted_column_without_mask_or_decision_is_refused() {
 }
 
 #[test]
+fn a_key_without_a_value_is_empty_and_no_tilde() {
+    let good = example_text("weather-service/weather");
+    for empty in ["status:", "status: # soon", "status:   "] {
+        let text = good.replacen("status: active", empty, 1);
+        refused(
+            &text,
+            "status",
+            "there is no value here",
+            "leave the key out",
+        );
+        let problems = Contract::parse(Path::new("a.odcs.yaml"), text.as_bytes()).unwrap_err();
+        assert!(!problems.to_string().contains('~'), "{problems}");
+    }
+    let tilde = good.replacen("status: active", "status: ~", 1);
+    refused(&tilde, "status", "parsers disagree whether ~", "null");
+}
+
+#[test]
 fn bad_files_get_a_line_and_what_to_write_instead() {
     let good = example_text("weather-service/weather");
     let edit = |from: &str, to: &str| {

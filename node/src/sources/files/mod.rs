@@ -1,5 +1,6 @@
 //! Files and folders in the file system, read through DataFusion.
 
+mod describe;
 mod listing;
 #[cfg(test)]
 mod tests;
@@ -12,6 +13,7 @@ use arrow::datatypes::Schema;
 use datafusion::catalog::TableProvider;
 use object_store::path::Path as Location;
 
+pub use self::describe::describe;
 use self::listing::Files;
 use super::scan::hive::{self, MAX_LEVELS};
 use super::scan::{self, Listed, Store, TableError};
@@ -49,6 +51,22 @@ pub enum FileError {
         path: PathBuf,
         /// The ending that was looked for.
         extension: &'static str,
+    },
+    /// Nothing that this release reads.
+    #[error("{path} is no .parquet, .csv, .json or .arrow file, and no folder with such files in it or in folders like year=2025", path = path.display())]
+    Unknown {
+        /// The file or folder.
+        path: PathBuf,
+    },
+    /// A folder with files of several formats, of which no contract is drafted.
+    #[error("the folder {path} has .{one} files and .{other} files; a table has one format: keep one kind there, or name a single file", path = path.display())]
+    Mixed {
+        /// The folder.
+        path: PathBuf,
+        /// One format.
+        one: &'static str,
+        /// Another.
+        other: &'static str,
     },
     /// A folder with too many files or folders.
     #[error("the folder {path} has more than {MAX_FILES} files or folders, or folders more than {MAX_LEVELS} levels deep; merge them or split the product", path = path.display())]

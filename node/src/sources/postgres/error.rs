@@ -5,6 +5,7 @@ use std::path::PathBuf;
 
 use tokio_postgres::error::SqlState;
 
+use crate::query::identifier;
 use crate::sources::code::{Code, Coded};
 
 /// Why a PostgreSQL table cannot be read. For the owner: it names servers and
@@ -38,8 +39,32 @@ pub enum PostgresError {
         /// The server's name in the contract.
         server: String,
     },
+    /// The server does not take the user or the password.
+    #[error(
+        "the server {server} at {at} does not let {user} in: {reason}; set DATACONTRACT_POSTGRES_PASSWORD, or `password_file` in [sources.{server}] of comity.toml"
+    )]
+    Login {
+        /// The server's name in the contract.
+        server: String,
+        /// Host, port and database.
+        at: String,
+        /// The user.
+        user: String,
+        /// What the server said.
+        reason: String,
+    },
+    /// The server has no such database.
+    #[error("the server {server} at {at} has no such database: {reason}; name another one")]
+    NoDatabase {
+        /// The server's name in the contract.
+        server: String,
+        /// Host, port and database.
+        at: String,
+        /// What the server said.
+        reason: String,
+    },
     /// The server is away, or lets us not in.
-    #[error("cannot connect to the server {server} at {at}: {reason}")]
+    #[error("cannot connect to the server {server} at {at}: {reason}{}", if_away(.reason))]
     Connect {
         /// The server's name in the contract.
         server: String,
@@ -63,6 +88,30 @@ pub enum PostgresError {
         server: String,
         /// What the server said.
         reason: String,
+    },
+    /// The user may not read the table.
+    #[error("{user} may not read {table}: {reason}; its owner can permit it: {grant}")]
+    NotPermitted {
+        /// The table, with its schema.
+        table: String,
+        /// The user.
+        user: String,
+        /// What the server said.
+        reason: String,
+        /// The statement that permits it.
+        grant: String,
+    },
+    /// There is no such table, or not this column of it.
+    #[error("the server {server} cannot find all of {table}: {reason}{}", to_read(.there))]
+    NoTable {
+        /// The server's name in the contract.
+        server: String,
+        /// The table, with its schema.
+        table: String,
+        /// What the server said.
+        reason: String,
+        /// Tables that the user may read, if they were asked for.
+        there: Vec<String>,
     },
     /// The server refused or broke off a statement.
     #[error("the server {server} did not answer a statement over {table}: {reason}")]
@@ -133,18 +182,89 @@ pub enum PostgresError {
 }
 
 impl PostgresError {
-    /// The failure of a statement over `table`.
-    pub(super) fn statement(server: &str, table: &str, error: &tokio_postgres::Error) -> Self {
-        let (server, reason) = (server.to_owned(), said(error));
+    /// The failure of a statement of `user` over `table`.
+    pub(super) fn statement(
+        server: &str,
+        user: Option<&str>,
+        table: &str,
+        error: &tokio_postgres::Error,
+    ) -> Self {
+        let (server, reason, table) = (server.to_owned(), said(error), table.to_owned());
+        let Some(state) = error.code() else {
+            return Self::Statement {
+                server,
+                table,
+                reason,
+            };
+        };
         // What else cancels a statement of ours is our own cancel, after which nobody listens.
-        if error.code() == Some(&SqlState::QUERY_CANCELED) {
+        if *state == SqlState::QUERY_CANCELED {
             return Self::Timeout { server, reason };
+        }
+        if *state == SqlState::INSUFFICIENT_PRIVILEGE {
+            let user = user.unwrap_or("the user").to_owned();
+            let grant = grant(&table, &user, &reason);
+            return Self::NotPermitted {
+                table,
+                user,
+                reason,
+                grant,
+            };
+        }
+        let gone = [
+            SqlState::UNDEFINED_TABLE,
+            SqlState::UNDEFINED_COLUMN,
+            SqlState::INVALID_SCHEMA_NAME,
+        ];
+        if gone.contains(state) {
+            return Self::NoTable {
+                server,
+                table,
+                reason,
+                there: Vec::new(),
+            };
         }
         Self::Statement {
             server,
-            table: table.to_owned(),
+            table,
             reason,
         }
+    }
+
+    /// Whether the contract names what is not there, so that it has to be corrected.
+    pub(crate) fn is_of_contract(&self) -> bool {
+        matches!(
+            self,
+            Self::NoTable { .. }
+                | Self::NoDatabase { .. }
+                | Self::Unsupported { .. }
+                | Self::Changed { .. }
+        )
+    }
+}
+
+/// What permits it. Of a table that nobody was let as far as, its schema comes first.
+fn grant(table: &str, user: &str, reason: &str) -> String {
+    let user = identifier(user);
+    match table.split_once("\".\"") {
+        Some((schema, _)) if reason.contains("for schema") => {
+            format!("GRANT USAGE ON SCHEMA {schema}\" TO {user}; GRANT SELECT ON {table} TO {user}")
+        }
+        _ => format!("GRANT SELECT ON {table} TO {user}"),
+    }
+}
+
+fn if_away(reason: &str) -> &'static str {
+    match reason.contains("refused") {
+        true => "; is it running, and are host and port right?",
+        false => "",
+    }
+}
+
+fn to_read(tables: &[String]) -> String {
+    match tables {
+        [] => String::new(),
+        tables => format!("; the user can read {}", tables.join(", ")),
     }
 }
 

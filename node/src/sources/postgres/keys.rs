@@ -77,7 +77,7 @@ impl Relied {
         server: &Server,
         client: &Client,
     ) -> Result<(), PostgresError> {
-        let failed = |e| PostgresError::statement(server.name(), &self.table, &e);
+        let failed = |e| server.failure(&self.table, &e);
         let statement = sql::select(&self.columns, &self.table, &[], None);
         let found = client.prepare(&statement).await.map_err(failed)?;
         for (column, found) in self.columns.iter().zip(found.columns()) {

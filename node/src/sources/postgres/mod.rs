@@ -28,7 +28,6 @@ use datafusion::logical_expr::{Expr, TableProviderFilterPushDown, TableType};
 use datafusion::physical_plan::ExecutionPlan;
 use tokio_postgres::types::Type;
 
-pub use self::describe::Described;
 pub use self::error::PostgresError;
 use self::keys::{Keys, Relied};
 use self::read::Statement;
@@ -106,7 +105,7 @@ impl PostgresTable {
         contract: &Table,
     ) -> Result<Self, PostgresError> {
         let table = sql::table(&spec.schema, &spec.table);
-        let failed = |e| PostgresError::statement(server.name(), &table, &e);
+        let failed = |e| server.failure(&table, &e);
         let session = server.begin().await?;
         let client = session.client()?;
         let names: Vec<_> = contract

@@ -49,7 +49,7 @@ impl Statement {
 
     async fn copy(self, rows: usize) -> Result<Copying, PostgresError> {
         let session = self.server.begin().await?;
-        let failed = |e| PostgresError::statement(self.server.name(), &self.table, &e);
+        let failed = |e| self.server.failure(&self.table, &e);
         let client = session.client()?;
         // Its description has the types, which the copy does not say, and
         // takes the lock that keeps them until the transaction ends.
@@ -125,7 +125,7 @@ impl Copying {
 
     fn failed(&self, error: &tokio_postgres::Error) -> PostgresError {
         let statement = &self.statement;
-        PostgresError::statement(statement.server.name(), &statement.table, error)
+        statement.server.failure(&statement.table, error)
     }
 
     fn fault(&self, fault: Fault) -> PostgresError {

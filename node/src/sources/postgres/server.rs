@@ -11,6 +11,7 @@ use deadpool_postgres::{
 use rustls::ClientConfig;
 use tokio::runtime::Handle;
 use tokio_postgres::config::SslMode;
+use tokio_postgres::error::SqlState;
 use tokio_postgres::{CancelToken, Client, NoTls};
 use tokio_postgres_rustls::MakeRustlsConnect;
 use zeroize::Zeroizing;
@@ -82,6 +83,12 @@ impl Server {
         &self.at.name
     }
 
+    /// The failure of a statement over `table`.
+    pub(super) fn failure(&self, table: &str, error: &tokio_postgres::Error) -> PostgresError {
+        let user = self.user();
+        PostgresError::statement(self.name(), user.as_deref(), table, error)
+    }
+
     /// Begins a transaction that can only read, for so long at most
     /// (`spec/5-data-plane.md#D-150`).
     ///
@@ -114,7 +121,7 @@ impl Server {
                     session.discard();
                     closed = Some(e);
                 }
-                Err(e) => return Err(self.failed(said(&e))),
+                Err(e) => return Err(self.unconnected(&e)),
             }
         }
         let reason = closed.map(|e| said(&e)).unwrap_or_default();
@@ -171,9 +178,13 @@ impl Server {
         Ok(Connected { login, pool, tls })
     }
 
-    fn login(&self) -> Result<Login, PostgresError> {
+    fn user(&self) -> Option<String> {
         let user = self.access.username.clone();
-        let Some(user) = user.or_else(|| variable(USER_VARIABLE)) else {
+        user.or_else(|| variable(USER_VARIABLE))
+    }
+
+    fn login(&self) -> Result<Login, PostgresError> {
+        let Some(user) = self.user() else {
             return Err(PostgresError::NoUser {
                 server: self.at.name.clone(),
             });
@@ -220,17 +231,45 @@ impl Server {
             PoolError::Timeout(TimeoutType::Wait) => PostgresError::Busy {
                 server: self.at.name.clone(),
             },
-            PoolError::Backend(error) => self.failed(said(error)),
+            PoolError::Backend(error) => self.unconnected(error),
             other => self.failed(other.to_string()),
         }
+    }
+
+    /// Why there is no connection.
+    fn unconnected(&self, error: &tokio_postgres::Error) -> PostgresError {
+        /// The driver's own words, for which it has no code.
+        const NO_PASSWORD: &str = "password missing";
+        let (server, at, reason) = (self.at.name.clone(), self.at(), said(error));
+        let state = error.code();
+        let not_let_in = [
+            SqlState::INVALID_PASSWORD,
+            SqlState::INVALID_AUTHORIZATION_SPECIFICATION,
+        ];
+        if state.is_some_and(|state| not_let_in.contains(state)) || reason.contains(NO_PASSWORD) {
+            return PostgresError::Login {
+                server,
+                at,
+                user: self.user().unwrap_or_default(),
+                reason,
+            };
+        }
+        if state == Some(&SqlState::INVALID_CATALOG_NAME) {
+            return PostgresError::NoDatabase { server, at, reason };
+        }
+        self.failed(reason)
     }
 
     fn failed(&self, reason: String) -> PostgresError {
         PostgresError::Connect {
             server: self.at.name.clone(),
-            at: format!("{}:{}/{}", self.at.host, self.at.port, self.at.database),
+            at: self.at(),
             reason,
         }
+    }
+
+    fn at(&self) -> String {
+        format!("{}:{}/{}", self.at.host, self.at.port, self.at.database)
     }
 }
 

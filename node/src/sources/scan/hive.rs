@@ -112,6 +112,40 @@ impl Partitions {
     }
 }
 
+/// The columns that stand in `paths`, each in the narrowest type that all of its
+/// values have, for a draft: `2025` and `01` are numbers, `01067` beside `22041` is not.
+pub(in crate::sources) fn guessed(paths: &[String]) -> Schema {
+    let mut columns: Vec<(&str, DataType)> = Vec::new();
+    let folders = paths.iter().flat_map(|path| path.split('/'));
+    for (name, text) in folders.filter_map(pair).filter(|(_, text)| *text != NULL) {
+        let kind = kind(text);
+        match columns.iter_mut().find(|(column, _)| *column == name) {
+            Some((_, known)) if *known == kind => {}
+            Some((_, known)) => *known = DataType::Utf8,
+            None => columns.push((name, kind)),
+        }
+    }
+    let fields = columns.into_iter();
+    Schema::new(
+        fields
+            .map(|(name, kind)| Field::new(name, kind, true))
+            .collect::<Vec<_>>(),
+    )
+}
+
+fn kind(text: &str) -> DataType {
+    /// Of days, months and hours, which are written with a zero; not of postcodes.
+    const PADDED: usize = 2;
+    let is_number = !text.starts_with('0') || text.len() <= PADDED;
+    if is_number && text.parse::<i64>().is_ok_and(|_| !text.starts_with('+')) {
+        DataType::Int64
+    } else if text.len() == "2025-01-31".len() && value(text, &DataType::Date32).is_some() {
+        DataType::Date32
+    } else {
+        DataType::Utf8
+    }
+}
+
 /// A value as folders and logs write it. `None` if it is not of the type.
 pub(in crate::sources) fn value(text: &str, kind: &DataType) -> Option<ScalarValue> {
     if text == NULL {

@@ -44,6 +44,7 @@ use self::hive::Partitions;
 pub(crate) use self::listed::Listed;
 pub(super) use self::listed::Listing;
 pub(super) use self::pinned::Store;
+pub(crate) use self::pinned::without_addresses;
 use crate::products::Format;
 use crate::sources::wire::{self, Exact};
 
@@ -103,7 +104,7 @@ pub(super) async fn table(
     let unreadable = |path: &str, reason: DataFusionError| TableError::Unreadable {
         path: path.to_owned(),
         format,
-        reason: reason.to_string(),
+        reason: plainly(format, &reason),
     };
     let inferred = metas.clone().into_iter().map(|meta| {
         let store = store.clone();
@@ -334,6 +335,19 @@ impl Scan {
         let files = files.iter().enumerate();
         Ok(files.filter(move |(i, _)| kept(*i)).map(|(_, f)| f))
     }
+}
+
+/// What a file of the format is, before what its reader says of this one.
+fn plainly(format: Format, reason: &DataFusionError) -> String {
+    let expected = match format {
+        Format::Parquet => "it is no Parquet file, or damaged, or not whole",
+        Format::Csv => {
+            "a CSV file has a header line, commas, as many fields on each line, and is UTF-8"
+        }
+        Format::Json => "a JSON file has one object on each line",
+        Format::Arrow => "it is no Arrow IPC file, or damaged, or not whole",
+    };
+    format!("{expected} ({})", without_addresses(&reason.to_string()))
 }
 
 /// The columns of one file, as its format tells them.

@@ -67,11 +67,13 @@ impl Drop for Lease {
 
 /// Names stores apart; a number is never used twice in a process.
 static NEXT: AtomicU64 = AtomicU64::new(0);
+/// How the names begin.
+const NAME: &str = "store-";
 
 impl Store {
     /// A store of its own name.
     pub(in crate::sources) fn new(inner: Arc<dyn ObjectStore>) -> Self {
-        let name = format!("store-{}", NEXT.fetch_add(1, Ordering::Relaxed));
+        let name = format!("{NAME}{}", NEXT.fetch_add(1, Ordering::Relaxed));
         let url = ObjectStoreUrl::parse(format!("comity://{name}"))
             .expect("a scheme and a name of letters and digits are an address");
         let engines = Mutex::default();
@@ -298,6 +300,35 @@ async fn spool(found: GetResult) -> Result<GetResult, Error> {
     })
 }
 
+/// What a reader says, for people: the addresses above mean nothing to them, the
+/// paths in them do.
+pub(crate) fn without_addresses(text: &str) -> String {
+    let (mut plain, mut rest) = (String::with_capacity(text.len()), text);
+    while let Some((before, after)) = rest.split_once(NAME) {
+        plain.push_str(before.strip_suffix("comity://").unwrap_or(before));
+        rest = match path_of(after) {
+            Some(path) => path,
+            None => {
+                plain.push_str(NAME);
+                after
+            }
+        };
+    }
+    plain + rest
+}
+
+/// What stands behind `0/3961.12/`.
+fn path_of(address: &str) -> Option<&str> {
+    let (number, rest) = address.split_once('/')?;
+    let (pin, path) = rest.split_once('/')?;
+    let (tag, size) = pin.split_once('.')?;
+    let all = |text: &str, is: fn(&u8) -> bool| text.as_bytes().iter().all(is);
+    let is_pin = all(number, u8::is_ascii_digit)
+        && all(tag, u8::is_ascii_hexdigit)
+        && all(size, u8::is_ascii_digit);
+    is_pin.then_some(path)
+}
+
 fn changed(path: &Path) -> Error {
     generic(format!(
         "{path} is not the file that was listed: it was replaced or changed meanwhile; publish the product again to read the new one"
@@ -325,5 +356,20 @@ impl fmt::Debug for Store {
 impl fmt::Display for Store {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.name)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn people_read_paths_and_no_addresses() {
+        let said = "Error in CSV file store-0/3961.12/srv/a.csv: comity://store-13/.0/b.csv, twice";
+        let plain = "Error in CSV file srv/a.csv: b.csv, twice";
+        assert_eq!(without_addresses(said), plain);
+        for other in ["store-0", "the store-room/of/a shop", "store-", ""] {
+            assert_eq!(without_addresses(other), other);
+        }
     }
 }

@@ -20,6 +20,16 @@ pub enum SqliteError {
         /// What SQLite said.
         reason: String,
     },
+    /// There is no such table, for a draft.
+    #[error("{path} has no table or view {table}; it has {there}", path = path.display(), there = listed(.there))]
+    NoTable {
+        /// The file.
+        path: PathBuf,
+        /// The table.
+        table: String,
+        /// The tables that there are.
+        there: Vec<String>,
+    },
     /// As many answers as may be are being read, or a writer holds the file.
     #[error(
         "{path} cannot be read now: {reason}; raise `connections` in [sources] of comity.toml if many read it",
@@ -65,6 +75,15 @@ pub enum SqliteError {
         /// What was met, without the value.
         what: String,
     },
+}
+
+/// The first of the tables of a file.
+fn listed(tables: &[String]) -> String {
+    const SHOWN: usize = 10;
+    match tables {
+        [] => "none".to_owned(),
+        tables => tables[..tables.len().min(SHOWN)].join(", "),
+    }
 }
 
 impl SqliteError {

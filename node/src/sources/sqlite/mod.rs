@@ -1,6 +1,7 @@
 //! Tables and views of SQLite files (`spec/5-data-plane.md#D-196`).
 
 mod decode;
+mod describe;
 mod error;
 mod read;
 mod sql;

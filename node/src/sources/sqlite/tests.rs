@@ -356,3 +356,50 @@ fn types_without_values_are_known() {
     let none = sql::select(&Schema::empty(), "t\"x", &[], None);
     assert_eq!(none, "SELECT 1 FROM \"t\"\"x\"");
 }
+
+#[tokio::test]
+async fn a_table_is_described_by_its_values() {
+    let file = File::new(
+        "CREATE TABLE t (id INTEGER PRIMARY KEY, code TEXT NOT NULL, amount DECIMAL(8,2), \
+         paid BOOLEAN, day DATE, at TIMESTAMP, odd ANY, empty, raw BLOB, later DATE); \
+         INSERT INTO t VALUES (1, '007', 1, 0, '2025-01-31', '2025-01-31 10:00:00', 'x', NULL, x'00', 'soon'), \
+         (2, '008', 2.5, 1, NULL, '2025-02-01T10:00:00', 7, NULL, NULL, '2025-01-31'); \
+         CREATE VIEW v AS SELECT id FROM t",
+    );
+    let spec = |table: &str| SqliteSpec {
+        server: "shop".to_owned(),
+        path: file.path(),
+        table: table.to_owned(),
+    };
+    let databases = Databases::default();
+    let found = databases.describe(&spec("t")).await.unwrap();
+    let schema = found.table.schema();
+    let types: Vec<_> = schema
+        .fields()
+        .iter()
+        .map(|f| (f.name().as_str(), f.data_type().clone()))
+        .collect();
+    let expected = [
+        ("id", DataType::Int64),
+        ("code", DataType::Utf8),
+        ("amount", DataType::Float64),
+        ("paid", DataType::Boolean),
+        ("day", DataType::Date32),
+        ("at", DataType::Timestamp(TimeUnit::Microsecond, None)),
+        ("raw", DataType::Binary),
+        ("later", DataType::Utf8),
+    ];
+    assert_eq!(types, expected);
+    let unread: Vec<_> = found.unread.iter().map(|(c, _)| c.as_str()).collect();
+    assert_eq!(unread, ["odd", "empty"]);
+    assert_eq!(found.primary_key, ["id"]);
+    assert_eq!(found.never_null, ["id", "code"].map(str::to_owned).into());
+    let read = ask(&found.table, "SELECT code, at FROM t ORDER BY id").await;
+    assert_eq!(read.unwrap().len(), 2);
+
+    assert!(databases.describe(&spec("v")).await.is_ok());
+    let refused = databases.describe(&spec("T2")).await.unwrap_err();
+    assert!(refused.to_string().contains("it has t, v"), "{refused}");
+    let quoted = databases.describe(&spec("t\"; DROP TABLE t; --")).await;
+    assert!(matches!(quoted, Err(SqliteError::NoTable { .. })));
+}

@@ -64,6 +64,8 @@ fn column(
             Some(D::Timestamp(..) | D::Date32) => (D::Utf8, declared.unwrap_or(inferred).clone()),
             _ => (D::Utf8, D::Utf8),
         },
+        // What the first rows have for a number may be a text of digits: `00123`.
+        (Format::Csv, _) if declared == Some(&D::Utf8) => (D::Utf8, D::Utf8),
         // The unit is guessed from the first rows, and the reader cuts off what
         // later ones have more: read as text and judged here.
         (Format::Csv, D::Timestamp(..)) => {

@@ -251,3 +251,64 @@ async fn an_encrypted_server_is_believed_by_its_authority_only() {
     let view = view(&source, RowFilter::default());
     assert_eq!(rows(&view, "SELECT ssl FROM t").await.unwrap(), ["true"]);
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_wrong_with_a_draft_is_said_with_what_to_do() {
+    let mut postgres = Postgres::start().unwrap();
+    postgres
+        .sql(
+            "CREATE TABLE orders (id bigint); CREATE TABLE secret_t (id bigint); \
+             CREATE SCHEMA closed; CREATE TABLE closed.t (id bigint); \
+             GRANT SELECT ON orders TO PUBLIC; REVOKE ALL ON secret_t FROM PUBLIC, reader",
+        )
+        .unwrap();
+    let (spec, _) = contract(&postgres, &COLUMNS);
+    let of = |schema: &str, table: &str| PostgresSpec {
+        schema: schema.to_owned(),
+        table: table.to_owned(),
+        ..spec.clone()
+    };
+    let warehouse = servers(access(), &postgres);
+    for (spec, expected) in [
+        (
+            of("public", "secret_t"),
+            "permission denied for table secret_t",
+        ),
+        (
+            of("public", "secret_t"),
+            "GRANT SELECT ON \"public\".\"secret_t\" TO \"reader\"",
+        ),
+        (
+            of("closed", "t"),
+            "GRANT USAGE ON SCHEMA \"closed\" TO \"reader\"",
+        ),
+        (of("public", "order"), "the user can read public.orders"),
+        (of("sales", "orders"), "the user can read public.orders"),
+        (
+            of("public", "nothing_like_it"),
+            "the user can read public.orders",
+        ),
+    ] {
+        let error = warehouse.describe(&spec).await.unwrap_err().to_string();
+        assert!(error.contains(expected), "{error}");
+        assert!(!error.contains("public.secret_t"), "{error}");
+    }
+    let mut elsewhere = spec.clone();
+    elsewhere.server.database = "shoop".to_owned();
+    let error = warehouse.describe(&elsewhere).await.unwrap_err();
+    assert!(matches!(error, PostgresError::NoDatabase { .. }), "{error}");
+    assert!(error.is_of_contract());
+
+    std::fs::write(postgres.dir().join("password"), "guess").unwrap();
+    let error = warehouse.describe(&spec).await.unwrap_err();
+    assert!(!error.is_of_contract(), "the login is not in the contract");
+    let error = error.to_string();
+    assert!(error.contains("DATACONTRACT_POSTGRES_PASSWORD"), "{error}");
+    assert!(!error.contains("guess"), "{error}");
+    std::fs::write(postgres.dir().join("password"), Postgres::PASSWORD).unwrap();
+
+    postgres.down();
+    let error = warehouse.describe(&spec).await.unwrap_err();
+    assert!(!error.is_of_contract(), "the server may come back");
+    assert!(error.to_string().contains("is it running"), "{error}");
+}
