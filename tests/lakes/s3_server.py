@@ -33,7 +33,7 @@ with tempfile.TemporaryDirectory() as folder:
     with (folder / "log").open("w") as log:
         server = subprocess.Popen(
             [weed, "server", "-ip=127.0.0.1", "-ip.bind=127.0.0.1", f"-dir={folder}", "-master.volumeSizeLimitMB=64",
-             "-volume.max=0", "-filer", "-s3", f"-s3.port={s3}", f"-s3.port.grpc={free()}", "-s3.port.iceberg=0",
+             "-volume.max=0", "-filer", "-s3", f"-s3.port={s3}", f"-s3.port.grpc={free()}", "-s3.port.iceberg=0", "-s3.port.lance=0",
              f"-s3.config={folder}/s3.json", *services],
             stdout=log, stderr=log,
         )
@@ -49,6 +49,8 @@ with tempfile.TemporaryDirectory() as folder:
                 break
             except OSError as error:
                 last = error
+                if server.poll() is not None:
+                    sys.exit(f"the S3 server ended\n{(folder / 'log').read_text()[-2000:]}")
                 time.sleep(0.5)
         else:
             sys.exit(f"{last}\n{(folder / 'log').read_text()}")
