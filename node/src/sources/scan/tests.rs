@@ -301,6 +301,28 @@ async fn moments_in_texts_are_read_to_their_last_digit() {
 }
 
 #[tokio::test]
+async fn a_number_of_a_csv_file_is_the_decimal_that_the_contract_says_or_an_error() {
+    let money = DataType::Decimal128(20, 2);
+    let read = async |text: &str| {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("t.csv");
+        std::fs::write(&path, text).unwrap();
+        let declared = Schema::new(vec![Field::new("t", money.clone(), true)]);
+        let source = open(&path, Format::Csv, &declared).await;
+        assert_eq!(*source.schema().field(0).data_type(), money);
+        asked(&source, "SELECT t FROM t").await
+    };
+    // As a float the first is 123456789012345680.
+    let exact = read("t,u\n123456789012345678.91,1\n,2\n-0.5,3\n").await;
+    assert_eq!(exact.unwrap(), ["123456789012345678.91", "", "-0.50"]);
+    let error = read("t,u\n0.005,1\n").await.unwrap_err();
+    assert!(
+        error.starts_with("source-unavailable") && !error.contains("0.005"),
+        "{error}"
+    );
+}
+
+#[tokio::test]
 async fn an_arrow_file_is_read_whole_and_a_parquet_file_in_parts() {
     for (format, parts) in [(Format::Arrow, 1), (Format::Parquet, 2)] {
         let values: ArrayRef = Arc::new(Int64Array::from_iter_values(0..2_000_000));

@@ -4,6 +4,7 @@
 //! Arrow's own casts cut digits off without a word; these say which column has
 //! a value without an exact place.
 
+pub(super) mod digits;
 mod moment;
 
 use std::fmt;
@@ -66,6 +67,10 @@ fn column(
         },
         // What the first rows have for a number may be a text of digits: `00123`.
         (Format::Csv, _) if declared == Some(&D::Utf8) => (D::Utf8, D::Utf8),
+        // A float is another number than the one that was written.
+        (Format::Csv, D::Int64 | D::Float64) if matches!(declared, Some(D::Decimal128(..))) => {
+            (D::Utf8, declared.unwrap_or(inferred).clone())
+        }
         // The unit is guessed from the first rows, and the reader cuts off what
         // later ones have more: read as text and judged here.
         (Format::Csv, D::Timestamp(..)) => {
@@ -246,6 +251,7 @@ pub(super) fn exactly(stored: &ArrayRef, to: &DataType) -> Result<ArrayRef, Arro
             Arc::new(digits)
         }
         (D::Utf8, D::Timestamp(U::Microsecond, zone)) => moment::timestamps(stored, zone.clone())?,
+        (D::Utf8, D::Decimal128(precision, scale)) => digits::decimals(stored, *precision, *scale)?,
         (D::Utf8, D::Time64(U::Microsecond)) => moment::times(stored)?,
         (
             D::List(_)
