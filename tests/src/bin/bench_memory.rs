@@ -42,7 +42,7 @@ async fn main() -> Outcome {
         "# Memory\n\nMade by `make bench-memory`. {}\n\
          `SELECT *` of {TIMES} times TPC-H `lineitem` at scale {SCALE} (16 columns) by an ordinary client at the node's \
          workbench. The peak is `VmHWM` of the node's process, which was started for this one query; \
-         with nothing to do it has what the last line says.\n\n\
+         in brackets what it has with nothing to do.\n\n\
          | source | rows | Arrow | time | peak |\n|---|---|---|---|---|\n",
         machine()
     );
