@@ -1,6 +1,7 @@
 //! Over a real server: what is read, what it is asked, and what fails how.
 
 mod failures;
+mod join_limits;
 mod joins;
 mod laws;
 mod pushdown;
