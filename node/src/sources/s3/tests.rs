@@ -11,7 +11,7 @@ use arrow::util::display::array_value_to_string;
 use datafusion::parquet::arrow::ArrowWriter;
 use datafusion::physical_plan::displayable;
 use datafusion::prelude::SessionContext;
-use object_store::{ObjectStore, ObjectStoreExt};
+use object_store::{GetResultPayload, ObjectStore, ObjectStoreExt};
 use tokio::sync::OnceCell;
 
 use super::*;
@@ -134,6 +134,18 @@ async fn an_arrow_object_is_laid_on_the_disk_and_read_batch_by_batch() {
     put("arrow/a.arrow", writer.into_inner().unwrap()).await;
     let content = Content::Files(Format::Arrow);
     let declared = Schema::new(vec![Field::new("id", DataType::Int64, true)]);
+    let location = Path::from("arrow/a.arrow");
+    for (store, on_disk) in [
+        (Store::new(bucket().await), false),
+        (Store::new(bucket().await).spooled(), true),
+    ] {
+        let meta = store.head(&location).await.unwrap();
+        let pinned = store.pinned(&meta).unwrap().location;
+        let found = store.as_object_store().get(&pinned).await.unwrap();
+        let is_file = matches!(found.payload, GetResultPayload::File(..));
+        assert_eq!(is_file, on_disk);
+        assert_eq!(found.bytes().await.unwrap().len() as u64, meta.size);
+    }
     let (spec, access) = (spec("arrow/a.arrow", content).await, access(SECRET));
     let source = open(&spec, &access, &declared).await.unwrap();
     let counted = query(&source, "SELECT count(*), max(id) FROM t")

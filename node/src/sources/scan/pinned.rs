@@ -96,7 +96,7 @@ impl Store {
     }
 
     /// For readers that take a whole file which is no local one into memory.
-    pub(super) fn spooled(self) -> Self {
+    pub(in crate::sources) fn spooled(self) -> Self {
         Self {
             spooled: true,
             ..self
@@ -120,7 +120,7 @@ impl Store {
     }
 
     /// As a reader uses it.
-    pub(super) fn as_object_store(&self) -> Arc<dyn ObjectStore> {
+    pub(in crate::sources) fn as_object_store(&self) -> Arc<dyn ObjectStore> {
         Arc::new(Self {
             lease: None,
             ..self.clone()
@@ -128,7 +128,7 @@ impl Store {
     }
 
     /// The file's meta data under its pinned address.
-    pub(super) fn pinned(&self, file: &ObjectMeta) -> Result<ObjectMeta> {
+    pub(in crate::sources) fn pinned(&self, file: &ObjectMeta) -> Result<ObjectMeta> {
         let tag = file.e_tag.as_deref().unwrap_or_default();
         let tag = HEXLOWER.encode(tag.as_bytes());
         let location = format!("{}/{tag}.{}/{}", self.name, file.size, file.location);
