@@ -334,7 +334,6 @@ fn ip_of(address: &Multiaddr) -> Option<IpAddr> {
     }
 }
 
-/// Where partners are dialled: what the owner says, or else where this node is itself.
 /// Queries may use all that is theirs without keeping partners out.
 fn memory_bytes(config: &Config) -> usize {
     let network = config.network.memory_budget_bytes;
@@ -342,6 +341,7 @@ fn memory_bytes(config: &Config) -> usize {
     usize::try_from(all).unwrap_or(usize::MAX)
 }
 
+/// Where partners are dialled: what the owner says, or else where this node is itself.
 fn dial_policy(config: &Config) -> DialPolicy {
     if let Some(areas) = &config.network.dial {
         return DialPolicy::only(areas);

@@ -20,7 +20,7 @@ use datafusion::scalar::ScalarValue;
 
 use super::barrier::BarrierExec;
 use super::predicate::leak_proof;
-use super::pushdown::{Answer, Grouping, ROWS_ONLY, Restricted, WithPushdown};
+use super::pushdown::{Answer, Grouping, Pushdown, Restricted, WithPushdown};
 use super::schema::planned;
 use super::{QueryError, filter, guard};
 
@@ -106,6 +106,17 @@ impl GovernedTable {
         Ok(Arc::new(BarrierExec::new(plan, grouping.schema)))
     }
 
+    /// Whether the source can compute over its rows. Files cannot: of them there
+    /// is nothing to tell.
+    pub(super) fn computes(&self) -> bool {
+        self.pushdown().is_some()
+    }
+
+    fn pushdown(&self) -> Option<&Arc<dyn Pushdown>> {
+        let source = self.source.as_ref() as &dyn Any;
+        source.downcast_ref().map(|WithPushdown(source)| source)
+    }
+
     /// The visible rows for which the predicates hold, at a source that computes
     /// over `columns`; else why that is done here.
     pub(super) fn restricted<'a>(
@@ -113,10 +124,7 @@ impl GovernedTable {
         columns: impl Iterator<Item = &'a String>,
         mut predicates: Vec<Expr>,
     ) -> Result<Restricted, String> {
-        let source = self.source.as_ref() as &dyn Any;
-        let Some(WithPushdown(source)) = source.downcast_ref() else {
-            return Err(ROWS_ONLY.to_owned());
-        };
+        let source = self.pushdown().ok_or("the source gives rows only")?;
         let stored = self.source.schema();
         for column in columns {
             if !self.open.contains(column) {

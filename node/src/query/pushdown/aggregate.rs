@@ -93,12 +93,13 @@ pub(super) fn push(plan: LogicalPlan, kept: &mut Vec<String>) -> Result<LogicalP
     Ok(pushed.data)
 }
 
-/// The source's answer; `None` if the aggregate is not over one table.
+/// The source's answer; `None` if the aggregate is not over one table whose source computes.
 fn answered(aggregate: &Aggregate) -> Option<Answer> {
     let below = Below::of(&aggregate.input)?;
     let provider = below.provider()?;
     let any = provider.as_ref() as &dyn Any;
     let governed = any.downcast_ref::<GovernedTable>();
+    let governed = governed.filter(|table| table.computes());
     let partner = any.downcast_ref::<PartnerTable>();
     if governed.is_none() && partner.is_none() {
         return None;

@@ -75,16 +75,15 @@ pub(super) fn push(plan: LogicalPlan, kept: &mut Vec<String>) -> Result<(Logical
     Ok((pushed.data, made > 0))
 }
 
-/// The source's table; `None` if the join is not of two governed tables.
+/// The source's table; `None` if the join is not of two governed tables whose sources compute.
 fn joined(join: &Join) -> Option<Result<Arc<dyn Pushdown>, String>> {
     let (left, right) = (Below::of(&join.left)?, Below::of(&join.right)?);
     let (from, with) = (left.provider()?, right.provider()?);
-    let governed = |provider: &dyn Any| provider.is::<GovernedTable>();
-    if !governed(from.as_ref()) || !governed(with.as_ref()) {
+    let from: &GovernedTable = (from.as_ref() as &dyn Any).downcast_ref()?;
+    let with: &GovernedTable = (with.as_ref() as &dyn Any).downcast_ref()?;
+    if !from.computes() || !with.computes() {
         return None;
     }
-    let from = (from.as_ref() as &dyn Any).downcast_ref()?;
-    let with = (with.as_ref() as &dyn Any).downcast_ref()?;
     Some(at_source(join, (from, &left), (with, &right)))
 }
 

@@ -24,9 +24,6 @@ pub(crate) use self::aggregate::{Answer, Function, Grouping, Measure};
 pub(super) use self::join::Restricted;
 pub(crate) use self::join::{JoinKind, Joining};
 
-/// Files compute nothing: of them there is nothing to tell.
-pub(super) const ROWS_ONLY: &str = "the source gives rows only";
-
 /// A source that can compute over its own rows.
 pub(crate) trait Pushdown: TableProvider {
     /// The plan that answers a grouping exactly as this engine would over the
@@ -81,7 +78,6 @@ pub(super) fn push(plan: LogicalPlan, state: &SessionState) -> Result<(LogicalPl
     // A joined table is a table: what stands above it is narrowed and pushed as over any other.
     let plan = if joined { state.optimize(&plan)? } else { plan };
     let plan = aggregate::push(plan, &mut kept)?;
-    kept.retain(|why| !why.ends_with(ROWS_ONLY));
     Ok((plan, kept))
 }
 
