@@ -5,6 +5,12 @@ use std::sync::Arc;
 
 use datafusion::catalog::TableProvider;
 
+/// The first rows of a table, whose values a draft looks at.
+pub(crate) const SAMPLE_ROWS: usize = 10_000;
+
+/// Of a column that cannot be typed.
+pub(crate) const NO_VALUE: &str = "it has no value, so its type is not known";
+
 /// A table as it is, with the columns that can be read.
 #[derive(Debug)]
 pub struct Described {

@@ -28,6 +28,7 @@ use std::sync::Arc;
 use datafusion::catalog::TableProvider;
 
 pub use self::described::Described;
+pub(crate) use self::described::{NO_VALUE, SAMPLE_ROWS};
 pub(crate) use self::scan::without_addresses;
 
 use self::delta::DeltaError;

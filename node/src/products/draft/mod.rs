@@ -20,7 +20,7 @@ use datafusion::error::DataFusionError;
 
 use super::Contract;
 use crate::query::QueryError;
-use crate::sources::without_addresses;
+use crate::sources::{NO_VALUE, without_addresses};
 
 pub use notes::{ColumnNotes, Notes};
 
@@ -159,7 +159,7 @@ fn why_none(left_out: &[(String, String)]) -> String {
             "is {delimiter:?} the delimiter? CSV files are read with commas: write the file so, or as Parquet"
         );
     }
-    if left_out.iter().all(|(_, why)| why == write::NO_VALUE) {
+    if left_out.iter().all(|(_, why)| why == NO_VALUE) {
         return "none has a value, so their types are not known; has the file only a header line?"
             .to_owned();
     }

@@ -16,9 +16,7 @@ use datafusion::prelude::{SessionConfig, SessionContext, ident};
 use super::notes::{ColumnNotes, Notes};
 use super::personal::{Guess, by_company, by_name, by_numbers, by_values};
 use super::typed::of_database;
-
-/// The first rows, whose values are looked at.
-const SAMPLE_ROWS: usize = 10_000;
+use crate::sources::SAMPLE_ROWS;
 
 /// The longest look at a whole table. A table that takes longer is drafted from
 /// its first rows, and its draft promises less.

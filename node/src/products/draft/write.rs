@@ -10,13 +10,11 @@ use super::typed::{Typed, typed};
 use super::{Draft, Notes, Origin};
 use crate::clock;
 use crate::products::rules;
+use crate::sources::NO_VALUE;
 
 /// A freshness is promised when the newest value is at most so old; older data
 /// is either history or stale, and only its owner knows which.
 const FRESH_DAYS: i64 = 30;
-
-/// Of a column that cannot be typed.
-pub(super) const NO_VALUE: &str = "it has no value, so its type is not known";
 
 pub(super) fn contract(name: &str, origin: &Origin, notes: &Notes, profile: &Profile) -> Draft {
     let mut text = String::new();

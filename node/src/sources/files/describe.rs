@@ -13,10 +13,8 @@ use datafusion::prelude::SessionContext;
 
 use super::{FileError, MAX_FOLDERS, canonical, folder, open};
 use crate::products::{FileSpec, Format};
+use crate::sources::SAMPLE_ROWS;
 use crate::sources::scan::{hive, without_addresses};
-
-/// The first rows of a CSV file, whose numbers are looked at as they are written.
-const SAMPLE_ROWS: usize = 10_000;
 
 /// The formats that files are known by, by their endings.
 const FORMATS: [Format; 4] = [Format::Parquet, Format::Csv, Format::Json, Format::Arrow];
@@ -48,6 +46,9 @@ pub async fn describe(path: &Path) -> Result<(Format, Arc<dyn TableProvider>), F
     let texts: Vec<_> = numbers
         .map(|field| Field::new(field.name(), DataType::Utf8, true))
         .collect();
+    if texts.is_empty() {
+        return Ok((format, table));
+    }
     let written = open(&spec, root, &with(&columns, texts.clone())).await?;
     let kept = as_written(written, texts).await;
     let kept = kept.map_err(|e| FileError::Unreadable {
@@ -113,14 +114,11 @@ fn with(columns: &Schema, more: Vec<Field>) -> Schema {
     Schema::new(known.chain(more).collect::<Vec<_>>())
 }
 
-/// Those of `texts` whose values a number would not give back.
+/// Those of `texts`, the columns of numbers as they are written, whose values a number would not give back.
 async fn as_written(
     table: Arc<dyn TableProvider>,
     texts: Vec<Field>,
 ) -> Result<Vec<Field>, DataFusionError> {
-    if texts.is_empty() {
-        return Ok(texts);
-    }
     let frame = SessionContext::new().read_table(table)?;
     let names: Vec<_> = texts.iter().map(|field| field.name().clone()).collect();
     let names: Vec<_> = names.iter().map(datafusion::prelude::ident).collect();

@@ -11,7 +11,7 @@ use super::read::{self, Statement};
 use super::{Databases, SqliteError, SqliteTable, sql};
 use crate::products::SqliteSpec;
 use crate::query::{advertised, identifier};
-use crate::sources::Described;
+use crate::sources::{Described, NO_VALUE};
 
 const TABLES: &str = "SELECT name FROM sqlite_schema WHERE type IN ('table', 'view') \
      AND name NOT LIKE 'sqlite~_%' ESCAPE '~' ORDER BY name";
@@ -159,7 +159,7 @@ fn kind(
         (0, 0, 0, 0) if says(&["INT"]) => Ok(DataType::Int64),
         (0, 0, 0, 0) if says(&["CHAR", "CLOB", "TEXT", "DATE", "TIME"]) => Ok(DataType::Utf8),
         (0, 0, 0, 0) if says(&["REAL", "FLOA", "DOUB"]) => Ok(DataType::Float64),
-        (0, 0, 0, 0) => Err("it has no value, so its type is not known".to_owned()),
+        (0, 0, 0, 0) => Err(NO_VALUE.to_owned()),
         (all, 0, 0, 0) if says(&["BOOL"]) && all == truths => Ok(DataType::Boolean),
         (_, 0, 0, 0) => Ok(DataType::Int64),
         (_, _, 0, 0) => Ok(DataType::Float64),

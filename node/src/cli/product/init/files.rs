@@ -116,13 +116,12 @@ fn canonical(path: &Path) -> Result<PathBuf, Problem> {
 
 /// The data at a path, with its format as a contract names it.
 async fn open(real: &Path) -> Result<(&'static str, Arc<dyn TableProvider>), Problem> {
-    let failed = |e: String| Problem::failed(e);
     if real.join("_delta_log").is_dir() {
         let table = delta::open_local(real, Travel::Newest).await;
-        return Ok(("delta", table.map_err(|e| failed(e.to_string()))?));
+        return Ok(("delta", table.map_err(|e| Problem::failed(e.to_string()))?));
     }
     let described = files::describe(real).await;
-    let (format, table) = described.map_err(|e| failed(e.to_string()))?;
+    let (format, table) = described.map_err(|e| Problem::failed(e.to_string()))?;
     Ok((format.name(), table))
 }
 
