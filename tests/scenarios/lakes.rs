@@ -1,26 +1,18 @@
 //! Products that lie in a lake and in an object store.
 
-use std::io::{BufRead, BufReader};
 use std::path::Path;
-use std::process::{Child, Command, Stdio};
+use std::process::Command;
 
 use comity::lab::Org;
-use comity_tests::{Outcome, WEATHER_RULES, ask, contracts, lab, reaches, sql};
+use comity_tests::{Outcome, WEATHER_RULES, ask, contracts, lab, python, reaches, sql};
 
 const WEATHER: &str = r#""weather-service".weather.weather"#;
 
-fn python() -> Command {
-    Command::new(std::env::var_os("COMITY_PYTHON").unwrap_or_else(|| "python3".into()))
-}
-
-fn script(name: &str) -> std::path::PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR"))
-        .join("lakes")
-        .join(name)
-}
-
 fn write(arguments: &[&str]) {
-    let done = python().arg(script("weather.py")).args(arguments).status();
+    let done = python::command()
+        .arg(python::script("weather.py"))
+        .args(arguments)
+        .status();
     assert!(
         done.is_ok_and(|s| s.success()),
         "'make scenarios' installs what this needs"
@@ -111,32 +103,13 @@ async fn a_delta_table_is_a_product_and_a_file_that_is_gone_is_said() -> Outcome
     Ok(())
 }
 
-/// Ends when its standard input does.
-struct Server(Child);
-
-impl Drop for Server {
-    fn drop(&mut self) {
-        drop(self.0.stdin.take());
-        let _ = self.0.wait();
-    }
-}
-
 #[tokio::test(flavor = "multi_thread")]
 async fn a_bucket_is_a_product_and_an_object_that_is_replaced_is_said() -> Outcome {
     let variable = |name| std::env::var(name).expect("'make scenarios' sets the credentials");
     let key = variable("DATACONTRACT_S3_ACCESS_KEY_ID");
     let secret = variable("DATACONTRACT_S3_SECRET_ACCESS_KEY");
-    let mut server = Server(
-        python()
-            .arg(script("s3_server.py"))
-            .args(["scenario", &key, &secret])
-            .stdin(Stdio::piped())
-            .stdout(Stdio::piped())
-            .spawn()?,
-    );
-    let mut endpoint = String::new();
-    BufReader::new(server.0.stdout.take().expect("a pipe")).read_line(&mut endpoint)?;
-    let endpoint = endpoint.trim();
+    let (_server, endpoint) = python::Server::start("s3_server.py", ["scenario", &key, &secret])?;
+    let endpoint = endpoint.as_str();
     write(&["bucket", endpoint, "scenario", &key, &secret]);
 
     let (lab, dir) = lab();

@@ -1,11 +1,9 @@
 //! Products whose data another server has: an engine that is none of ours, and another node.
 
-use std::io::{BufRead, BufReader};
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
 
 use comity::lab::Org;
-use comity_tests::{Outcome, WEATHER_RULES, ask, contracts, lab, reaches, sql};
+use comity_tests::{Outcome, WEATHER_RULES, ask, contracts, lab, python, reaches, sql};
 use serde_json::json;
 
 const WEATHER: &str = r#""weather-service".weather.weather"#;
@@ -63,34 +61,18 @@ async fn served(owner: &Org, port: &Org, file: &Path) -> Outcome {
 const JFK_HOT: u64 = 53;
 const LAST: u64 = 18;
 
-/// Ends when its standard input does.
-struct Upstream(Child);
-
-impl Drop for Upstream {
-    fn drop(&mut self) {
-        drop(self.0.stdin.take());
-        let _ = self.0.wait();
-    }
-}
-
 #[tokio::test(flavor = "multi_thread")]
 async fn a_table_of_another_engine_is_a_product() -> Outcome {
     let folder = tempfile::tempdir()?;
-    let python = std::env::var_os("COMITY_PYTHON").unwrap_or_else(|| "python3".into());
-    let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("lakes/flight_sql_server.py");
     let weather = contracts().join("../data/weather.parquet").canonicalize()?;
-    let mut upstream = Upstream(
-        Command::new(python)
-            .arg(script)
-            .args([weather.as_path(), folder.path()])
-            .args(["reader", PASSWORD])
-            .stdin(Stdio::piped())
-            .stdout(Stdio::piped())
-            .spawn()?,
-    );
-    let mut port = String::new();
-    BufReader::new(upstream.0.stdout.take().expect("a pipe")).read_line(&mut port)?;
-    let at = port.trim().parse()?;
+    let arguments = [
+        weather.as_os_str(),
+        folder.path().as_os_str(),
+        "reader".as_ref(),
+        PASSWORD.as_ref(),
+    ];
+    let (upstream, port) = python::Server::start("flight_sql_server.py", arguments)?;
+    let at = port.parse()?;
 
     let (lab, dir) = lab();
     let access =

@@ -7,6 +7,7 @@ pub mod attack;
 pub mod bench;
 pub mod calls;
 pub mod orders;
+pub mod python;
 pub mod rogue;
 pub mod rogue_host;
 pub mod shop;

@@ -3,11 +3,13 @@
 use std::fs::File;
 use std::io::BufWriter;
 use std::path::Path;
+use std::process::Stdio;
 use std::sync::Arc;
 
 use arrow::array::RecordBatch;
 use arrow::compute::cast;
 use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
+use comity::lab::Postgres;
 use datafusion::parquet::arrow::ArrowWriter;
 use datafusion::parquet::basic::{Compression, ZstdLevel};
 use datafusion::parquet::file::properties::WriterProperties;
@@ -141,4 +143,22 @@ pub fn contract(path: &Path, servers: &str, physical: &str) -> Outcome {
 pub fn columns(kind: impl Fn(&'static str) -> &'static str) -> String {
     let columns = COLUMNS.map(|(name, _, postgres)| format!("{name} {}", kind(postgres)));
     columns.join(", ")
+}
+
+/// Loads all rows at `scale` into a table `lineitem`.
+///
+/// # Errors
+/// What the server or its client says.
+pub fn load(postgres: &Postgres, scale: f64) -> Outcome {
+    let file = postgres.dir().join("lineitem.csv");
+    write(&file, scale)?;
+    let columns = columns(|kind| kind);
+    postgres.sql(&format!("CREATE TABLE lineitem ({columns})"))?;
+    let copy = format!("\\copy lineitem FROM '{}' CSV HEADER", file.display());
+    let mut client = postgres.client();
+    let loaded = client.args(["-c", &copy]).stdout(Stdio::null()).status()?;
+    if !loaded.success() {
+        return Err("the table was not loaded".into());
+    }
+    Ok(std::fs::remove_file(file)?)
 }

@@ -8,14 +8,12 @@
 //! `COMITY_PYTHON` names the Python of `make unit`; the credentials of the S3
 //! server are `DATACONTRACT_S3_ACCESS_KEY_ID` and `…_SECRET_ACCESS_KEY`.
 
-use std::io::{BufRead as _, BufReader};
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
 use comity::lab::{Lab, Org, Postgres};
 use comity_tests::bench::{Outcome, lineitem, machine, memory, report};
-use comity_tests::{ask, lab, reaches, shop, workbench};
+use comity_tests::{ask, lab, python, reaches, shop, workbench};
 use futures::TryStreamExt as _;
 
 /// Six million rows, about a gigabyte as Arrow.
@@ -97,7 +95,7 @@ impl Kind {
             Self::Partner | Self::Node => (folder(at, "parquet")?, "lineitem"),
             Self::Delta => {
                 folder(at, "parquet")?;
-                python(&["-c", DELTA, at.join("data").to_str().ok_or("UTF-8")?])?;
+                run(&[DELTA, at.join("data").to_str().ok_or("UTF-8")?])?;
                 (
                     server("type: local, path: ./data, format: delta"),
                     "lineitem",
@@ -114,7 +112,7 @@ impl Kind {
             }
             Self::Postgres => {
                 let server = Postgres::start()?;
-                load(&server, at)?;
+                load(&server)?;
                 let servers = server.servers();
                 postgres = Some(server);
                 (servers, "many")
@@ -236,22 +234,8 @@ fn csv(at: &Path) -> Outcome<PathBuf> {
     Ok(file)
 }
 
-fn load(postgres: &Postgres, at: &Path) -> Outcome {
-    let file = csv(at)?;
-    postgres.sql(&format!(
-        "CREATE TABLE lineitem ({})",
-        lineitem::columns(|kind| kind)
-    ))?;
-    let copy = format!("\\copy lineitem FROM '{}' CSV HEADER", file.display());
-    let loaded = postgres
-        .client()
-        .args(["-c", &copy])
-        .stdout(Stdio::null())
-        .status()?;
-    if !loaded.success() {
-        return Err("the table was not loaded".into());
-    }
-    std::fs::remove_file(file)?;
+fn load(postgres: &Postgres) -> Outcome {
+    lineitem::load(postgres, SCALE)?;
     postgres.sql(&format!(
         "CREATE VIEW many AS SELECT l.* FROM lineitem l, generate_series(1, {TIMES})"
     ))?;
@@ -266,14 +250,7 @@ fn sqlite(at: &Path) -> Outcome {
     });
     let database = at.join("lineitem.sqlite");
     let [file_name, database] = [&file, &database].map(|p| p.display().to_string());
-    python(&[
-        "-c",
-        SQLITE,
-        &file_name,
-        &database,
-        &columns,
-        &TIMES.to_string(),
-    ])?;
+    run(&[SQLITE, &file_name, &database, &columns, &TIMES.to_string()])?;
     Ok(std::fs::remove_file(file)?)
 }
 
@@ -308,51 +285,18 @@ for n in range(int(times)):
         shutil.copyfileobj(source, target, 1 << 20)
 "#;
 
-/// A server that ends when its standard input does.
-struct Helper(Child);
-
-impl Drop for Helper {
-    fn drop(&mut self) {
-        drop(self.0.stdin.take());
-        let _ = self.0.wait();
-    }
-}
-
-fn s3(file: &Path) -> Outcome<(Helper, String)> {
+fn s3(file: &Path) -> Outcome<(python::Server, String)> {
     let key = std::env::var("DATACONTRACT_S3_ACCESS_KEY_ID")?;
     let secret = std::env::var("DATACONTRACT_S3_SECRET_ACCESS_KEY")?;
-    let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("lakes/s3_server.py");
-    let mut helper = Helper(
-        Command::new(program())
-            .arg(script)
-            .args(["bench", &key, &secret])
-            .stdin(Stdio::piped())
-            .stdout(Stdio::piped())
-            .spawn()?,
-    );
-    let mut endpoint = String::new();
-    let output = helper.0.stdout.take().ok_or("a pipe")?;
-    BufReader::new(output).read_line(&mut endpoint)?;
-    let endpoint = endpoint.trim().to_owned();
+    let (server, endpoint) = python::Server::start("s3_server.py", ["bench", &key, &secret])?;
     let file = file.display().to_string();
-    python(&[
-        "-c",
-        UPLOAD,
-        &endpoint,
-        &key,
-        &secret,
-        &file,
-        &TIMES.to_string(),
-    ])?;
-    Ok((helper, endpoint))
+    run(&[UPLOAD, &endpoint, &key, &secret, &file, &TIMES.to_string()])?;
+    Ok((server, endpoint))
 }
 
-fn program() -> std::ffi::OsString {
-    std::env::var_os("COMITY_PYTHON").unwrap_or_else(|| "python3".into())
-}
-
-fn python(arguments: &[&str]) -> Outcome {
-    let done = Command::new(program()).args(arguments).status()?;
+/// A program in Python with its arguments.
+fn run(program: &[&str]) -> Outcome {
+    let done = python::command().arg("-c").args(program).status()?;
     done.success()
         .then_some(())
         .ok_or_else(|| "Python failed".into())

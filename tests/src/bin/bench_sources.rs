@@ -7,7 +7,7 @@
 
 use std::collections::BTreeMap;
 use std::path::Path;
-use std::process::{Command, Stdio};
+use std::process::Stdio;
 use std::sync::Arc;
 
 use comity::config::Source;
@@ -17,6 +17,7 @@ use comity::query::{Engine, EngineSettings, GovernedTable, TableName, View};
 use comity::sources::Warehouses;
 use comity_protocol::terms::{Comparison, Literal, Predicate, RowFilter, TableTerms};
 use comity_tests::bench::{Outcome, Way, interleaved, lineitem, machine, report, row};
+use comity_tests::python;
 use datafusion::prelude::{ParquetReadOptions, SessionConfig, SessionContext};
 use futures::StreamExt as _;
 
@@ -120,24 +121,7 @@ async fn parquet(text: &mut String) -> Outcome {
 
 async fn postgres(text: &mut String) -> Outcome {
     let postgres = Postgres::start()?;
-    let file = postgres.dir().join("lineitem.csv");
-    lineitem::write(&file, SCALE)?;
-    postgres.sql(&format!(
-        "CREATE TABLE lineitem ({})",
-        lineitem::columns(|kind| kind)
-    ))?;
-    let loaded = postgres
-        .client()
-        .args([
-            "-c",
-            &format!("\\copy lineitem FROM '{}' CSV HEADER", file.display()),
-        ])
-        .stdout(Stdio::null())
-        .status()?;
-    if !loaded.success() {
-        return Err("the table was not loaded".into());
-    }
-    std::fs::remove_file(&file)?;
+    lineitem::load(&postgres, SCALE)?;
     postgres.sql("VACUUM FREEZE ANALYZE lineitem")?;
     std::fs::write(postgres.dir().join("password"), Postgres::PASSWORD)?;
     let access = Source {
@@ -260,8 +244,7 @@ impl Adbc {
             postgres.port(),
             Postgres::DATABASE
         );
-        let python = std::env::var("COMITY_PYTHON").unwrap_or_else(|_| "python3".into());
-        let mut python = Command::new(python)
+        let mut python = python::command()
             .args(["-c", ADBC, &url])
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
