@@ -14,7 +14,7 @@ import sys
 
 ROOT = pathlib.Path(__file__).resolve().parents[1]
 DEFINED = re.compile(r"^(?:- )?\*\*([A-Z]-\d+)\*\*", re.MULTILINE)
-RULE = re.compile(r"\b([CDEIN]-\d+)\b")
+RULE = re.compile(r"\b([CDEINRV]-\d+)\b")
 CITATION = re.compile(r"(spec/[\w.-]+\.md)#([A-Z]-\d+)")
 
 
