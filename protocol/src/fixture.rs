@@ -70,6 +70,7 @@ pub(crate) fn terms(columns: &[&str]) -> Terms {
         columns: columns.iter().map(ToString::to_string).collect(),
         filter: RowFilter::default(),
         masks: BTreeMap::new(),
+        protection: None,
     };
     Terms {
         tables: BTreeMap::from([("weather".to_owned(), table)]),

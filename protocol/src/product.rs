@@ -302,7 +302,13 @@ impl Descriptor {
             let offer = offered.and_then(|o| o.tables.get(name));
             let own = |p: &&Predicate| !offer.is_some_and(|o| o.filter.0.contains(*p));
             let mut asked = table.filter.0.iter().filter(own);
-            asked.all(|p| p.columns().into_iter().all(|c| announced(name, c)))
+            // Which groups are large enough says something of the unit.
+            let protection = table.protection.as_ref();
+            let unit = protection.is_none_or(|p| {
+                let offered = offer.and_then(|o| o.protection.as_ref());
+                offered.is_some_and(|o| o.unit == p.unit) || announced(name, &p.unit)
+            });
+            unit && asked.all(|p| p.columns().into_iter().all(|c| announced(name, c)))
         };
         terms.is_within(&self.tables) && terms.tables.iter().all(asks)
     }

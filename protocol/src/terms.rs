@@ -7,7 +7,9 @@
 //! made with these two.
 
 mod change;
+mod limits;
 mod order;
+mod protection;
 mod rules;
 mod unique;
 
@@ -15,9 +17,11 @@ mod unique;
 pub(crate) mod tests;
 
 pub use change::Change;
+pub use limits::{Limit, Limits, Measure, Quota, Weekday, Window};
+pub use protection::{Aggregate, MIN_UNITS, Protection};
 pub use rules::{
-    MAX_COLUMNS, MAX_DECIMAL_DIGITS, MAX_INT, MAX_LITERALS, MAX_PREDICATE_DEPTH, MAX_PREDICATES,
-    MAX_PURPOSES, MAX_TABLES, MAX_TEXT_CHARS, TermsError,
+    MAX_CLAIM_CHARS, MAX_COLUMNS, MAX_DECIMAL_DIGITS, MAX_INT, MAX_LITERALS, MAX_PREDICATE_DEPTH,
+    MAX_PREDICATES, MAX_PURPOSES, MAX_TABLES, MAX_TEXT_CHARS, TermsError,
 };
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -55,6 +59,9 @@ pub struct TableTerms {
     /// How values are changed before they leave, by column.
     #[serde(deserialize_with = "unique::map")]
     pub masks: BTreeMap<String, Mask>,
+    /// That rows are read in groups only. Absent means row by row.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub protection: Option<Protection>,
 }
 
 impl TableTerms {
@@ -62,6 +69,9 @@ impl TableTerms {
     pub fn retain_columns(&mut self, keep: impl Fn(&str) -> bool) {
         self.columns.retain(|column| keep(column));
         self.masks.retain(|column, _| keep(column));
+        if let Some(protection) = &mut self.protection {
+            protection.group_by.retain(|column| keep(column));
+        }
     }
 }
 
@@ -124,6 +134,10 @@ pub enum Comparison {
 
 /// A value in a predicate, typed by the column it meets. Numbers with a
 /// fraction are decimal text, so that no two readers see two values.
+///
+/// A claim is the one value that is not in the terms: what the provider knows of
+/// whoever asks. It is text, and is bound before a statement is planned; a
+/// request without it is refused (`spec/4-negotiation.md#N-80`).
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Literal {
@@ -139,10 +153,14 @@ pub enum Literal {
     Date(String),
     /// A moment in UTC, RFC 3339 with `Z`.
     Timestamp(String),
+    /// A claim's name: `peer.NAME`, `grant.subject`, `grant.roles` or `purpose`.
+    Claim(String),
 }
 
-/// How a column's values are changed before they leave (Iceberg `read-restrictions`, PR 13879).
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+/// How a column's values are changed before they leave: the nine actions of
+/// Iceberg's `read-restrictions` (PR 13879), and one of Comity's own
+/// (`spec/5-data-plane.md#D-20`).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Mask {
     /// Digits become `n`, `( ) , . - @` stay, everything else becomes `x`.
@@ -167,13 +185,8 @@ pub enum Mask {
     /// SHA-256 of a salt of the query and the value.
     #[serde(rename = "sha-256-query-local")]
     Sha256QueryLocal,
-}
-
-/// How much may be read under one agreement. Absent means no limit of that kind.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct Limits {
-    /// The most rows that one query may deliver.
-    #[serde(skip_serializing_if = "Option::is_none", default)]
-    pub max_rows_per_query: Option<u64>,
+    /// SHA-256 of a salt of the agreement and the value: joins across the
+    /// queries under one agreement, and with nothing else.
+    #[serde(rename = "sha-256-agreement-local")]
+    Sha256AgreementLocal,
 }

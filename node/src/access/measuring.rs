@@ -7,7 +7,7 @@ use comity_identity::Timestamp;
 use super::peer_gate::governed;
 use super::scope::{Basis, Scope};
 use crate::catalog::OwnProduct;
-use crate::query::View;
+use crate::query::{Salts, View};
 
 /// The announced tables of one own product, and nothing else
 /// (`spec/3-catalog.md#C-101`): a rule of its contract cannot read another
@@ -25,7 +25,8 @@ pub fn measuring_view(
 ) -> Result<Arc<View>, String> {
     let scope = Scope::decide(Basis::Member, product, now).map_err(|why| why.reason)?;
     let mut view = View::builder(alias);
-    for (mut name, table) in governed(alias, product, &scope)? {
+    let salts = Salts::draw(b"", None).map_err(|e| e.to_string())?;
+    for (mut name, table) in governed(alias, product, &scope, &salts, &|_| Arc::default())? {
         name.schema = product.descriptor.product.to_string();
         view = view.governed(name, table);
     }

@@ -5,14 +5,19 @@
 //! negotiations   requests, offers, signatures
 //! agreements     what both signed: in force, expired, revoked
 //! grants         our members, to partners
+//! claims         what is known of whoever asks, for row filters
 //! scope          agreement AND grant AND what is announced: one constructor
 //! peer_gate      judges every call of a partner
 //! workbench_gate judges every call of a member
+//! disclosures    what each partner was told of protected tables
+//! quota          how much was read under each agreement
 //! record         what was served and refused, written down
 //! measuring      what a measurement of an own product reads
 //! ```
 
 mod agreements;
+mod claims;
+mod disclosures;
 mod grants;
 mod issuers;
 mod measuring;
@@ -20,17 +25,20 @@ mod members;
 mod negotiations;
 mod partners;
 mod peer_gate;
+mod quota;
 mod record;
 mod scope;
 mod workbench_gate;
 
 pub use agreements::{Agreement, Agreements, Standing};
+pub use disclosures::Disclosures;
 pub use grants::Grants;
 pub use measuring::measuring_view;
 pub use members::{MAX_MEMBERS, Members};
 pub use negotiations::{Negotiations, Parts, Post};
 pub use partners::{Meeting, Partner, Partners, WelcomeError};
 pub use peer_gate::PeerGate;
+pub use quota::Quotas;
 pub use scope::{Basis, OutOfScope, Scope};
 pub use workbench_gate::{Reach, WorkbenchGate};
 

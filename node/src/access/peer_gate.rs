@@ -1,5 +1,6 @@
 //! The peer listener's gate: agreement AND grant AND what is announced today.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -10,17 +11,21 @@ use comity_protocol::terms::TableTerms;
 use tonic::Request;
 
 use super::agreements::{Agreement, Agreements, Standing};
+use super::claims::AskerClaims;
+use super::disclosures::Disclosures;
 use super::partners::Partners;
+use super::quota::Quotas;
 use super::record::{Audit, Refusals, trace};
 use super::scope::{Basis, OutOfScope, Scope};
 use crate::admin::{Listener, Metrics};
 use crate::catalog::{Catalog, OwnProduct};
 use crate::clock;
+use crate::config::PartnerNote;
 use crate::flight::peers::{Claims, connection};
 use crate::flight::{Denied, Gate, PeerConnection, Right, Session};
 use crate::ledger::{Ledger, Refused};
 use crate::own::Own;
-use crate::query::{GovernedTable, TableName, View};
+use crate::query::{Disclosed, GovernedTable, Salts, TableName, View};
 
 /// Stands for a caller's trace id where none came.
 const NO_TRACE: &str = "0000000000000000";
@@ -39,9 +44,15 @@ pub struct PeerGate {
     /// Where deliveries are written.
     pub ledger: Arc<Ledger>,
     /// Where refusals are written.
-    pub refusals: Refusals,
+    pub refusals: Arc<Refusals>,
     /// What is counted.
     pub metrics: Metrics,
+    /// What partners were told of tables that are read in groups only.
+    pub disclosures: Disclosures,
+    /// How much was read.
+    pub quotas: Arc<Quotas>,
+    /// What the owner's configuration says of partners.
+    pub notes: Vec<PartnerNote>,
 }
 
 impl Gate for PeerGate {
@@ -167,11 +178,14 @@ impl PeerGate {
             .own_product(agreement.product())
             .ok_or_else(|| out("withdrawn", "the product is no longer announced"))?;
         let purpose = claims.purpose.as_deref();
+        let attributes = self.attributes(&peer.org);
+        let asker = AskerClaims::new(&peer.org, &attributes, &grant, purpose);
         let scope = Scope::decide(
             Basis::Partner {
                 agreement: &agreement,
                 grant: &grant,
                 purpose,
+                claims: &asker,
             },
             &product,
             now,
@@ -179,7 +193,11 @@ impl PeerGate {
         let end = product.descriptor.deprecation.as_ref();
         let address = product.address().to_string();
         let mut view = View::builder(self.own.alias()).ending(self.own.alias(), &address, end);
-        let tables = governed(self.own.alias(), &product, &scope)
+        let salts = Salts::draw(&*self.own.keys().pseudonym, Some(&agreement.id()))
+            .map_err(|e| out("unavailable", e.to_string()))?;
+        // By partner and not by agreement: two agreements over one table are one reader.
+        let told = |table: &str| self.disclosures.of(peer.org, agreement.product(), table);
+        let tables = governed(self.own.alias(), &product, &scope, &salts, &told)
             .map_err(|reason| out("source-unavailable", reason))?;
         for (name, table) in tables {
             view = view.governed(name, table);
@@ -195,6 +213,7 @@ impl PeerGate {
         };
         let audit = Audit {
             ledger: Arc::clone(&self.ledger),
+            refusals: Some(Arc::clone(&self.refusals)),
             metrics: self.metrics.clone(),
             listener: Listener::Peers,
             trace: trace.to_owned(),
@@ -210,11 +229,23 @@ impl PeerGate {
             stop: agreement.stop().clone(),
             right: Arc::new(right),
             member: false,
-            max_rows: scope.max_rows(),
+            allowance: self.quotas.allowance(&agreement, scope.max_rows()),
             trace: trace.to_owned(),
             recorder: Arc::new(audit),
             token: None,
         })
+    }
+
+    /// What the owner says of the partner, by its id or the name given to it
+    /// here. A name that it gave itself earns no attribute.
+    fn attributes(&self, org: &OrgId) -> BTreeMap<String, String> {
+        let partner = self.partners.get(org);
+        let alias = partner.filter(|p| p.named_by_us()).map(|p| p.alias);
+        let meant = |note: &&PartnerNote| {
+            note.partner == org.to_string() || Some(&note.partner) == alias.as_ref()
+        };
+        let notes = self.notes.iter().filter(meant);
+        notes.flat_map(|n| n.attributes.clone()).collect()
     }
 
     fn refuse(&self, peer: &PeerConnection, trace: &str, why: &OutOfScope) -> Denied {
@@ -237,6 +268,8 @@ pub(super) fn governed(
     alias: &str,
     product: &OwnProduct,
     scope: &Scope,
+    salts: &Salts,
+    disclosed: &dyn Fn(&str) -> Arc<Disclosed>,
 ) -> Result<Vec<(TableName, GovernedTable)>, String> {
     let governed = |(table, terms): (&String, &TableTerms)| {
         let source = match product.sources.get(table) {
@@ -244,10 +277,11 @@ pub(super) fn governed(
             Some(Err(reason)) => return Err(format!("table {table}: {reason}")),
             None => return Err(format!("table {table} has no source")),
         };
-        let governed = GovernedTable::new(source, terms).map_err(|e| {
-            let detail = e.owner_detail().unwrap_or_default();
-            format!("table {table}: {e}: {detail}")
-        })?;
+        let governed =
+            GovernedTable::asked(source, terms, salts, disclosed(table)).map_err(|e| {
+                let detail = e.owner_detail().unwrap_or_default();
+                format!("table {table}: {e}: {detail}")
+            })?;
         let name = TableName {
             catalog: alias.to_owned(),
             schema: product.address().to_string(),

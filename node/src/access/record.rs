@@ -15,6 +15,8 @@ use crate::ledger::{self, Delivery, Ledger, Record};
 #[derive(Clone, Debug)]
 pub(super) struct Audit {
     pub(super) ledger: Arc<Ledger>,
+    /// Where refusals are written; those of members are counted only.
+    pub(super) refusals: Option<Arc<Refusals>>,
     pub(super) metrics: Metrics,
     pub(super) listener: Listener,
     pub(super) trace: String,
@@ -50,6 +52,19 @@ impl Recorder for Audit {
             tracing::error!(%error, trace = self.trace, "a delivery cannot be logged, so it is refused");
             Denied::new("unavailable", "the node cannot log this now; ask later", &self.trace)
         })
+    }
+
+    fn refused(&self, code: &'static str) {
+        self.metrics.refused(code);
+        if let Some(refusals) = &self.refusals {
+            refusals.write(ledger::Refused {
+                trace: self.trace.clone(),
+                org: self.org,
+                code: code.to_owned(),
+                reason: "more than the agreement permits".to_owned(),
+                at: clock::now(),
+            });
+        }
     }
 
     fn ended(&self, query: Digest, rows: u64, bytes: u64, code: Option<&'static str>) {

@@ -8,6 +8,7 @@ use comity_protocol::negotiation::Side;
 use comity_protocol::terms::{Predicate, RowFilter, TableTerms};
 
 use super::agreements::{Agreement, Standing};
+use super::claims::AskerClaims;
 use crate::catalog::OwnProduct;
 
 /// What one request may see of one product: the agreement AND the grant AND
@@ -32,6 +33,8 @@ pub enum Basis<'a> {
         grant: &'a VerifiedGrant,
         /// The purpose stated, if any.
         purpose: Option<&'a str>,
+        /// What is known of whoever asks.
+        claims: &'a AskerClaims,
     },
     /// A member of this organization.
     Member,
@@ -59,15 +62,11 @@ impl Scope {
                 agreement,
                 grant,
                 purpose,
+                claims: _,
             } => {
                 in_force(agreement, product, now)?;
                 stated(agreement, grant, purpose)?;
-                let limits = [
-                    agreement.terms().limits.max_rows_per_query,
-                    grant.max_rows(),
-                ];
-                let most = limits.into_iter().flatten().min();
-                (agreement.terms().tables.clone(), most)
+                (agreement.terms().tables.clone(), grant.max_rows())
             }
         };
         // What the owner serves today: a column that is no longer part of the
@@ -77,8 +76,13 @@ impl Scope {
             let served = |c: &str| table.is_some_and(|t| t.columns.iter().any(|k| k.name == c));
             terms.retain_columns(served);
         }
-        if let Basis::Partner { grant, .. } = basis {
+        if let Basis::Partner { grant, claims, .. } = basis {
             narrow(&mut tables, grant)?;
+            // Last: what is known of the asker is in no terms that are compared.
+            for (name, terms) in &mut tables {
+                let bound = claims.bind(&terms.filter);
+                terms.filter = bound.map_err(|e| out("claim", format!("table {name}: {e}")))?;
+            }
         }
         tables.retain(|_, terms| !terms.columns.is_empty());
         if tables.is_empty() {
@@ -95,7 +99,7 @@ impl Scope {
         &self.tables
     }
 
-    /// The most rows that one query may deliver.
+    /// The most rows that one query may deliver, as the grant says.
     pub fn max_rows(&self) -> Option<u64> {
         self.max_rows
     }
@@ -123,6 +127,9 @@ fn narrow(
             filter
                 .check()
                 .map_err(|e| out("grant-invalid", e.to_string()))?;
+            if filter.0.iter().any(Predicate::has_claims) {
+                return Err(out("grant-invalid", "a filter of the grant names a claim"));
+            }
             // The consumer issues its grants itself: a filter over a column
             // that is hidden or masked would ask about its values, row by row.
             let visible = |column: &str| {
@@ -199,6 +206,7 @@ fn whole(product: &OwnProduct) -> BTreeMap<String, TableTerms> {
                 columns,
                 filter: RowFilter::default(),
                 masks: BTreeMap::new(),
+                protection: None,
             };
             (table.name.to_string(), terms)
         })

@@ -25,12 +25,16 @@ use super::scope::{Basis, Scope};
 use crate::admin::{Listener, Metrics};
 use crate::catalog::{Catalog, types};
 use crate::clock;
-use crate::flight::{Asked, Denied, Gate, PURPOSE, PeerClient, Right, Session, workbench};
+use crate::flight::{
+    Asked, Denied, Gate, PURPOSE, PeerClient, Right, Session, Unlimited, workbench,
+};
 use crate::ledger::Ledger;
 use crate::measure::{Observations, freshness};
 use crate::network::DialPolicy;
 use crate::own::Own;
-use crate::query::{self, PartnerTable, QueryError, RemoteTable, TableName, View, ViewBuilder};
+use crate::query::{
+    self, PartnerTable, QueryError, RemoteTable, Salts, TableName, View, ViewBuilder,
+};
 
 /// Judges every call of a member, and gives the view: own products behind the
 /// barrier, partners' products as tables.
@@ -83,6 +87,7 @@ impl Gate for WorkbenchGate {
         let view = self.view(&member, purpose.as_deref(), &trace);
         let audit = Audit {
             ledger: Arc::clone(&self.ledger),
+            refusals: None,
             metrics: self.metrics.clone(),
             listener: Listener::Workbench,
             trace: trace.clone(),
@@ -101,7 +106,7 @@ impl Gate for WorkbenchGate {
                 member,
             }),
             member: true,
-            max_rows: None,
+            allowance: Arc::new(Unlimited),
             trace,
             recorder: Arc::new(audit),
             token: Some(token),
@@ -132,7 +137,11 @@ impl WorkbenchGate {
     fn view(&self, member: &str, purpose: Option<&str>, trace: &str) -> Arc<View> {
         let now = clock::now();
         let mut view = View::builder(self.own.alias());
+        let salts = Salts::draw(&*self.own.keys().pseudonym, None);
         for product in self.catalog.own_products() {
+            // Of own products nothing is masked for members today; without
+            // randomness nothing is shown.
+            let Ok(salts) = &salts else { continue };
             let scope = match Scope::decide(Basis::Member, &product, now) {
                 Ok(scope) => scope,
                 Err(why) => {
@@ -145,7 +154,9 @@ impl WorkbenchGate {
                 }
             };
             // One product whose file is gone must not close the whole workbench.
-            match governed(self.own.alias(), &product, &scope) {
+            match governed(self.own.alias(), &product, &scope, salts, &|_| {
+                Arc::default()
+            }) {
                 Ok(tables) => {
                     let end = product.descriptor.deprecation.as_ref();
                     view = view.ending(self.own.alias(), &product.address().to_string(), end);

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use comity_identity::Timestamp;
-use comity_protocol::terms::{Limits, Mask, RowFilter, TableTerms, Terms};
+use comity_protocol::terms::{Limits, Mask, Protection, RowFilter, TableTerms, Terms};
 use serde::{Deserialize, Serialize};
 
 /// A rule: a request of this partner for this product that asks no more than
@@ -21,9 +21,10 @@ pub struct ApproveRule {
     pub purposes: BTreeSet<String>,
     /// How many days from now the agreement may last.
     pub max_days: u32,
-    /// Rows that one query may deliver at most; a request must not ask for more.
-    #[serde(skip_serializing_if = "Option::is_none", default)]
-    pub max_rows_per_query: Option<u64>,
+    /// How much may be read; a request must not ask for more. None means what
+    /// the product offers.
+    #[serde(skip_serializing_if = "is_none", default)]
+    pub limits: Limits,
     /// The tables that may be asked for, by name. None means what the product
     /// offers in its contract.
     #[serde(default)]
@@ -42,6 +43,9 @@ pub struct TableRule {
     /// Masks that the request must contain, by column.
     #[serde(default)]
     pub masks: BTreeMap<String, Mask>,
+    /// That rows are read in groups only, which the request must contain.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub protection: Option<Protection>,
 }
 
 impl ApproveRule {
@@ -54,20 +58,23 @@ impl ApproveRule {
                 columns: rule.columns.clone(),
                 filter: rule.filter.clone(),
                 masks: rule.masks.clone(),
+                protection: rule.protection.clone(),
             };
             (name.clone(), terms)
         });
         Terms {
             tables: tables.collect(),
             purposes: self.purposes.clone(),
-            limits: Limits {
-                max_rows_per_query: self.max_rows_per_query,
-            },
+            limits: self.limits.clone(),
             // A rule says how far terms may reach ahead, not when they begin.
             not_before: Timestamp::from_secs(0),
             expires: now.saturating_add(days),
         }
     }
+}
+
+fn is_none(limits: &Limits) -> bool {
+    *limits == Limits::default()
 }
 
 const SECONDS_A_DAY: u64 = 24 * 60 * 60;

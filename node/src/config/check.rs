@@ -6,11 +6,12 @@ use std::net::SocketAddr;
 
 use comity_identity::OrgId;
 use comity_protocol::address::Address;
+use comity_protocol::terms::{Limit, MAX_CLAIM_CHARS, MAX_TEXT_CHARS};
 use libp2p::multiaddr::Protocol;
 use tracing_subscriber::EnvFilter;
 
 use super::keys::KEYS;
-use super::{ApproveRule, Config, Source, example};
+use super::{ApproveRule, Config, PartnerNote, Source, example};
 
 /// Something wrong or doubtful in a configuration.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -55,6 +56,11 @@ const MAX_APPROVE_RULES: usize = 1024;
 /// Longest time that a rule may agree to without a person.
 const MAX_APPROVE_DAYS: u32 = 3660;
 
+/// Most attributes of one partner.
+const MAX_ATTRIBUTES: usize = 32;
+/// Longest name of an attribute: with `peer.` in front it is a claim's name.
+const MAX_ATTRIBUTE_CHARS: usize = MAX_CLAIM_CHARS - "peer.".len();
+
 pub(super) fn check(config: &Config) -> Vec<Problem> {
     let mut found = Found::default();
     organization(config, &mut found);
@@ -72,6 +78,9 @@ pub(super) fn check(config: &Config) -> Vec<Problem> {
             "approve",
             format!("there are more than {MAX_APPROVE_RULES} rules"),
         );
+    }
+    for (i, note) in config.partner.iter().enumerate() {
+        partner(i + 1, note, &mut found);
     }
     for (i, rule) in config.approve.iter().enumerate() {
         approve(i + 1, rule, &mut found);
@@ -229,6 +238,32 @@ fn source(name: &str, source: &Source, found: &mut Found) {
     }
 }
 
+fn partner(number: usize, note: &PartnerNote, found: &mut Found) {
+    let mut error = |key: &str, message: &str| {
+        found.error(
+            format!("partner.{key}"),
+            format!("entry {number}: {message}"),
+        );
+    };
+    if !is_alias(&note.partner) && note.partner.parse::<OrgId>().is_err() {
+        error("partner", "must be an alias or an organization id");
+    }
+    let legal = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'_';
+    let is_attribute = |name: &String| {
+        (1..=MAX_ATTRIBUTE_CHARS).contains(&name.len()) && name.bytes().all(legal) && name != "org"
+    };
+    if note.attributes.len() > MAX_ATTRIBUTES || !note.attributes.keys().all(is_attribute) {
+        error(
+            "attributes",
+            "at most 32 names of 1 to 59 of a-z, 0-9 and _, and not org",
+        );
+    }
+    let long = |value: &String| value.chars().count() > MAX_TEXT_CHARS;
+    if note.attributes.values().any(long) {
+        error("attributes", "a value has at most 256 characters");
+    }
+}
+
 fn approve(number: usize, rule: &ApproveRule, found: &mut Found) {
     let mut error = |key: &str, message: &str| {
         found.error(
@@ -259,8 +294,9 @@ fn approve(number: usize, rule: &ApproveRule, found: &mut Found) {
     if !(1..=MAX_APPROVE_DAYS).contains(&rule.max_days) {
         error("max_days", &format!("must be from 1 to {MAX_APPROVE_DAYS}"));
     }
-    if rule.max_rows_per_query == Some(0) {
-        error("max_rows_per_query", "must be at least 1, or left out");
+    let nothing = |limit| rule.limits.get(limit) == Some(0);
+    if Limit::all().any(nothing) {
+        error("limits", "each must be at least 1, or left out");
     }
 }
 

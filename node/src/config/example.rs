@@ -5,7 +5,7 @@ use std::fmt::Write as _;
 use serde_json::Value;
 
 use super::Config;
-use super::keys::{APPROVE, KEYS, Key, SECTIONS, SOURCES};
+use super::keys::{APPROVE, KEYS, Key, PARTNER, SECTIONS, SOURCES};
 
 /// `config` as a file with every key and its meaning.
 pub(super) fn render(config: &Config) -> String {
@@ -30,12 +30,15 @@ pub(super) fn render(config: &Config) -> String {
         }
     }
     out.push('\n');
-    out.push_str(APPROVE);
-    for rule in values["approve"].as_array().into_iter().flatten() {
-        out.push_str("\n[[approve]]\n");
-        for (name, value) in rule.as_object().into_iter().flatten() {
-            let _ = writeln!(out, "{} = {}", bare_or_quoted(name), inline(value));
+    for (list, about) in [("approve", APPROVE), ("partner", PARTNER)] {
+        out.push_str(about);
+        for entry in values[list].as_array().into_iter().flatten() {
+            let _ = write!(out, "\n[[{list}]]\n");
+            for (name, value) in entry.as_object().into_iter().flatten() {
+                let _ = writeln!(out, "{} = {}", bare_or_quoted(name), inline(value));
+            }
         }
+        out.push('\n');
     }
     out
 }

@@ -311,8 +311,17 @@ pub(super) const APPROVE: &str = r#"# Requests that are agreed to without a pers
 # product = "flights"
 # purposes = ["delay-forecast"]
 # max_days = 90
-# max_rows_per_query = 1000000          # may be left out: no limit
+# limits = { max_rows_per_query = 1000000, per = { day = { rows = 10000000 } } }  # default: the offer's
 # tables.flights.columns = ["origin", "dep_delay", "time_hour"]
 # tables.flights.filter = [{ compare = { column = "origin", op = "eq", value = { text = "JFK" } } }]
 # tables.flights.masks = { dep_delay = "replace-with-null" }
+"#;
+
+/// What is said about partners, with an entry to copy.
+pub(super) const PARTNER: &str = r#"# What you say of partners: one [[partner]] for each. Row filters of contracts
+# and agreements refer to an attribute as { claim: peer.NAME }.
+#
+# [[partner]]
+# partner = "port-authority"            # organization id, or the name given to it here (--as)
+# attributes = { country = "DE" }
 "#;

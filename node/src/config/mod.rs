@@ -20,12 +20,14 @@ mod check;
 mod error;
 mod example;
 mod keys;
+mod partner;
 mod ports;
 mod sections;
 
 pub use approve::{ApproveRule, TableRule};
 pub use check::{Problem, Severity};
 pub use error::{ConfigError, UnknownKey};
+pub use partner::PartnerNote;
 pub use sections::{ADMIN_PORT, NETWORK_PORT, PEERS_PORT, WORKBENCH_PORT};
 pub use sections::{
     Admin, Index, Journal, Log, LogFormat, Measure, Network, Organization, Peers, Query, Shutdown,
@@ -70,6 +72,9 @@ pub struct Config {
     /// Requests that are agreed to without a person.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub approve: Vec<ApproveRule>,
+    /// What the owner says of partners.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub partner: Vec<PartnerNote>,
 }
 
 impl Config {

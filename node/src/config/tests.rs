@@ -1,4 +1,4 @@
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use proptest::prelude::*;
 
@@ -39,7 +39,7 @@ partner = "weather-service"
 product = "flights"
 purposes = ["delay-forecast"]
 max_days = 90
-max_rows_per_query = 1000000
+limits = { max_rows_per_query = 1000000 }
 tables.flights.columns = ["origin", "dep_delay"]
 tables.flights.filter = [{ compare = { column = "origin", op = "eq", value = { text = "JFK" } } }]
 tables.flights.masks = { dep_delay = "replace-with-null" }
@@ -93,14 +93,14 @@ fn samples_in_the_example_parse_when_they_are_uncommented() {
             text = text.replace(&format!("\n# {} = {sample}\n", key.name), &line);
         }
     }
-    let (before, rule) = text.split_once("# [[approve]]\n").unwrap();
-    let rule = rule.replace("\n# ", "\n");
-    let config = parse(&format!(
-        "{before}[[approve]]\n{}",
-        rule.trim_start_matches("# ")
-    ))
-    .unwrap();
+    let (before, rest) = text.split_once("# [[approve]]\n").unwrap();
+    let (rule, note) = rest.split_once("# [[partner]]\n").unwrap();
+    let (rule, _) = rule.split_once("\n\n").unwrap();
+    let uncommented = |sample: &str| format!("\n{sample}").replace("\n# ", "\n");
+    let (rule, note) = (uncommented(rule), uncommented(note));
+    let config = parse(&format!("{before}[[approve]]{rule}\n[[partner]]{note}")).unwrap();
     assert_eq!(config.approve.len(), 1);
+    assert_eq!(config.partner[0].attributes["country"], "DE");
     assert_eq!(config.approve[0].tables["flights"].columns.len(), 3);
     assert_eq!(
         config.admin.socket.as_deref(),
@@ -403,8 +403,8 @@ fn rules_are_checked_and_become_terms() {
     assert_eq!(with(|rule| rule.tables.clear()), [""; 0]);
     assert_eq!(with(|rule| rule.max_days = 0), ["approve.max_days"]);
     assert_eq!(
-        with(|rule| rule.max_rows_per_query = Some(0)),
-        ["approve.max_rows_per_query"]
+        with(|rule| rule.limits.max_rows_per_query = Some(0)),
+        ["approve.limits"]
     );
     assert_eq!(
         with(|rule| rule
@@ -419,6 +419,36 @@ fn rules_are_checked_and_become_terms() {
         let error = parse(&lines.join("\n")).unwrap_err().to_string();
         assert!(error.contains(key), "{error}");
     }
+}
+
+#[test]
+fn what_is_said_of_partners_is_checked() {
+    let mut config = named();
+    let text = "[[partner]]\npartner = \"port-authority\"\nattributes = { country = \"DE\" }\n";
+    config.partner = parse(text).unwrap().partner;
+    assert_eq!(config.check(), []);
+    assert_eq!(parse(&config.render()).unwrap(), config);
+    let with = |change: fn(&mut PartnerNote)| {
+        let mut config = config.clone();
+        change(&mut config.partner[0]);
+        errors(&config)
+    };
+    let name = |name: &str| BTreeMap::from([(name.to_owned(), String::new())]);
+    assert_eq!(
+        with(|n| n.partner = "Port Authority".to_owned()),
+        ["partner.partner"]
+    );
+    for bad in ["", "org", "Country", "a.b", &"a".repeat(60)] {
+        let mut config = config.clone();
+        config.partner[0].attributes = name(bad);
+        assert_eq!(errors(&config), ["partner.attributes"], "{bad}");
+    }
+    let long = |n: usize| BTreeMap::from([("a".repeat(59), "x".repeat(n))]);
+    let mut config = config.clone();
+    config.partner[0].attributes = long(256);
+    assert_eq!(config.check(), []);
+    config.partner[0].attributes = long(257);
+    assert_eq!(errors(&config), ["partner.attributes"]);
 }
 
 #[test]

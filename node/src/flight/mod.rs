@@ -29,7 +29,7 @@ pub use accept::{Connection, PeerConnection};
 pub use channel::{Asked, PeerChannel};
 pub use client::{ClientError, PeerClient};
 pub(crate) use client::{epoch_of, leaf_of};
-pub use session::{Denied, Gate, Recorder, Right, Session};
+pub use session::{Allowance, Denied, Gate, OverLimit, Recorder, Right, Session, Unlimited};
 pub use sql_client::{SqlClient, SqlError};
 
 /// The header that names the agreement.
@@ -44,6 +44,9 @@ pub const PURPOSE: &str = "comity-purpose";
 pub const TRACE: &str = "comity-trace";
 /// The header of an error: its stable code.
 pub const CODE: &str = "comity-code";
+
+/// The header of a refusal that ends by itself: after how many seconds to ask again.
+pub const RETRY_AFTER: &str = "retry-after";
 
 /// The most bytes of one message (`spec/5-data-plane.md#D-105`). ADBC stops at 16 MiB.
 pub const MAX_MESSAGE_BYTES: usize = 14 * 1024 * 1024;

@@ -31,7 +31,7 @@ use super::actions;
 use super::binding;
 use super::ending;
 use super::metadata::Answer;
-use super::session::{Session, query_status, session, status};
+use super::session::{Running, Session, query_status, session, status};
 use super::stream::encode;
 use super::tickets::{Statement, Ticket as Ticketed, Tickets};
 use crate::clock;
@@ -117,6 +117,7 @@ impl SqlService {
         }
         let (ticket, prepared) = self.redeem(session, handle).await?;
         let query = ticket.statement.digest();
+        let running = Running::begin(session)?;
         // Written down before the first byte leaves (spec/5-data-plane.md#D-110).
         session.recorder.started(query).await?;
         let rows = match prepared.run().await {
@@ -127,7 +128,9 @@ impl SqlService {
             }
         };
         let schema = prepared.schema();
-        Ok(Response::new(encode(session, &ticket, schema, rows)))
+        Ok(Response::new(encode(
+            session, running, &ticket, schema, rows,
+        )))
     }
 
     /// The info of a metadata command: the command itself is the ticket, and

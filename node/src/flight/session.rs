@@ -7,7 +7,7 @@ use comity_identity::Digest;
 use tokio_util::sync::CancellationToken;
 use tonic::{Code, Request, Status};
 
-use super::{CODE, TRACE};
+use super::{CODE, RETRY_AFTER, TRACE};
 use crate::query::{Prepared, QueryError, View};
 
 /// Judges every call of a listener.
@@ -30,8 +30,8 @@ pub struct Session {
     pub right: Arc<dyn Right>,
     /// Whether a member of this organization calls, and no partner.
     pub member: bool,
-    /// The most rows that one query may deliver.
-    pub max_rows: Option<u64>,
+    /// How much may be read.
+    pub allowance: Arc<dyn Allowance>,
     /// The trace id that stands in the logs of both nodes.
     pub trace: String,
     /// Who writes down what is served.
@@ -58,11 +58,102 @@ pub trait Right: Send + Sync + std::fmt::Debug {
     fn check(&self) -> Result<(), &'static str>;
 }
 
+/// How much may be read. What is taken is shared by all who read under the same
+/// agreement (`spec/5-data-plane.md#D-130`).
+pub trait Allowance: Send + Sync + std::fmt::Debug {
+    /// One more answer begins; whoever was allowed calls [`Allowance::end`] once.
+    fn begin(&self) -> Result<(), OverLimit>;
+    /// Takes rows and bytes before they leave, beyond those `before` of the same answer.
+    fn take(&self, before: (u64, u64), rows: u64, bytes: u64) -> Result<(), OverLimit>;
+    /// The answer has ended.
+    fn end(&self);
+}
+
+/// More would be read than may be.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct OverLimit {
+    /// The stable code.
+    pub code: &'static str,
+    /// After how many seconds it may be tried again; nothing when the same
+    /// query will never be allowed.
+    pub retry_after: Option<u64>,
+}
+
+/// No limit: an organization's own members read their own data.
+#[derive(Clone, Copy, Debug)]
+pub struct Unlimited;
+
+impl Allowance for Unlimited {
+    fn begin(&self) -> Result<(), OverLimit> {
+        Ok(())
+    }
+
+    fn take(&self, _: (u64, u64), _: u64, _: u64) -> Result<(), OverLimit> {
+        Ok(())
+    }
+
+    fn end(&self) {}
+}
+
+/// An answer that was allowed to begin.
+#[derive(Debug)]
+pub(super) struct Running(Arc<dyn Allowance>);
+
+impl Running {
+    /// Begins an answer.
+    pub(super) fn begin(session: &Session) -> Result<Self, Status> {
+        let allowance = Arc::clone(&session.allowance);
+        match allowance.begin() {
+            Ok(()) => Ok(Self(allowance)),
+            Err(over) => {
+                session.recorder.refused(over.code);
+                Err(over_limit(over, &session.trace))
+            }
+        }
+    }
+
+    /// See [`Allowance::take`].
+    pub(super) fn take(&self, before: (u64, u64), rows: u64, bytes: u64) -> Result<(), OverLimit> {
+        self.0.take(before, rows, bytes)
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        self.0.end();
+    }
+}
+
+/// A refusal over a limit, with the seconds after which it may be tried again.
+pub(super) fn over_limit(over: OverLimit, trace: &str) -> Status {
+    let message = match over.code {
+        "too-many-rows" => "the agreement permits fewer rows in one query",
+        "too-many-bytes" => "the agreement permits fewer bytes in one query",
+        "closed" => "the agreement permits no reading at this hour",
+        _ => "what the agreement permits is used up for now",
+    };
+    let text = match over.retry_after {
+        Some(seconds) => format!("{message}; try again in {seconds} s"),
+        None => message.to_owned(),
+    };
+    let code = match over.retry_after {
+        Some(_) => Code::ResourceExhausted,
+        None => Code::PermissionDenied,
+    };
+    let mut status = status(code, over.code, &text, trace);
+    if let Some(Ok(value)) = over.retry_after.map(|s| s.to_string().parse()) {
+        status.metadata_mut().insert(RETRY_AFTER, value);
+    }
+    status
+}
+
 /// Writes down what is served. The first byte leaves only after `started` returned.
 #[async_trait]
 pub trait Recorder: Send + Sync + std::fmt::Debug {
     /// A query is about to be served.
     async fn started(&self, query: Digest) -> Result<(), Denied>;
+    /// A query was refused before it was served, with this stable code.
+    fn refused(&self, code: &'static str);
     /// Its stream ended after `rows` and `bytes`; `code` says why when it ended early.
     fn ended(&self, query: Digest, rows: u64, bytes: u64, code: Option<&'static str>);
 }

@@ -17,7 +17,7 @@ use tokio_util::sync::WaitForCancellationFutureOwned;
 use tonic::{Code, Status};
 
 use super::MAX_MESSAGE_BYTES;
-use super::session::{Recorder, Right, Session, query_status, status};
+use super::session::{Recorder, Right, Running, Session, over_limit, query_status, status};
 use super::tickets::Ticket;
 use crate::query::QueryError;
 
@@ -28,6 +28,7 @@ const TARGET_BYTES: usize = 2 * 1024 * 1024;
 /// The Flight messages of `rows`, whose schema is `schema`.
 pub(super) fn encode(
     session: &Session,
+    running: Running,
     ticket: &Ticket,
     schema: SchemaRef,
     rows: SendableRecordBatchStream,
@@ -41,7 +42,7 @@ pub(super) fn encode(
         query: ticket.statement.digest(),
         recorder: Arc::clone(&session.recorder),
         delivered: (0, 0),
-        max_rows: session.max_rows.unwrap_or(u64::MAX),
+        running,
         ended: None,
         done: false,
     };
@@ -69,7 +70,7 @@ pub(super) fn encode(
         .boxed()
 }
 
-/// Counts what leaves, enforces the row limit, ends when rights end
+/// Counts what leaves, keeps within what may be read, ends when rights end
 /// (`spec/5-data-plane.md#D-111`), and
 /// writes the end down however the stream ends, dropped by the client included.
 struct Metered {
@@ -81,7 +82,7 @@ struct Metered {
     query: Digest,
     recorder: Arc<dyn Recorder>,
     delivered: (u64, u64),
-    max_rows: u64,
+    running: Running,
     ended: Option<&'static str>,
     done: bool,
 }
@@ -111,15 +112,14 @@ impl Stream for Metered {
                     let denied = Code::PermissionDenied;
                     return self.cut(denied, code, "the right to read this has ended");
                 }
-                let rows = self.delivered.0 + batch.num_rows() as u64;
-                if rows > self.max_rows {
-                    return self.cut(
-                        Code::PermissionDenied,
-                        "too-many-rows",
-                        "the agreement permits fewer rows in one query",
-                    );
+                let (rows, bytes) = (batch.num_rows() as u64, size(&batch) as u64);
+                if let Err(over) = self.running.take(self.delivered, rows, bytes) {
+                    self.done = true;
+                    self.ended = Some(over.code);
+                    let status = over_limit(over, &self.trace);
+                    return Poll::Ready(Some(Err(status)));
                 }
-                self.delivered = (rows, self.delivered.1 + size(&batch) as u64);
+                self.delivered = (self.delivered.0 + rows, self.delivered.1 + bytes);
                 Poll::Ready(Some(Ok(batch)))
             }
             Poll::Ready(Some(Err(error))) => {

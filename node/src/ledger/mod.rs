@@ -206,6 +206,21 @@ impl Ledger {
             .collect()
     }
 
+    /// Tells `of` every delivery, oldest first. Reads the whole journal.
+    pub fn deliveries(&self, mut of: impl FnMut(Delivery)) -> Result<(), Error> {
+        // How every such record begins: the others need not be understood.
+        const BEGINS: &[u8] = br#"{"record":"delivery""#;
+        for entry in self.journal.replay(0) {
+            let (position, bytes) = entry?;
+            if bytes.starts_with(BEGINS)
+                && let Record::Delivery(delivery) = decode(position, &bytes)?
+            {
+                of(delivery);
+            }
+        }
+        Ok(())
+    }
+
     /// Whether the journal takes records.
     pub fn health(&self) -> Health {
         self.journal.health()

@@ -101,6 +101,7 @@ fn product(properties: Value, quality: Value, levels: Value) -> OwnProduct {
         columns: columns.iter().map(|c| c.name.clone()).collect(),
         filter: RowFilter::default(),
         masks: BTreeMap::new(),
+        protection: None,
     };
     let source = MemTable::try_new(batch.schema(), vec![vec![batch]]).unwrap();
     let source: Arc<dyn TableProvider> = Arc::new(source);

@@ -20,7 +20,8 @@ use super::exchange::NetworkPost;
 use super::listeners::{Listeners, address};
 use super::measuring::Measuring;
 use crate::access::{
-    self, Agreements, Members, Negotiations, Partners, PeerGate, Refusals, WorkbenchGate,
+    self, Agreements, Disclosures, Members, Negotiations, Partners, PeerGate, Quotas, Refusals,
+    WorkbenchGate,
 };
 use crate::admin::{self, Metrics, api};
 use crate::catalog::Catalog;
@@ -195,14 +196,18 @@ impl Node {
         let keyring = Arc::clone(self.partners.keyring());
         let peer_tls =
             peer_server_config(keyring, self.certificate.current(), clock()).map_err(tls)?;
+        let quotas = Arc::new(Quotas::load(&self.ledger, crate::clock::now())?);
         let peer_gate = Arc::new(PeerGate {
             own: Arc::clone(&self.own),
             partners: Arc::clone(&self.partners),
             agreements: Arc::clone(&self.agreements),
             catalog: Arc::clone(&self.catalog),
             ledger: Arc::clone(&self.ledger),
-            refusals: Refusals::new(Arc::clone(&self.ledger)),
+            refusals: Arc::new(Refusals::new(Arc::clone(&self.ledger))),
             metrics: self.metrics.clone(),
+            quotas,
+            disclosures: Disclosures::default(),
+            notes: config.partner.clone(),
         });
         let workbench_tls = config
             .workbench

@@ -107,15 +107,12 @@ impl Reader<'_> {
             .iter()
             .find(|c| c.name == column)
             .map(|c| &c.arrow)?;
-        if value.get("claim").is_some() {
-            self.refuse(
-                at,
-                "this release cannot bind claims in a row filter".to_owned(),
-                "the value itself",
-            );
-            return None;
-        }
         let literal = match (arrow, value) {
+            // The contract's schema has checked its name.
+            (DataType::Utf8, Value::Object(object)) => {
+                let name = object.get("claim").and_then(Value::as_str);
+                name.map(|name| Literal::Claim(name.to_owned()))
+            }
             (DataType::Boolean, Value::Bool(value)) => Some(Literal::Bool(*value)),
             (DataType::Utf8, Value::String(text)) => Some(Literal::Text(text.clone())),
             (DataType::Date32, Value::String(text)) => {

@@ -3,13 +3,15 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use comity_identity::Timestamp;
-use comity_protocol::terms::{Limits, Mask, RowFilter, TableTerms, Terms};
+use comity_protocol::terms::{
+    Limits, Mask, Protection, Quota, RowFilter, TableTerms, Terms, Window,
+};
 use serde_json::Value;
 
 use super::filter;
 use super::problem::Problem;
 use super::rules::{self, Text};
-use super::table::Table;
+use super::table::{Column, Table};
 use super::yaml::{Document, child};
 
 /// Terms without their dates: what one role may read, for which purposes, and how much.
@@ -112,17 +114,21 @@ impl Reader<'_> {
         }
         let restrictions = rules::custom(role, "comityReadRestrictions");
         let here = place(role, at, "comityReadRestrictions");
-        for name in restrictions
-            .and_then(Value::as_object)
-            .into_iter()
-            .flat_map(|all| all.keys())
-        {
-            if !tables.iter().any(|table| table.id == *name) {
-                self.refuse(
-                    &child(&here, name),
-                    format!("no table has the id {name}"),
-                    "a table's id, or its name where it has no id",
-                );
+        let protections = rules::custom(role, "comityProtection");
+        let guard = place(role, at, "comityProtection");
+        for (all, at) in [(restrictions, &here), (protections, &guard)] {
+            for name in all
+                .and_then(Value::as_object)
+                .into_iter()
+                .flat_map(|all| all.keys())
+            {
+                if !tables.iter().any(|table| table.id == *name) {
+                    self.refuse(
+                        &child(at, name),
+                        format!("no table has the id {name}"),
+                        "a table's id, or its name where it has no id",
+                    );
+                }
             }
         }
         let tables = tables
@@ -133,7 +139,15 @@ impl Reader<'_> {
                     Some(all) => Some(all.get(&table.id)?),
                     None => None,
                 };
-                let terms = self.table(table, restriction, &child(&here, &table.id));
+                let mut terms = self.table(table, restriction, &child(&here, &table.id));
+                if let Some(value) = protections.and_then(|all| all.get(&table.id)) {
+                    let at = child(&guard, &table.id);
+                    let protection = self.protection(table, value, &mut terms.columns, &at);
+                    // Without its protection the table is not offered at all.
+                    terms.protection = Some(protection?);
+                    let columns = terms.columns.clone();
+                    terms.retain_columns(|c| columns.contains(c));
+                }
                 Some((table.name.clone(), terms))
             })
             .collect();
@@ -162,23 +176,66 @@ impl Reader<'_> {
 
     fn limits(&mut self, role: &Value, at: &str) -> Limits {
         let limits = rules::custom(role, "comityLimits");
-        let number = |key: &str| {
-            limits
-                .and_then(|limits| limits.get(key))
-                .and_then(Value::as_u64)
-        };
-        for key in ["maxRowsPerDay", "minGroupSize"] {
-            if number(key).unwrap_or(0) > 0 {
-                self.refuse(
-                    &child(at, key),
-                    format!("this release cannot enforce {key}"),
-                    "maxRowsPerQuery",
-                );
-            }
+        let entry = |key: &str| limits.and_then(|limits| limits.get(key));
+        let number = |key: &str| entry(key).and_then(Value::as_u64);
+        if number("minGroupSize").unwrap_or(0) > 0 {
+            self.refuse(
+                &child(at, "minGroupSize"),
+                "a group's size is counted in units, and nothing says whom a row is about"
+                    .to_owned(),
+                "comityProtection: { TABLE: { unit: …, minUnits: …, groupBy: […], aggregates: […] } }",
+            );
         }
+        let per = |window: &str| Quota {
+            queries: number(&format!("maxQueriesPer{window}")),
+            rows: number(&format!("maxRowsPer{window}")),
+            bytes: number(&format!("maxBytesPer{window}")),
+        };
+        let windows = [
+            (Window::Minute, per("Minute")),
+            (Window::Hour, per("Hour")),
+            (Window::Day, per("Day")),
+        ];
+        // The contract's schema has checked types and ranges.
         Limits {
             max_rows_per_query: number("maxRowsPerQuery"),
+            max_bytes_per_query: number("maxBytesPerQuery"),
+            max_concurrent: number("maxConcurrent"),
+            per: windows
+                .into_iter()
+                .filter(|(_, quota)| *quota != Quota::default())
+                .collect(),
+            hours: entry("hours").and_then(|v| serde_json::from_value(v.clone()).ok()),
+            weekdays: entry("weekdays").and_then(|v| serde_json::from_value(v.clone()).ok()),
         }
+    }
+
+    /// The protection of one table, over the columns that the role reads.
+    fn protection(
+        &mut self,
+        table: &Table,
+        value: &Value,
+        columns: &mut BTreeSet<String>,
+        at: &str,
+    ) -> Option<Protection> {
+        let unit = value.text("unit").unwrap_or_default();
+        let unit = self.column(table, unit, &child(at, "unit"))?;
+        // Whom a row is about is counted, and never shown.
+        columns.remove(&unit);
+        let groups = child(at, "groupBy");
+        let group_by = self.columns(table, value.list("groupBy"), &groups);
+        if let Some(hidden) = group_by.iter().find(|c| !columns.contains(*c)) {
+            let message = format!("{hidden} is not among the columns that the role reads");
+            self.refuse(&groups, message, "columns of the role, without the unit");
+            return None;
+        }
+        let aggregates = value.get("aggregates").cloned().unwrap_or_default();
+        Some(Protection {
+            unit,
+            min_units: value.get("minUnits").and_then(Value::as_u64)?,
+            group_by,
+            aggregates: serde_json::from_value(aggregates).ok()?,
+        })
     }
 
     fn table(&mut self, table: &Table, restriction: Option<&Value>, at: &str) -> TableTerms {
@@ -186,7 +243,7 @@ impl Reader<'_> {
         for column in &table.columns {
             if let Some(action) = &column.default_mask {
                 masks.extend(
-                    self.mask(action, at)
+                    self.mask(action, column, at)
                         .map(|mask| (column.name.clone(), mask)),
                 );
             }
@@ -204,13 +261,13 @@ impl Reader<'_> {
                 .enumerate()
             {
                 let at = child(&list, &index.to_string());
-                let column = self.column(
-                    table,
-                    projection.text("property-id").unwrap_or_default(),
-                    &at,
-                );
-                let mask = self.mask(projection.text("action").unwrap_or_default(), &at);
-                masks.extend(column.zip(mask));
+                let id = projection.text("property-id").unwrap_or_default();
+                let Some(name) = self.column(table, id, &at) else {
+                    continue;
+                };
+                let action = projection.text("action").unwrap_or_default();
+                let mask = table.column(id).and_then(|c| self.mask(action, c, &at));
+                masks.extend(mask.map(|mask| (name, mask)));
             }
             if let Some(condition) = restriction
                 .get("required-row-filter")
@@ -230,12 +287,9 @@ impl Reader<'_> {
             offered.map(|column| column.name.clone()).collect()
         });
         masks.retain(|column, _| columns.contains(column));
-        for column in masks.keys() {
-            if table
-                .columns
-                .iter()
-                .any(|c| c.name == *column && !c.nullable)
-            {
+        for (column, mask) in &masks {
+            let required = |c: &Column| c.name == *column && !c.nullable;
+            if *mask == Mask::ReplaceWithNull && table.columns.iter().any(required) {
                 self.refuse(
                     at,
                     format!("{column} is required, so replace-with-null cannot mask it"),
@@ -247,6 +301,7 @@ impl Reader<'_> {
             columns,
             filter: rows,
             masks,
+            protection: None,
         }
     }
 
@@ -269,15 +324,22 @@ impl Reader<'_> {
         column
     }
 
-    /// The mask of that name, if this release can enforce it.
-    fn mask(&mut self, action: &str, at: &str) -> Option<Mask> {
+    /// The mask of that name, if it is one for the column's type.
+    fn mask(&mut self, action: &str, column: &Column, at: &str) -> Option<Mask> {
         let mask = serde_json::from_value(Value::String(action.to_owned())).ok();
-        let mask = mask.filter(|mask| crate::query::enforces(*mask));
+        let mask = mask.filter(|mask| crate::query::enforces(*mask, &column.arrow));
         if mask.is_none() {
             self.refuse(
                 at,
-                format!("this release cannot enforce the mask {action}"),
-                "replace-with-null",
+                format!(
+                    "{action} cannot mask {}, which is {}",
+                    column.name, column.arrow
+                ),
+                if column.nullable {
+                    "replace-with-null"
+                } else {
+                    "mask-to-fixed-value"
+                },
             );
         }
         mask

@@ -102,6 +102,7 @@ const PUBLISHED: &[&str] = &[
     "comityReadRestrictions",
     "comityPurposes",
     "comityLimits",
+    "comityProtection",
 ];
 
 struct Projector<'a> {

@@ -142,7 +142,6 @@ fn explain(
                 .into_iter()
                 .flatten()
                 .filter_map(Value::as_str)
-                .filter(|option| !is_unenforced_mask(option))
                 .collect();
             let value = error.instance().as_str().unwrap_or_default();
             let near = nearest(value, options.iter().copied()).map(str::to_owned);
@@ -186,12 +185,6 @@ fn explain(
             found.push(document.problem(&at, message, None));
         }
     }
-}
-
-/// Whether `option` is a mask that this release refuses in its next gate.
-fn is_unenforced_mask(option: &str) -> bool {
-    let mask = serde_json::from_value(Value::String(option.to_owned()));
-    mask.is_ok_and(|mask| !crate::query::enforces(mask))
 }
 
 /// The keys that the official schema allows at a place, for suggestions.

@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use arrow::datatypes::SchemaRef;
 use async_trait::async_trait;
-use comity_protocol::terms::{Mask, TableTerms};
+use comity_protocol::terms::TableTerms;
 use datafusion::catalog::{Session, TableProvider};
 use datafusion::common::Column;
 use datafusion::datasource::provider_as_source;
@@ -16,10 +16,11 @@ use datafusion::logical_expr::{
     Expr, LogicalPlanBuilder, TableProviderFilterPushDown, TableType, cast, lit,
 };
 use datafusion::physical_plan::ExecutionPlan;
-use datafusion::scalar::ScalarValue;
 
 use super::barrier::BarrierExec;
+use super::mask::{Salts, masked};
 use super::predicate::leak_proof;
+use super::protection::{Disclosed, Guarded};
 use super::pushdown::{Answer, Grouping, Pushdown, Restricted, WithPushdown};
 use super::schema::planned;
 use super::{QueryError, filter, guard};
@@ -36,6 +37,8 @@ pub struct GovernedTable {
     /// Columns whose stored values the caller may see, hence may filter on inside;
     /// masked ones are not among them (`spec/5-data-plane.md#D-16`).
     open: BTreeSet<String>,
+    /// Set when the table is read in groups only.
+    guarded: Option<Guarded>,
 }
 
 impl GovernedTable {
@@ -46,6 +49,18 @@ impl GovernedTable {
     /// compare a column with a value that does not fit its type, permit no
     /// column, or ask for a mask this node cannot apply (`spec/5-data-plane.md#D-17`).
     pub fn new(source: Arc<dyn TableProvider>, terms: &TableTerms) -> Result<Self, QueryError> {
+        Self::asked(source, terms, &Salts::draw(b"", None)?, Arc::default())
+    }
+
+    /// [`GovernedTable::new`] for one request: values of two tables that one
+    /// salt hashes can be joined, and `disclosed` is what its partner was told
+    /// of the table before.
+    pub fn asked(
+        source: Arc<dyn TableProvider>,
+        terms: &TableTerms,
+        salts: &Salts,
+        disclosed: Arc<Disclosed>,
+    ) -> Result<Self, QueryError> {
         let stored = source.schema();
         let row_filter = filter::compile(&terms.filter, &stored)?;
         for name in terms.columns.iter().chain(terms.masks.keys()) {
@@ -72,7 +87,7 @@ impl GovernedTable {
         for (stored, shown) in stored_fields.iter().zip(schema.fields()) {
             let name = shown.name();
             let value = match terms.masks.get(name) {
-                Some(mask) => masked(name, mask, shown.data_type())?,
+                Some(mask) => masked(name, *mask, shown.data_type(), salts)?,
                 None => {
                     open.insert(name.clone());
                     let column = Expr::Column(Column::new_unqualified(name));
@@ -85,12 +100,36 @@ impl GovernedTable {
             };
             columns.push(value.alias(name));
         }
+        let guarded = match &terms.protection {
+            None => None,
+            Some(protection) => {
+                if stored.field_with_name(&protection.unit).is_err() {
+                    return Err(QueryError::terms_mismatch(format!(
+                        "the terms count {} as units, which the source does not have",
+                        protection.unit
+                    )));
+                }
+                let unmasked = open.iter().cloned().collect();
+                // Row by row nothing is asked: predicates are over groups.
+                open.retain(|column| protection.group_by.contains(column));
+                let names = schema.fields().iter().map(|f| f.name().clone());
+                Some(Guarded {
+                    protection: protection.clone(),
+                    source: Arc::clone(&source),
+                    row_filter: row_filter.clone(),
+                    columns: names.zip(columns.iter().cloned()).collect(),
+                    unmasked,
+                    disclosed,
+                })
+            }
+        };
         Ok(Self {
             source,
             row_filter,
             columns,
             schema,
             open,
+            guarded,
         })
     }
 
@@ -106,6 +145,24 @@ impl GovernedTable {
         Ok(Arc::new(BarrierExec::new(plan, grouping.schema)))
     }
 
+    /// The groups of a table that is read in groups only; else nothing.
+    pub(super) fn guarded_groups(
+        &self,
+        grouping: &Grouping,
+    ) -> Option<Result<Arc<dyn TableProvider>, String>> {
+        let guarded = self.guarded.as_ref()?;
+        let shown = |p: &Expr| leak_proof(p, &self.schema, &|name| self.open.contains(name));
+        if !grouping.predicates.iter().all(shown) {
+            return Some(Err("a predicate is not leak-proof".to_owned()));
+        }
+        Some(guarded.groups(grouping.clone()))
+    }
+
+    /// Whether the table is read in groups only.
+    pub(super) fn is_protected(&self) -> bool {
+        self.guarded.is_some()
+    }
+
     /// Whether the source can compute over its rows. Files cannot: of them there
     /// is nothing to tell.
     pub(super) fn computes(&self) -> bool {
@@ -113,6 +170,10 @@ impl GovernedTable {
     }
 
     fn pushdown(&self) -> Option<&Arc<dyn Pushdown>> {
+        // What a source computes over rows of a protected table nobody would judge.
+        if self.guarded.is_some() {
+            return None;
+        }
         let source = self.source.as_ref() as &dyn Any;
         source.downcast_ref().map(|WithPushdown(source)| source)
     }
@@ -187,6 +248,10 @@ impl TableProvider for GovernedTable {
         filters: &[Expr],
         limit: Option<usize>,
     ) -> Result<Arc<dyn ExecutionPlan>> {
+        // spec/5-data-plane.md#D-140
+        if self.guarded.is_some() {
+            return Err(groups_only("it is read row by row").into());
+        }
         let mut plan =
             LogicalPlanBuilder::scan("source", provider_as_source(Arc::clone(&self.source)), None)?
                 .filter(self.row_filter.clone())?;
@@ -222,23 +287,12 @@ impl fmt::Debug for GovernedTable {
     }
 }
 
-/// Whether this release can apply `mask`. Contracts that ask for another are
-/// refused when they are published; terms that do, when they are used.
-pub fn enforces(mask: Mask) -> bool {
-    mask == Mask::ReplaceWithNull
-}
-
-/// A mask as an expression. Only total functions: no cast that can fail, no
-/// pattern taken from data.
-fn masked(name: &str, mask: &Mask, shown: &arrow::datatypes::DataType) -> Result<Expr, QueryError> {
-    match mask {
-        Mask::ReplaceWithNull => ScalarValue::try_from(shown).map(lit).map_err(|_| {
-            QueryError::terms_mismatch(format!("column {name} has a type that cannot be masked"))
-        }),
-        _ => Err(QueryError::terms_mismatch(format!(
-            "this node cannot apply the mask that the terms ask for on column {name}"
-        ))),
-    }
+/// A protected table asked for something else than its groups.
+pub(super) fn groups_only(why: &str) -> QueryError {
+    QueryError::not_permitted(format_args!(
+        "the agreement gives this table in groups only: GROUP BY the columns it names, \
+         with the aggregates it names ({why})"
+    ))
 }
 
 /// The predicate with the caller's table names taken off its columns.

@@ -14,9 +14,11 @@ mod functions;
 mod gate;
 mod governed;
 mod guard;
+mod mask;
 mod partner;
 mod predicate;
 mod predicate_sql;
+mod protection;
 mod pushdown;
 mod remote_sql;
 mod schema;
@@ -28,11 +30,13 @@ mod view;
 pub use engine::{Described, Engine, EngineSettings, MAX_PLACES, Prepared};
 pub use error::QueryError;
 pub(crate) use gate::readable;
+pub use governed::GovernedTable;
 pub(crate) use governed::unqualified;
-pub use governed::{GovernedTable, enforces};
+pub use mask::{Salts, enforces};
 pub use partner::{Partner, PartnerTable, RemoteTable};
 pub(crate) use predicate::leak_proof;
 pub(crate) use predicate_sql::{Dialect, identifier, text, write as predicate_text};
+pub use protection::Disclosed;
 pub(crate) use pushdown::{
     Answer, Function, Grouping, JoinKind, Joining, Measure, Pushdown, WithPushdown,
 };

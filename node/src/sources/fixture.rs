@@ -49,6 +49,7 @@ pub(super) fn all(source: &Arc<dyn TableProvider>, filter: RowFilter) -> TableTe
         columns: columns.collect::<BTreeSet<_>>(),
         filter,
         masks: BTreeMap::new(),
+        protection: None,
     }
 }
 

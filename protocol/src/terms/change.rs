@@ -5,8 +5,9 @@ use std::collections::BTreeSet;
 
 use comity_identity::Timestamp;
 
+use super::limits::within;
 use super::order::narrower_mask;
-use super::{Mask, Predicate, Terms};
+use super::{Limit, Mask, Predicate, Protection, Terms, Weekday};
 
 /// One difference between two terms, as seen from the earlier ones.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -30,8 +31,14 @@ pub enum Change {
     PurposesRemoved(Vec<String>),
     /// Purposes are permitted now.
     PurposesAdded(Vec<String>),
-    /// The row limit of a query differs.
-    RowLimit(Option<u64>),
+    /// A table is protected otherwise.
+    ProtectionChanged(String, Option<Protection>),
+    /// A limit differs.
+    Limited(Limit, Option<u64>),
+    /// The hours of the day differ.
+    Hours(Option<BTreeSet<u8>>),
+    /// The days of the week differ.
+    Weekdays(Option<BTreeSet<Weekday>>),
     /// The terms begin at another time.
     NotBefore(Timestamp),
     /// The terms end at another time.
@@ -77,13 +84,26 @@ impl Terms {
                     changes.push(Change::MaskChanged(name.clone(), column.clone(), mask));
                 }
             }
+            if table.protection != old.protection {
+                let protection = table.protection.clone();
+                changes.push(Change::ProtectionChanged(name.clone(), protection));
+            }
         }
         let removed = missing(&earlier.purposes, &self.purposes);
         let added = missing(&self.purposes, &earlier.purposes);
         changes.extend((!removed.is_empty()).then_some(Change::PurposesRemoved(removed)));
         changes.extend((!added.is_empty()).then_some(Change::PurposesAdded(added)));
-        if self.limits != earlier.limits {
-            changes.push(Change::RowLimit(self.limits.max_rows_per_query));
+        for limit in Limit::all() {
+            let now = self.limits.get(limit);
+            if now != earlier.limits.get(limit) {
+                changes.push(Change::Limited(limit, now));
+            }
+        }
+        if self.limits.hours != earlier.limits.hours {
+            changes.push(Change::Hours(self.limits.hours.clone()));
+        }
+        if self.limits.weekdays != earlier.limits.weekdays {
+            changes.push(Change::Weekdays(self.limits.weekdays.clone()));
         }
         if self.not_before != earlier.not_before {
             changes.push(Change::NotBefore(self.not_before));
@@ -117,7 +137,14 @@ impl Terms {
                 let than = wider.and_then(|wider| wider.masks.get(column));
                 !narrower_mask(mask.as_ref(), than)
             }
-            Change::RowLimit(_) => !self.limits.narrows(&limit.limits),
+            Change::ProtectionChanged(table, _) => {
+                let (own, wider) = (self.tables.get(table), limit.tables.get(table));
+                !own.zip(wider)
+                    .is_some_and(|(own, wider)| own.protected_within(wider))
+            }
+            Change::Limited(which, _) => !self.limits.keeps(*which, &limit.limits),
+            Change::Hours(hours) => !within(hours.as_ref(), limit.limits.hours.as_ref()),
+            Change::Weekdays(days) => !within(days.as_ref(), limit.limits.weekdays.as_ref()),
             Change::NotBefore(_) => self.not_before < limit.not_before,
             Change::Expires(_) => self.expires > limit.expires,
         });
@@ -142,8 +169,20 @@ impl fmt::Display for Change {
             Self::MaskChanged(t, c, None) => write!(f, "+ {t}: column {c} no longer masked"),
             Self::PurposesRemoved(p) => write!(f, "- purposes {}", p.join(", ")),
             Self::PurposesAdded(p) => write!(f, "+ purposes {}", p.join(", ")),
-            Self::RowLimit(Some(n)) => write!(f, "~ at most {n} rows per query"),
-            Self::RowLimit(None) => write!(f, "+ no row limit per query"),
+            Self::ProtectionChanged(t, Some(p)) => write!(f, "~ {t}: {p}"),
+            Self::ProtectionChanged(t, None) => write!(f, "+ {t}: row by row"),
+            Self::Limited(limit, Some(n)) => write!(f, "~ at most {n} {limit}"),
+            Self::Limited(limit, None) => write!(f, "+ no limit on {limit}"),
+            Self::Hours(Some(hours)) => {
+                let hours: Vec<_> = hours.iter().map(|h| format!("{h:02}")).collect();
+                write!(f, "~ only in the hours {} UTC", hours.join(", "))
+            }
+            Self::Hours(None) => write!(f, "+ at every hour"),
+            Self::Weekdays(Some(days)) => {
+                let days: Vec<_> = days.iter().map(ToString::to_string).collect();
+                write!(f, "~ only on {} (UTC)", days.join(", "))
+            }
+            Self::Weekdays(None) => write!(f, "+ on every day"),
             Self::NotBefore(t) => write!(f, "~ from {t}"),
             Self::Expires(t) => write!(f, "~ until {t}"),
         }
@@ -196,6 +235,7 @@ impl fmt::Display for super::Literal {
             Self::Int(n) => write!(f, "{n}"),
             Self::Decimal(t) | Self::Date(t) | Self::Timestamp(t) => f.write_str(t),
             Self::Text(t) => write!(f, "'{t}'"),
+            Self::Claim(name) => write!(f, "the asker's {name}"),
         }
     }
 }

@@ -13,7 +13,7 @@
 use std::cmp::{max, min};
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::{Limits, Mask, Predicate, RowFilter, TableTerms, Terms};
+use super::{Literal, Mask, Predicate, RowFilter, TableTerms, Terms};
 
 impl Terms {
     /// Whether these terms permit no more than `other` does. A partial order:
@@ -48,7 +48,7 @@ impl Terms {
                 .intersection(&other.purposes)
                 .cloned()
                 .collect(),
-            limits: self.limits.intersect(&other.limits),
+            limits: self.limits.intersect(&other.limits)?,
             not_before: max(self.not_before, other.not_before),
             expires: min(self.expires, other.expires),
         };
@@ -65,7 +65,10 @@ impl TableTerms {
             .columns
             .iter()
             .all(|column| narrower_mask(self.masks.get(column), other.masks.get(column)));
-        self.columns.is_subset(&other.columns) && masked && self.filters_within(other)
+        self.columns.is_subset(&other.columns)
+            && masked
+            && self.filters_within(other)
+            && self.protected_within(other)
     }
 
     /// Whether the filter has every predicate of `wider` and asks, beyond
@@ -84,13 +87,17 @@ impl TableTerms {
         predicates.all(|p| p.columns().into_iter().all(|c| self.shows(c)))
     }
 
-    /// Whether `column` may be read as it is: permitted, and not masked.
+    /// Whether `column` may be read as it is: permitted, not masked, and, where
+    /// rows are read in groups only, one to group by.
     pub fn shows(&self, column: &str) -> bool {
-        self.columns.contains(column) && !self.masks.contains_key(column)
+        let protection = self.protection.as_ref();
+        self.columns.contains(column)
+            && !self.masks.contains_key(column)
+            && protection.is_none_or(|p| p.group_by.contains(column))
     }
 
-    /// What both permit of the table; nothing when they share no column, or
-    /// when one filters by what the other hides.
+    /// What both permit of the table; nothing when they share no column, when
+    /// one filters by what the other hides, or when they protect different units.
     pub fn intersect(&self, other: &Self) -> Option<Self> {
         let comparable = self.could_ask(other.filter.0.difference(&self.filter.0))
             && other.could_ask(self.filter.0.difference(&other.filter.0));
@@ -109,10 +116,12 @@ impl TableTerms {
                 Some((column.clone(), mask))
             })
             .collect();
+        let protection = self.protect_both(other, &columns).ok()?;
         Some(Self {
             columns,
             filter: self.filter.and(&other.filter),
             masks,
+            protection,
         })
     }
 }
@@ -126,6 +135,18 @@ impl RowFilter {
 }
 
 impl Predicate {
+    /// Whether the predicate compares with a claim.
+    pub fn has_claims(&self) -> bool {
+        let is_claim = |value: &Literal| matches!(value, Literal::Claim(_));
+        match self {
+            Self::Compare { value, .. } => is_claim(value),
+            Self::In { values, .. } => values.iter().any(is_claim),
+            Self::IsNull { .. } => false,
+            Self::Not(inner) => inner.has_claims(),
+            Self::Any(inner) | Self::All(inner) => inner.iter().any(Self::has_claims),
+        }
+    }
+
     /// The columns that the predicate is about.
     pub fn columns(&self) -> BTreeSet<&str> {
         match self {
@@ -134,23 +155,6 @@ impl Predicate {
             }
             Self::Not(inner) => inner.columns(),
             Self::Any(inner) | Self::All(inner) => inner.iter().flat_map(Self::columns).collect(),
-        }
-    }
-}
-
-impl Limits {
-    pub(crate) fn narrows(&self, other: &Self) -> bool {
-        match (self.max_rows_per_query, other.max_rows_per_query) {
-            (_, None) => true,
-            (None, Some(_)) => false,
-            (Some(own), Some(theirs)) => own <= theirs,
-        }
-    }
-
-    fn intersect(&self, other: &Self) -> Self {
-        let limits = [self.max_rows_per_query, other.max_rows_per_query];
-        Self {
-            max_rows_per_query: limits.into_iter().flatten().min(),
         }
     }
 }

@@ -1,6 +1,6 @@
 //! Which terms are well formed, and how large they may be (A31, `spec/4-negotiation.md#N-5`).
 
-use super::{Literal, Predicate, RowFilter, TableTerms, Terms};
+use super::{Limit, Literal, MIN_UNITS, Predicate, RowFilter, TableTerms, Terms};
 use crate::names::{Name, is_column};
 
 /// The most tables of one product.
@@ -17,6 +17,9 @@ pub const MAX_PREDICATE_DEPTH: usize = 8;
 pub const MAX_LITERALS: usize = 1024;
 /// The most characters of a purpose or a text literal.
 pub const MAX_TEXT_CHARS: usize = 256;
+
+/// The most characters of a claim's name.
+pub const MAX_CLAIM_CHARS: usize = 64;
 
 /// The most digits of a decimal literal: what a decimal column can hold.
 pub const MAX_DECIMAL_DIGITS: usize = 38;
@@ -38,6 +41,9 @@ pub enum TermsError {
     /// A literal is not of the form that its type demands.
     #[error("the literal '{0}' is not well formed")]
     Literal(String),
+    /// A protection contradicts the columns.
+    #[error("{0}")]
+    Protection(&'static str),
     /// A mask names a column that is not permitted.
     #[error("the mask on '{0}' belongs to no permitted column")]
     Mask(String),
@@ -60,14 +66,25 @@ impl Terms {
             self.not_before >= self.expires,
             "terms end after they begin",
         )?;
-        let whole = [
-            self.not_before.as_secs(),
-            self.expires.as_secs(),
-            self.limits.max_rows_per_query.unwrap_or(0),
-        ];
+        let times = [self.not_before.as_secs(), self.expires.as_secs()];
+        let limits = Limit::all().filter_map(|limit| self.limits.get(limit));
         size(
-            whole.iter().any(|n| *n > MAX_INT),
+            times.into_iter().chain(limits).any(|n| n > MAX_INT),
             "a time or a limit is above 2^53 - 1",
+        )?;
+        let quotas = self.limits.per.values();
+        let says_nothing = |q: &super::Quota| *q == super::Quota::default();
+        size(
+            quotas.into_iter().any(says_nothing),
+            "a window limits queries, rows or bytes",
+        )?;
+        let (hours, days) = (&self.limits.hours, &self.limits.weekdays);
+        size(
+            hours
+                .as_ref()
+                .is_some_and(|h| h.is_empty() || h.iter().any(|h| *h > 23))
+                || days.as_ref().is_some_and(|d| d.is_empty()),
+            "hours are 0 to 23, and there is at least one hour and one day",
         )?;
         for purpose in &self.purposes {
             let legal = |b: u8| b.is_ascii_alphanumeric() || b"-_.:".contains(&b);
@@ -101,7 +118,37 @@ impl TableTerms {
         if let Some(bad) = self.masks.keys().find(|c| !self.columns.contains(*c)) {
             return Err(TermsError::Mask(shown(bad)));
         }
-        self.filter.check()
+        self.filter.check()?;
+        self.check_protection()
+    }
+
+    /// `spec/4-negotiation.md#N-81`
+    fn check_protection(&self) -> Result<(), TermsError> {
+        let Some(protection) = &self.protection else {
+            return Ok(());
+        };
+        column_name(&protection.unit)?;
+        let rule = |breaks, text| match breaks {
+            true => Err(TermsError::Protection(text)),
+            false => Ok(()),
+        };
+        let (unit, groups) = (&protection.unit, &protection.group_by);
+        rule(
+            self.columns.contains(unit),
+            "the unit of a protection is not a permitted column",
+        )?;
+        rule(
+            !groups.is_subset(&self.columns),
+            "a protection groups by permitted columns only",
+        )?;
+        rule(
+            protection.aggregates.is_empty(),
+            "a protection names at least one aggregate",
+        )?;
+        rule(
+            !(MIN_UNITS..=MAX_INT).contains(&protection.min_units),
+            "a protection demands at least 2 units",
+        )
     }
 }
 
@@ -172,10 +219,12 @@ impl Counted {
             Literal::Decimal(text) if is_decimal(text) => return Ok(()),
             Literal::Date(text) if is_date(text) => return Ok(()),
             Literal::Timestamp(text) if is_timestamp(text) => return Ok(()),
+            Literal::Claim(name) if is_claim(name) => return Ok(()),
             Literal::Text(text)
             | Literal::Decimal(text)
             | Literal::Date(text)
-            | Literal::Timestamp(text) => text,
+            | Literal::Timestamp(text)
+            | Literal::Claim(text) => text,
         };
         Err(TermsError::Literal(shown(text)))
     }
@@ -200,6 +249,15 @@ fn column_name(column: &str) -> Result<(), TermsError> {
 /// A hostile text, cut short for a message.
 fn shown(text: &str) -> String {
     text.chars().take(40).collect()
+}
+
+/// `peer.NAME`, or one of the names that are known (`spec/4-negotiation.md#N-80`).
+fn is_claim(name: &str) -> bool {
+    let legal = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'_';
+    let attribute = name.strip_prefix("peer.");
+    let attribute = attribute.is_some_and(|n| !n.is_empty() && n.bytes().all(legal));
+    name.len() <= MAX_CLAIM_CHARS
+        && (attribute || matches!(name, "grant.subject" | "grant.roles" | "purpose"))
 }
 
 /// `-?[0-9]+\.[0-9]+`, at most [`MAX_DECIMAL_DIGITS`] digits.

@@ -19,10 +19,20 @@ where
     deserializer.deserialize_seq(SetVisitor(PhantomData))
 }
 
-/// Reads a map; a key that occurs twice is an error.
-pub(super) fn map<'de, D, T>(deserializer: D) -> Result<BTreeMap<String, T>, D::Error>
+/// Reads a set that may be left out; `null` is not "left out".
+pub(super) fn some_set<'de, D, T>(deserializer: D) -> Result<Option<BTreeSet<T>>, D::Error>
 where
     D: Deserializer<'de>,
+    T: Deserialize<'de> + Ord,
+{
+    set(deserializer).map(Some)
+}
+
+/// Reads a map; a key that occurs twice is an error.
+pub(super) fn map<'de, D, K, T>(deserializer: D) -> Result<BTreeMap<K, T>, D::Error>
+where
+    D: Deserializer<'de>,
+    K: Deserialize<'de> + Ord,
     T: Deserialize<'de>,
 {
     deserializer.deserialize_map(MapVisitor(PhantomData))
@@ -48,10 +58,10 @@ impl<'de, T: Deserialize<'de> + Ord> Visitor<'de> for SetVisitor<T> {
     }
 }
 
-struct MapVisitor<T>(PhantomData<T>);
+struct MapVisitor<K, T>(PhantomData<(K, T)>);
 
-impl<'de, T: Deserialize<'de>> Visitor<'de> for MapVisitor<T> {
-    type Value = BTreeMap<String, T>;
+impl<'de, K: Deserialize<'de> + Ord, T: Deserialize<'de>> Visitor<'de> for MapVisitor<K, T> {
+    type Value = BTreeMap<K, T>;
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("an object without repetition")

@@ -232,6 +232,7 @@ fn terms(columns: &[&str]) -> Terms {
             .then(|| ("origin".to_owned(), Mask::ShowFirst4))
             .into_iter()
             .collect(),
+        protection: None,
     };
     Terms {
         tables: BTreeMap::from([("weather".to_owned(), table)]),

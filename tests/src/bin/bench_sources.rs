@@ -186,6 +186,7 @@ async fn view(
         columns: table.columns.iter().map(|c| c.name.clone()).collect(),
         filter,
         masks: BTreeMap::new(),
+        protection: None,
     };
     let name = TableName {
         catalog: "own".into(),

@@ -3,7 +3,7 @@
 use comity_identity::Timestamp;
 use comity_protocol::negotiation::{Negotiation, Proposal, Side, State};
 use comity_protocol::product::Descriptor;
-use comity_protocol::terms::Terms;
+use comity_protocol::terms::{Limits, Terms};
 
 use super::terms::DAY;
 use super::{FEDERATION_LIFETIME, Negotiations};
@@ -61,7 +61,7 @@ fn ceiling(rule: &ApproveRule, descriptor: &Descriptor, now: Timestamp) -> Terms
         && let Some(offer) = &descriptor.offer
     {
         terms.tables.clone_from(&offer.tables);
-        if terms.limits.max_rows_per_query.is_none() {
+        if rule.limits == Limits::default() {
             terms.limits = offer.limits.clone();
         }
     }

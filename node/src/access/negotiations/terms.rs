@@ -54,12 +54,17 @@ pub(super) fn wanted(
         let mut masks = offer.map(|o| o.masks.clone()).unwrap_or_default();
         masks.retain(|column, _| columns.contains(column));
         let filter = offer.map(|o| o.filter.clone()).unwrap_or_default();
+        let mut protection = offer.and_then(|o| o.protection.clone());
+        if let Some(protection) = &mut protection {
+            protection.group_by.retain(|c| columns.contains(c));
+        }
         tables.insert(
             name,
             TableTerms {
                 columns,
                 filter,
                 masks,
+                protection,
             },
         );
     }
@@ -115,7 +120,7 @@ pub(super) fn countered(
             ));
         };
         table.columns.clone_from(columns);
-        table.masks.retain(|column, _| columns.contains(column));
+        table.retain_columns(|column| columns.contains(column));
     }
     for (name, filter) in &counter.filters {
         let Some(table) = terms.tables.get_mut(name) else {

@@ -73,6 +73,7 @@ fn view(source: Arc<dyn TableProvider>) -> Arc<View> {
         columns: BTreeSet::from_iter(columns),
         filter: RowFilter(BTreeSet::new()),
         masks: BTreeMap::new(),
+        protection: None,
     };
     let name = TableName {
         catalog: "own".into(),

@@ -108,7 +108,7 @@ impl Gate {
         plan.apply_with_subqueries(|node| walk.node(node).map_err(DataFusionError::from))
             .map_err(|e| QueryError::of(&e))?;
         growth::check(&plan)?;
-        Ok((plan, walk.tables()))
+        Ok((plan, walk.tables()?))
     }
 }
 

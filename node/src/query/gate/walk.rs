@@ -2,6 +2,7 @@
 //! constant folding runs functions (A51), so it must come later
 //! (`spec/5-data-plane.md#D-6`).
 
+use std::any::Any;
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
@@ -12,7 +13,8 @@ use datafusion::error::DataFusionError;
 use datafusion::logical_expr::{Expr, LogicalPlan, WindowFunctionDefinition};
 
 use super::{Gate, MAX_TABLES};
-use crate::query::{QueryError, TableName, View};
+use crate::query::governed::groups_only;
+use crate::query::{GovernedTable, QueryError, TableName, View};
 
 /// The most nodes of the plan.
 pub(super) const MAX_NODES: usize = 2_000;
@@ -26,6 +28,10 @@ pub(super) struct Walk<'a> {
     tables: Vec<TableName>,
     nodes: usize,
     expressions: usize,
+    /// Whether a table is read in groups only.
+    protected: bool,
+    /// Whether an aggregate is over distinct values.
+    distinct: bool,
 }
 
 impl<'a> Walk<'a> {
@@ -36,13 +42,21 @@ impl<'a> Walk<'a> {
             tables: Vec::new(),
             nodes: 0,
             expressions: 0,
+            protected: false,
+            distinct: false,
         }
     }
 
-    /// The tables that were met, each once and in the order of their names.
-    pub(super) fn tables(self) -> Vec<TableName> {
+    /// The tables that were met, each once and in the order of their names; an
+    /// error when one of them is not read as it must be.
+    pub(super) fn tables(self) -> Result<Vec<TableName>, QueryError> {
+        // The engine makes two groupings of it, of which the lower one would
+        // lose its small groups: a wrong number, and not a refusal.
+        if self.protected && self.distinct {
+            return Err(groups_only("DISTINCT values of it cannot be counted"));
+        }
         let tables: BTreeSet<_> = self.tables.into_iter().collect();
-        tables.into_iter().collect()
+        Ok(tables.into_iter().collect())
     }
 
     pub(super) fn node(&mut self, node: &LogicalPlan) -> Result<TreeNodeRecursion, QueryError> {
@@ -61,9 +75,19 @@ impl<'a> Walk<'a> {
             | LogicalPlan::EmptyRelation(_)
             | LogicalPlan::Subquery(_)
             | LogicalPlan::SubqueryAlias(_)
-            | LogicalPlan::Limit(_)
             | LogicalPlan::Values(_)
             | LogicalPlan::Distinct(_) => {}
+            // `LIMIT CASE WHEN …` would answer by the number of rows (A19,
+            // spec/5-data-plane.md#D-21).
+            LogicalPlan::Limit(limit) => {
+                let counts = [&limit.skip, &limit.fetch].into_iter().flatten();
+                let literal = |e: &Expr| matches!(e, Expr::Literal(..));
+                if !counts.into_iter().all(|e| literal(e)) {
+                    return Err(QueryError::not_permitted(
+                        "LIMIT or OFFSET of an expression",
+                    ));
+                }
+            }
             LogicalPlan::TableScan(scan) => {
                 let provider: Arc<dyn TableProvider> = source_as_provider(&scan.source)
                     .map_err(|_| QueryError::not_permitted("this table"))?;
@@ -72,6 +96,9 @@ impl<'a> Walk<'a> {
                     .name_of(&provider)
                     .ok_or_else(|| QueryError::not_permitted("this table"))?;
                 self.tables.push(name.clone());
+                let any = provider.as_ref() as &dyn Any;
+                let governed = any.downcast_ref::<GovernedTable>();
+                self.protected |= governed.is_some_and(GovernedTable::is_protected);
                 if self.tables.len() > MAX_TABLES {
                     return Err(QueryError::too_large("tables", MAX_TABLES));
                 }
@@ -107,7 +134,10 @@ impl<'a> Walk<'a> {
                     "ESCAPE with another sign than \\",
                 ));
             }
-            Expr::AggregateFunction(f) => f.func.name(),
+            Expr::AggregateFunction(f) => {
+                self.distinct |= f.params.distinct;
+                f.func.name()
+            }
             Expr::WindowFunction(w) => match &w.fun {
                 WindowFunctionDefinition::AggregateUDF(f) => f.name(),
                 WindowFunctionDefinition::WindowUDF(f) => f.name(),

@@ -20,6 +20,7 @@ use datafusion::physical_plan::ExecutionPlan;
 
 use super::below::Below;
 use super::numbered;
+use crate::query::governed::groups_only;
 use crate::query::{GovernedTable, PartnerTable};
 
 /// What is asked of a source instead of its rows.
@@ -81,8 +82,15 @@ pub(super) fn push(plan: LogicalPlan, kept: &mut Vec<String>) -> Result<LogicalP
         let LogicalPlan::Aggregate(aggregate) = &node else {
             return Ok(Transformed::no(node));
         };
+        if let Some(groups) = guarded(aggregate)? {
+            return Ok(Transformed::yes(replaced(groups, aggregate)?));
+        }
         match answered(aggregate) {
-            Some(Ok(plan)) => Ok(Transformed::yes(replaced(plan, aggregate)?)),
+            Some(Ok(plan)) => {
+                let schema = numbered(aggregate.schema.as_arrow());
+                let table = Arc::new(Answered { plan, schema });
+                Ok(Transformed::yes(replaced(table, aggregate)?))
+            }
             Some(Err(why)) => {
                 kept.push(why);
                 Ok(Transformed::no(node))
@@ -91,6 +99,30 @@ pub(super) fn push(plan: LogicalPlan, kept: &mut Vec<String>) -> Result<LogicalP
         }
     })?;
     Ok(pushed.data)
+}
+
+/// The groups of a table that is read in groups only; an error where the
+/// aggregate is another one (`spec/5-data-plane.md#D-140`).
+fn guarded(aggregate: &Aggregate) -> Result<Option<Arc<dyn TableProvider>>> {
+    let Some(below) = Below::of(&aggregate.input) else {
+        return Ok(None);
+    };
+    let Some(provider) = below.provider() else {
+        return Ok(None);
+    };
+    let any = provider.as_ref() as &dyn Any;
+    let Some(table) = any.downcast_ref::<GovernedTable>() else {
+        return Ok(None);
+    };
+    if !table.is_protected() {
+        return Ok(None);
+    }
+    let groups = grouping(aggregate, &below).map(|grouping| table.guarded_groups(&grouping));
+    match groups {
+        Ok(Some(Ok(groups))) => Ok(Some(groups)),
+        Ok(Some(Err(why))) | Err(why) => Err(groups_only(&why).into()),
+        Ok(None) => Ok(None),
+    }
 }
 
 /// The source's answer; `None` if the aggregate is not over one table whose source computes.
@@ -173,7 +205,7 @@ fn measure(expr: &Expr, below: &Below<'_>) -> Result<Measure, String> {
 }
 
 /// The answer in the place of the aggregate, under its names.
-fn replaced(plan: Arc<dyn ExecutionPlan>, aggregate: &Aggregate) -> Result<LogicalPlan> {
+fn replaced(table: Arc<dyn TableProvider>, aggregate: &Aggregate) -> Result<LogicalPlan> {
     let schema = numbered(aggregate.schema.as_arrow());
     let names = aggregate.schema.iter().zip(schema.fields());
     let columns: Vec<_> = names
@@ -182,7 +214,6 @@ fn replaced(plan: Arc<dyn ExecutionPlan>, aggregate: &Aggregate) -> Result<Logic
                 .alias_qualified(qualifier.cloned(), field.name())
         })
         .collect();
-    let table = Arc::new(Answered { plan, schema });
     let scan = LogicalPlanBuilder::scan("groups", provider_as_source(table), None)?.build()?;
     Ok(LogicalPlan::Projection(Projection::try_new_with_schema(
         columns,

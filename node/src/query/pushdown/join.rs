@@ -169,6 +169,7 @@ fn replaced(source: Arc<dyn Pushdown>, join: &Join, number: usize) -> Result<Log
         columns: schema.fields().iter().map(|f| f.name().clone()).collect(),
         filter: RowFilter::default(),
         masks: BTreeMap::new(),
+        protection: None,
     };
     let table = GovernedTable::new(Arc::new(WithPushdown(source)), &terms)?;
     let name = format!("joined_{number}");

@@ -15,10 +15,15 @@ use std::sync::Arc;
 use arrow::datatypes::{Schema, SchemaRef};
 use async_trait::async_trait;
 use datafusion::catalog::{Session, TableProvider};
+use datafusion::common::tree_node::TreeNodeRecursion;
+use datafusion::datasource::source_as_provider;
 use datafusion::error::Result;
 use datafusion::execution::SessionState;
 use datafusion::logical_expr::{Expr, LogicalPlan, TableProviderFilterPushDown, TableType};
 use datafusion::physical_plan::ExecutionPlan;
+
+use crate::query::GovernedTable;
+use crate::query::governed::groups_only;
 
 pub(crate) use self::aggregate::{Answer, Function, Grouping, Measure};
 pub(super) use self::join::Restricted;
@@ -78,7 +83,27 @@ pub(super) fn push(plan: LogicalPlan, state: &SessionState) -> Result<(LogicalPl
     // A joined table is a table: what stands above it is narrowed and pushed as over any other.
     let plan = if joined { state.optimize(&plan)? } else { plan };
     let plan = aggregate::push(plan, &mut kept)?;
+    refuse_rows(&plan)?;
     Ok((plan, kept))
+}
+
+/// A table that is read in groups only is gone from the plan now, or its rows
+/// are asked for (`spec/5-data-plane.md#D-140`).
+fn refuse_rows(plan: &LogicalPlan) -> Result<()> {
+    plan.apply_with_subqueries(|node| {
+        if let LogicalPlan::TableScan(scan) = node {
+            let provider = source_as_provider(&scan.source)?;
+            let any = provider.as_ref() as &dyn std::any::Any;
+            if any
+                .downcast_ref::<GovernedTable>()
+                .is_some_and(GovernedTable::is_protected)
+            {
+                return Err(groups_only("it is read row by row").into());
+            }
+        }
+        Ok(TreeNodeRecursion::Continue)
+    })
+    .map(drop)
 }
 
 /// The fields under names that are columns anywhere: `c0`, `c1`, …

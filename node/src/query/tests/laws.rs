@@ -260,6 +260,7 @@ fn governed(batch: &RecordBatch, columns: &[&str], filter: Option<Predicate>) ->
         columns: columns.iter().map(|c| (*c).to_owned()).collect(),
         filter: RowFilter(filter.into_iter().collect()),
         masks: BTreeMap::new(),
+        protection: None,
     };
     GovernedTable::new(Arc::new(source), &terms).unwrap()
 }

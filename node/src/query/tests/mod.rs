@@ -55,6 +55,7 @@ fn terms() -> TableTerms {
             value: Literal::Text("A".into()),
         }])),
         masks: BTreeMap::new(),
+        protection: None,
     }
 }
 

@@ -205,6 +205,91 @@ fn decimals_dates_and_moments_have_one_form() {
 }
 
 #[test]
+fn claims_are_those_that_are_known() {
+    let ok = |name: &str| {
+        filtered([compare(Literal::Claim(name.to_owned()))])
+            .check()
+            .is_ok()
+    };
+    for good in [
+        "peer.org",
+        "peer.country_2",
+        "grant.subject",
+        "grant.roles",
+        "purpose",
+    ] {
+        assert!(ok(good), "{good}");
+    }
+    for bad in [
+        "",
+        "peer.",
+        "peer",
+        "peer.Country",
+        "peer.a.b",
+        "grant.sub",
+        "purpose ",
+        "peer.\u{e9}",
+    ] {
+        assert!(!ok(bad), "{bad}");
+    }
+    bounded(MAX_CLAIM_CHARS, |n| {
+        let name = format!("peer.{}", "a".repeat(n - 5));
+        filtered([compare(Literal::Claim(name))])
+    });
+}
+
+#[test]
+fn a_protection_fits_its_table() {
+    let protected = |change: fn(&mut Protection)| {
+        let mut protection = Protection {
+            unit: "tail".to_owned(),
+            min_units: MIN_UNITS,
+            group_by: ["temp".to_owned()].into(),
+            aggregates: [Aggregate::Count].into(),
+        };
+        change(&mut protection);
+        let mut terms = terms(&["temp"]);
+        table(&mut terms).protection = Some(protection);
+        terms.check().is_ok()
+    };
+    let good: [fn(&mut Protection); 3] =
+        [|_| {}, |p| p.group_by.clear(), |p| p.min_units = MAX_INT];
+    assert!(good.into_iter().all(protected));
+    let bad: [fn(&mut Protection); 6] = [
+        |p| p.unit = "temp".to_owned(),
+        |p| p.unit = "a b".to_owned(),
+        |p| p.min_units = MIN_UNITS - 1,
+        |p| p.min_units = MAX_INT + 1,
+        |p| p.group_by = ["wind".to_owned()].into(),
+        |p| p.aggregates.clear(),
+    ];
+    assert!(!bad.into_iter().any(protected));
+}
+
+#[test]
+fn limits_say_something_that_can_be() {
+    let limited = |change: fn(&mut Limits)| {
+        let mut terms = terms(&["temp"]);
+        change(&mut terms.limits);
+        terms.check().is_ok()
+    };
+    assert!(limited(|l| l.hours = Some([0, 23].into())));
+    let bad: [fn(&mut Limits); 6] = [
+        |l| l.hours = Some([24].into()),
+        |l| l.hours = Some([].into()),
+        |l| l.weekdays = Some([].into()),
+        |l| l.max_bytes_per_query = Some(MAX_INT + 1),
+        |l| l.max_concurrent = Some(MAX_INT + 1),
+        |l| drop(l.per.insert(Window::Day, Quota::default())),
+    ];
+    assert!(!bad.into_iter().any(limited));
+    assert!(serde_json::from_str::<Limits>(r#"{"hours":null}"#).is_err());
+    assert!(serde_json::from_str::<Limits>(r#"{"per":{"week":{"rows":1}}}"#).is_err());
+    let twice = r#"{"per":{"day":{"rows":1},"day":{"rows":2}}}"#;
+    assert!(serde_json::from_str::<Limits>(twice).is_err());
+}
+
+#[test]
 fn a_hostile_text_is_cut_for_the_message() {
     let Err(TermsError::Name(shown)) = terms(&[&"!".repeat(10_000)]).check() else {
         panic!("the name is refused");

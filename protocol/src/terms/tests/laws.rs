@@ -9,6 +9,8 @@ use super::*;
 use crate::fixture::{DAY, NOW};
 
 const COLUMNS: [&str; 4] = ["dep_Time", "origin", "temp", "wind"];
+/// Whom rows are about: sometimes shown by the other side, never grouped by.
+const UNITS: [&str; 2] = ["temp", "tail"];
 const MASKS: [Mask; 4] = [
     Mask::MaskAlphanum,
     Mask::ReplaceWithNull,
@@ -28,6 +30,7 @@ fn literal() -> impl Strategy<Value = Literal> {
         "[a-c\u{e9}\"']{0,3}".prop_map(Literal::Text),
         Just(Literal::Date("2013-01-31".to_owned())),
         Just(Literal::Timestamp("2013-01-31T23:59:59.5Z".to_owned())),
+        Just(Literal::Claim("peer.country".to_owned())),
     ]
 }
 
@@ -62,35 +65,86 @@ fn table_terms() -> impl Strategy<Value = TableTerms> {
         compare(Literal::Int(2)),
     ]);
     let filter = btree_set(prop_oneof![4 => pool, 1 => predicate()], 0..3);
-    (columns, masks, filter).prop_map(|(columns, masks, filter)| TableTerms {
-        masks: columns
-            .iter()
-            .zip(masks)
-            .filter_map(|(column, mask)| Some(((*column).to_owned(), mask?)))
-            .collect(),
-        columns: columns.into_iter().map(str::to_owned).collect(),
-        filter: RowFilter(filter),
+    let protection = option::weighted(0.4, protection());
+    (columns, masks, filter, protection).prop_map(|(columns, masks, filter, protection)| {
+        let mut terms = TableTerms {
+            masks: columns
+                .iter()
+                .zip(masks)
+                .filter_map(|(column, mask)| Some(((*column).to_owned(), mask?)))
+                .collect(),
+            columns: columns.into_iter().map(str::to_owned).collect(),
+            filter: RowFilter(filter),
+            protection,
+        };
+        let unit = terms.protection.as_ref().map(|p| p.unit.clone());
+        let all = terms.columns.clone();
+        terms.retain_columns(|c| all.contains(c) && Some(c) != unit.as_deref());
+        if terms.columns.is_empty() {
+            (terms.columns, terms.protection) = (all, None);
+        }
+        terms
     })
+}
+
+fn protection() -> impl Strategy<Value = Protection> {
+    let groups = subsequence(COLUMNS.to_vec(), 0..=COLUMNS.len());
+    let functions = vec![Aggregate::Count, Aggregate::Sum, Aggregate::Avg];
+    let aggregates = subsequence(functions, 1..=3);
+    (select(&UNITS[..]), 2u64..5, groups, aggregates).prop_map(
+        |(unit, min_units, groups, aggregates)| Protection {
+            unit: unit.to_owned(),
+            min_units,
+            group_by: groups.into_iter().map(str::to_owned).collect(),
+            aggregates: aggregates.into_iter().collect(),
+        },
+    )
+}
+
+fn limits() -> impl Strategy<Value = Limits> {
+    let count = || option::of(0u64..4);
+    let quota = (count(), count(), count()).prop_filter_map("empty", |(queries, rows, bytes)| {
+        let quota = Quota {
+            queries,
+            rows,
+            bytes,
+        };
+        (quota != Quota::default()).then_some(quota)
+    });
+    let per = btree_map(select(&Window::ALL[..]), quota, 0..3);
+    let hours = option::of(btree_set(0u8..24, 1..4));
+    let days = subsequence(
+        vec![Weekday::Monday, Weekday::Friday, Weekday::Sunday],
+        1..=3,
+    );
+    let days = option::of(days.prop_map(|days| days.into_iter().collect()));
+    (count(), count(), count(), per, hours, days).prop_map(
+        |(max_rows_per_query, max_bytes_per_query, max_concurrent, per, hours, weekdays)| Limits {
+            max_rows_per_query,
+            max_bytes_per_query,
+            max_concurrent,
+            per,
+            hours,
+            weekdays,
+        },
+    )
 }
 
 fn any_terms() -> impl Strategy<Value = Terms> {
     let tables = btree_map(select(vec!["airports", "weather"]), table_terms(), 1..3);
     let purposes = subsequence(vec!["audit", "operations", "research"], 1..=3);
-    let rows = option::of(0u64..4);
-    (tables, purposes, rows, 0u32..3, 3u32..6).prop_map(|(tables, purposes, rows, from, until)| {
-        Terms {
+    (tables, purposes, limits(), 0u32..3, 3u32..6).prop_map(
+        |(tables, purposes, limits, from, until)| Terms {
             tables: tables
                 .into_iter()
                 .map(|(name, table)| (name.to_owned(), table))
                 .collect(),
             purposes: purposes.into_iter().map(str::to_owned).collect(),
-            limits: Limits {
-                max_rows_per_query: rows,
-            },
+            limits,
             not_before: NOW.saturating_add(from * DAY),
             expires: NOW.saturating_add(until * DAY),
-        }
-    })
+        },
+    )
 }
 
 proptest! {
@@ -297,7 +351,7 @@ fn changes_are_told_in_words() {
     let back = told(&earlier, &later);
     assert!(back.contains(&"+ weather: no longer only rows where origin in ('EWR')".to_owned()));
     assert!(back.contains(&"+ weather: column temp no longer masked".to_owned()));
-    assert!(back.contains(&"+ no row limit per query".to_owned()));
+    assert!(back.contains(&"+ no limit on rows per query".to_owned()));
     let mut renamed = earlier.clone();
     let moved = renamed.tables.remove("weather").unwrap();
     renamed.tables.insert("climate".to_owned(), moved);
@@ -312,13 +366,38 @@ fn every_part_alone_decides() {
     let one = table(&mut wide).clone();
     wide.tables.insert("airports".to_owned(), one);
     wide.purposes.insert("audit".to_owned());
-    let changes: [fn(&mut Terms); 8] = [
+    let protect = Protection {
+        unit: "tail".to_owned(),
+        min_units: 2,
+        group_by: ["temp".to_owned(), "wind".to_owned()].into(),
+        aggregates: [Aggregate::Count, Aggregate::Sum].into(),
+    };
+    wide.tables.get_mut("airports").unwrap().protection = Some(protect);
+    fn protection(t: &mut Terms) -> &mut Protection {
+        let airports = t.tables.get_mut("airports").unwrap();
+        airports.protection.as_mut().unwrap()
+    }
+    let changes: [fn(&mut Terms); 16] = [
         |t| t.tables.retain(|name, _| name != "airports"),
         |t| table(t).columns.retain(|c| c != "wind"),
         |t| table(t).filter.0.extend([compare(Literal::Int(1))]),
         |t| table(t).masks.extend([("temp".to_owned(), MASKS[0])]),
         |t| t.purposes.retain(|p| p != "audit"),
         |t| t.limits.max_rows_per_query = Some(1),
+        |t| t.limits.max_bytes_per_query = Some(1),
+        |t| t.limits.max_concurrent = Some(1),
+        |t| {
+            let quota = Quota {
+                rows: Some(1),
+                ..Quota::default()
+            };
+            t.limits.per.insert(Window::Day, quota);
+        },
+        |t| t.limits.hours = Some([8].into()),
+        |t| t.limits.weekdays = Some([Weekday::Monday].into()),
+        |t| protection(t).min_units = 3,
+        |t| protection(t).group_by.retain(|c| c != "wind"),
+        |t| protection(t).aggregates.retain(|a| *a != Aggregate::Sum),
         |t| t.not_before = NOW.saturating_add(DAY),
         |t| t.expires = NOW.saturating_add(DAY),
     ];
@@ -330,4 +409,46 @@ fn every_part_alone_decides() {
         assert_eq!(wide.intersect(&narrow), Some(narrow.clone()), "part {i}");
         assert_eq!(narrow.changes_from(&wide).len(), 1, "part {i}");
     }
+}
+
+/// Which groups are left out says something of the unit: who must not see it
+/// must not choose that groups are left out by it.
+#[test]
+fn only_who_sees_the_unit_may_protect_it() {
+    let protected = |unit: &str| {
+        let mut terms = terms(&["origin"]);
+        table(&mut terms).protection = Some(Protection {
+            unit: unit.to_owned(),
+            min_units: 2,
+            group_by: ["origin".to_owned()].into(),
+            aggregates: [Aggregate::Count].into(),
+        });
+        terms
+    };
+    let shown = terms(&["origin", "wind"]);
+    assert!(protected("wind").narrows(&shown));
+    assert_eq!(protected("wind").intersect(&shown), Some(protected("wind")));
+    let mut masked = shown.clone();
+    table(&mut masked).masks = [("wind".to_owned(), Mask::Sha256Global)].into();
+    for wide in [masked, terms(&["origin"])] {
+        assert!(!protected("wind").narrows(&wide));
+        assert_eq!(protected("wind").intersect(&wide), None);
+        assert_eq!(wide.intersect(&protected("wind")), None);
+    }
+    assert!(!protected("wind").narrows(&protected("tail")));
+    assert_eq!(protected("wind").intersect(&protected("tail")), None);
+}
+
+#[test]
+fn time_is_open_in_its_hours_on_its_days() {
+    // 2026-11-21T23:59:59Z was a Saturday.
+    let saturday = 1_795_305_599;
+    assert_eq!(Weekday::of(saturday), Weekday::Saturday);
+    assert_eq!(Weekday::of(saturday + 1), Weekday::Sunday);
+    let mut limits = Limits::default();
+    assert!(limits.open_at(saturday));
+    limits.hours = Some([23].into());
+    assert!(limits.open_at(saturday) && !limits.open_at(saturday + 1));
+    limits.weekdays = Some([Weekday::Sunday].into());
+    assert!(!limits.open_at(saturday) && limits.open_at(saturday + Window::Day.seconds()));
 }

@@ -127,6 +127,7 @@ async fn a_masked_column_is_never_grouped_at_the_server() {
         columns: ["id", "m"].map(str::to_owned).into(),
         filter: RowFilter::default(),
         masks: [("m".to_owned(), Mask::ReplaceWithNull)].into(),
+        protection: None,
     };
     let view = governed(&source, &terms);
     for sql in [

@@ -1,0 +1,111 @@
+//! The cells of a protected table: one row for each combination of all group
+//! columns and each unit in it.
+
+use std::sync::Arc;
+
+use datafusion::catalog::Session;
+use datafusion::common::Column;
+use datafusion::datasource::provider_as_source;
+use datafusion::error::Result;
+use datafusion::functions_aggregate::expr_fn::{count, sum};
+use datafusion::logical_expr::{Expr, LogicalPlanBuilder, lit};
+use datafusion::physical_plan::ExecutionPlan;
+use datafusion::physical_plan::coalesce_partitions::CoalescePartitionsExec;
+
+use super::Guarded;
+use crate::query::guard;
+use crate::query::pushdown::Grouping;
+
+/// The unit's column. No column of a product can be called so.
+pub(super) const UNIT: &str = ".unit";
+/// How many rows the cell has of the unit.
+pub(super) const ROWS: &str = ".rows";
+
+/// The column of a measure's sum in the cells.
+pub(super) fn sum_of(measure: &str) -> String {
+    format!(".sum {measure}")
+}
+
+/// The column in the cells of how many values of a measure are not null.
+pub(super) fn count_of(measure: &str) -> String {
+    format!(".count {measure}")
+}
+
+/// The cells of all group columns of the terms, whatever the caller groups by:
+/// sets of cells can be compared with those of earlier answers.
+pub(super) async fn plan(
+    guarded: &Guarded,
+    grouping: &Grouping,
+    state: &dyn Session,
+) -> Result<Arc<dyn ExecutionPlan>> {
+    let protection = &guarded.protection;
+    let source = provider_as_source(Arc::clone(&guarded.source));
+    let unit = Expr::Column(Column::new_unqualified(&protection.unit));
+    let shown = |name: &String| {
+        let of = guarded.columns.iter().find(|(column, _)| column == name);
+        of.map(|(_, value)| value.clone())
+    };
+    let groups = guarded.columns.iter();
+    let groups = groups.filter(|(name, _)| protection.group_by.contains(name));
+    let keys: Vec<String> = groups.map(|(name, _)| name.clone()).collect();
+    let measured = measured(grouping);
+    let column = |name: &str| Expr::Column(Column::new_unqualified(name));
+    let kept = keys.iter().filter_map(shown);
+    // A group column that is measured as well is carried twice: as key, and as value.
+    let values = measured.iter().filter_map(|name| {
+        let value = shown(name)?;
+        Some(value.unalias().alias(format!(".value {name}")))
+    });
+    let rows = LogicalPlanBuilder::scan("source", source, None)?
+        .filter(guarded.row_filter.clone())?
+        // Whom such a row is about is not known, so it cannot be counted
+        // (spec/5-data-plane.md#D-141).
+        .filter(unit.clone().is_not_null())?
+        .project(
+            kept.chain([unit.alias(UNIT)])
+                .chain(values)
+                .collect::<Vec<_>>(),
+        )?;
+    let by = keys.iter().map(|key| column(key)).chain([column(UNIT)]);
+    let sums = measured.iter().flat_map(|name| {
+        let value = column(&format!(".value {name}"));
+        [
+            count(value.clone()).alias(count_of(name)),
+            sum(value).alias(sum_of(name)),
+        ]
+    });
+    // Only what can be added up is summed: of a text only the count is asked for.
+    let sums =
+        sums.filter(|e| !matches!(e, Expr::Alias(a) if !summable(guarded, grouping, &a.name)));
+    let cells = rows.aggregate(
+        by.collect::<Vec<_>>(),
+        [count(lit(1)).alias(ROWS)]
+            .into_iter()
+            .chain(sums)
+            .collect::<Vec<_>>(),
+    )?;
+    let cells = state.create_physical_plan(&cells.build()?).await?;
+    let cells = guard::deadline_on_leaves(cells)?;
+    Ok(Arc::new(CoalescePartitionsExec::new(cells)))
+}
+
+/// The columns that are counted, summed or averaged, each once.
+pub(super) fn measured(grouping: &Grouping) -> Vec<String> {
+    let mut columns: Vec<_> = grouping
+        .measures
+        .iter()
+        .filter_map(|m| m.column.clone())
+        .collect();
+    columns.sort();
+    columns.dedup();
+    columns
+}
+
+fn summable(_guarded: &Guarded, grouping: &Grouping, column: &str) -> bool {
+    let Some(name) = column.strip_prefix(".sum ") else {
+        return true;
+    };
+    grouping.measures.iter().any(|m| {
+        m.column.as_deref() == Some(name) && m.function != crate::query::pushdown::Function::Count
+    })
+}

@@ -1,0 +1,122 @@
+//! Tables that are read in groups only, each of enough units: disclosure
+//! control, which is no guarantee of privacy (A21, `spec/5-data-plane.md`, 5.9).
+//!
+//! ```text
+//! source ─> policy filter ─> one row for each cell and unit   (the cells of all group columns)
+//!                              ─> the caller's predicates, over cells
+//!                              ─> the caller's groups; too small ones vanish
+//!                              ─> barrier
+//! ```
+//!
+//! One scan serves everything: what is counted to judge a group is what the
+//! group is computed from (`spec/5-data-plane.md#D-144`).
+
+mod cells;
+mod disclosed;
+mod groups;
+mod measures;
+
+#[cfg(test)]
+mod tests;
+
+use std::fmt;
+use std::sync::Arc;
+
+use arrow::datatypes::SchemaRef;
+use async_trait::async_trait;
+use comity_protocol::terms::{Aggregate, Protection};
+use datafusion::catalog::{Session, TableProvider};
+use datafusion::error::{DataFusionError, Result};
+use datafusion::logical_expr::{Expr, TableType};
+use datafusion::physical_plan::ExecutionPlan;
+
+pub use disclosed::Disclosed;
+
+use super::barrier::BarrierExec;
+use super::pushdown::{Function, Grouping};
+
+/// The visible rows of a protected table, as the barrier sees them.
+#[derive(Clone)]
+pub(super) struct Guarded {
+    pub(super) protection: Protection,
+    pub(super) source: Arc<dyn TableProvider>,
+    pub(super) row_filter: Expr,
+    /// The permitted columns as they are shown, by name; masks applied.
+    pub(super) columns: Vec<(String, Expr)>,
+    /// The columns whose stored values are shown.
+    pub(super) unmasked: Vec<String>,
+    pub(super) disclosed: Arc<Disclosed>,
+}
+
+impl Guarded {
+    /// The groups as a table, or why the terms do not permit them.
+    pub(super) fn groups(&self, grouping: Grouping) -> Result<Arc<dyn TableProvider>, String> {
+        let by = &self.protection.group_by;
+        if let Some(key) = grouping.keys.iter().find(|key| !by.contains(*key)) {
+            return Err(format!("it is not grouped by {key}"));
+        }
+        for measure in &grouping.measures {
+            let aggregate = match measure.function {
+                Function::Count => Some(Aggregate::Count),
+                Function::Sum => Some(Aggregate::Sum),
+                Function::Avg => Some(Aggregate::Avg),
+                Function::Min | Function::Max => None,
+            };
+            let permitted = &self.protection.aggregates;
+            if aggregate.is_none_or(|a| !permitted.contains(&a)) {
+                let name = measure.function.name();
+                return Err(format!("{name} is not among its aggregates"));
+            }
+            let masked = |c: &String| !self.unmasked.contains(c);
+            if let Some(column) = measure.column.as_ref().filter(|c| masked(c)) {
+                return Err(format!("the terms mask the column {column}"));
+            }
+        }
+        // The columns of predicates were judged by the table: group columns that are shown.
+        Ok(Arc::new(Groups {
+            guarded: self.clone(),
+            grouping,
+        }))
+    }
+}
+
+/// Groups of a protected table.
+struct Groups {
+    guarded: Guarded,
+    grouping: Grouping,
+}
+
+#[async_trait]
+impl TableProvider for Groups {
+    fn schema(&self) -> SchemaRef {
+        Arc::clone(&self.grouping.schema)
+    }
+
+    fn table_type(&self) -> TableType {
+        TableType::Base
+    }
+
+    async fn scan(
+        &self,
+        state: &dyn Session,
+        projection: Option<&Vec<usize>>,
+        filters: &[Expr],
+        _limit: Option<usize>,
+    ) -> Result<Arc<dyn ExecutionPlan>> {
+        // It is put in after the optimizer, which alone narrows a scan. A limit is only a hint.
+        if projection.is_some() || !filters.is_empty() {
+            return Err(DataFusionError::Internal(
+                "a table of groups was narrowed".into(),
+            ));
+        }
+        let cells = cells::plan(&self.guarded, &self.grouping, state).await?;
+        let groups = groups::GroupsExec::new(cells, &self.guarded, &self.grouping, state)?;
+        Ok(Arc::new(BarrierExec::new(Arc::new(groups), self.schema())))
+    }
+}
+
+impl fmt::Debug for Groups {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Groups")
+    }
+}
