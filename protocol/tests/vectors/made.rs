@@ -239,6 +239,7 @@ fn terms(columns: &[&str]) -> Terms {
         purposes: BTreeSet::from(["operations".to_owned()]),
         limits: Limits {
             max_rows_per_query: Some(100_000),
+            ..Limits::default()
         },
         not_before: NOW,
         expires: NOW.saturating_add(90 * DAY),
