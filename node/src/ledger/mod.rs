@@ -257,7 +257,7 @@ impl Ledger {
             })?;
         let bytes = self.journal.read(position)?.ok_or_else(|| Error::Record {
             position,
-            reason: "the index points past the journal's end".to_owned(),
+            reason: "the index points past the journal's end, or at an erased record".to_owned(),
         })?;
         decode(position, &bytes)
     }
