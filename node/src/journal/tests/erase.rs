@@ -1,5 +1,7 @@
 //! Erased records.
 
+use proptest::prelude::*;
+
 use super::*;
 
 fn contains(bytes: &[u8], word: &[u8]) -> bool {
@@ -78,5 +80,37 @@ fn a_flipped_bit_in_an_erased_record_is_damage_too() {
             matches!(refusal(home.path()), JournalError::Corrupt { .. }),
             "byte {at}"
         );
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(24))]
+
+    #[test]
+    fn erasing_any_records_changes_no_root_and_no_other_record(
+        groups in prop::collection::vec(prop::collection::vec(0u8..20, 1..5), 1..10),
+        chosen in prop::collection::hash_set(0u8..20, 0..10),
+    ) {
+        let home = TempDir::new().unwrap();
+        let (journal, _) = open(home.path());
+        for group in &groups {
+            let records: Vec<Vec<u8>> = group.iter().map(|n| vec![*n; 30]).collect();
+            journal.append_blocking(&records).unwrap();
+        }
+        let all = groups.concat();
+        let roots: Vec<_> = (0..=all.len() as u64).map(|size| journal.root(size)).collect();
+        drop(journal);
+        let erased = Journal::erase(home.path(), |record| chosen.contains(&record[0])).unwrap();
+        let (journal, report) = open(home.path());
+        let kept: Vec<Vec<u8>> = all
+            .iter()
+            .filter(|n| !chosen.contains(n))
+            .map(|n| vec![*n; 30])
+            .collect();
+        prop_assert_eq!(erased.records as usize, all.len() - kept.len());
+        prop_assert_eq!(report.records as usize, all.len());
+        prop_assert_eq!(contents(&journal), kept);
+        let after: Vec<_> = (0..=all.len() as u64).map(|size| journal.root(size)).collect();
+        prop_assert_eq!(after, roots);
     }
 }
