@@ -171,10 +171,12 @@ def main(file):
                                             organizations.agreeing(both, lambda _, m=message: m["at"]), f"message {seq}")
         check(signers == [content["from"]] and content["negotiation"] == agreement["negotiation"], f"message {seq}: sender (N-9)")
         check((content["seq"], content.get("prev")) == (seq, before), f"message {seq}: chain (N-13)")
-        if content["body"]["type"] == "agree":
+        body = content["body"]
+        if body["type"] == "agree":
             check(agreement["last"] == before, "agreement: follows another message (N-18)")
         before = digest(message["text"].encode())
-    print(f"negotiation: {len(messages)} messages in one chain")
+    check(messages and (body["type"], body["document"]) == ("finalize", of_payload), "negotiation: not finished")
+    print(f"negotiation: {len(messages)} messages in one chain, finished")
 
     rows, ended, begun, receipts, revoked = 0, set(), set(), {}, 0
     for position, record in records:

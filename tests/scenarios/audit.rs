@@ -44,7 +44,9 @@ fn segment(org: &Org) -> std::io::Result<PathBuf> {
         }
     }
     files.sort();
-    files.pop().ok_or_else(|| std::io::ErrorKind::NotFound.into())
+    files
+        .pop()
+        .ok_or_else(|| std::io::ErrorKind::NotFound.into())
 }
 
 async fn add_member(org: &Org, name: &str) -> Outcome {
@@ -67,7 +69,11 @@ async fn a33_a_journal_restored_from_a_backup_and_signed_again_is_found_by_a_par
     fs::write(&held, audit(&org, &["checkpoint"])?.stdout)?;
     let held = held.to_str().ok_or("a path")?;
     let (code, report) = verify(&org, &["--peer-checkpoints", held])?;
-    assert_eq!((code, &report["held_checkpoints"]), (0, &json!(1)), "{report}");
+    assert_eq!(
+        (code, &report["held_checkpoints"]),
+        (0, &json!(1)),
+        "{report}"
+    );
 
     org.stop().await?;
     let file = segment(&org)?;
@@ -85,7 +91,11 @@ async fn a33_a_journal_restored_from_a_backup_and_signed_again_is_found_by_a_par
     let again = again.to_str().ok_or("a path")?;
     assert_eq!(verify(&org, &["--peer-checkpoints", again])?.0, 0);
     let (code, report) = verify(&org, &["--peer-checkpoints", held])?;
-    assert_eq!((code, &report["verdict"]), (3, &json!("forked")), "{report}");
+    assert_eq!(
+        (code, &report["verdict"]),
+        (3, &json!("forked")),
+        "{report}"
+    );
 
     // It grows past the old size with other records.
     org.start().await?;
@@ -107,20 +117,36 @@ async fn an_erased_member_is_in_no_file_of_the_home_and_the_node_goes_on() -> Ou
     let port = &three.port;
     add_member(port, NAME).await?;
     let args = ["show", "--member", NAME, "--json"];
-    assert_eq!(String::from_utf8(audit(port, &args)?.stdout)?.lines().count(), 1);
+    assert_eq!(
+        String::from_utf8(audit(port, &args)?.stdout)?
+            .lines()
+            .count(),
+        1
+    );
     // Not while the node runs, and not while the member has a token.
     assert!(!audit(port, &["erase", "--member", NAME])?.status.success());
-    let _: Value = port.post("/v1/members/remove", &json!({ "name": NAME })).await?;
+    let _: Value = port
+        .post("/v1/members/remove", &json!({ "name": NAME }))
+        .await?;
     let running = audit(port, &["erase", "--member", NAME])?;
-    assert!(String::from_utf8_lossy(&running.stderr).contains("in use"), "{running:?}");
+    assert!(
+        String::from_utf8_lossy(&running.stderr).contains("in use"),
+        "{running:?}"
+    );
     let held = three.port.home().path().join("held.txt");
     fs::write(&held, audit(&three.port, &["checkpoint"])?.stdout)?;
     three.port.stop().await?;
     let erased = audit(&three.port, &["erase", "--member", NAME, "--json"])?;
     assert!(erased.status.success(), "{erased:?}");
-    assert_eq!(serde_json::from_slice::<Value>(&erased.stdout)?["records"], 2);
+    assert_eq!(
+        serde_json::from_slice::<Value>(&erased.stdout)?["records"],
+        2
+    );
 
-    assert_eq!(naming(three.port.home().path(), NAME)?, Vec::<PathBuf>::new());
+    assert_eq!(
+        naming(three.port.home().path(), NAME)?,
+        Vec::<PathBuf>::new()
+    );
     let held = held.to_str().ok_or("a path")?.to_owned();
     let (code, report) = verify(&three.port, &["--peer-checkpoints", &held])?;
     assert_eq!((code, &report["erased"]), (0, &json!(2)), "{report}");
@@ -129,7 +155,11 @@ async fn an_erased_member_is_in_no_file_of_the_home_and_the_node_goes_on() -> Ou
     reaches(&three.port, &n.id, "FINALIZED").await?;
     assert_eq!(sql(&three.port, WEATHER).await?[0]["n"], 26_115);
     let erasing = shown(&three.port, &["--kind", "administered"])?;
-    assert!(erasing.iter().any(|line| line["record"]["act"] == "erase-member"));
+    assert!(
+        erasing
+            .iter()
+            .any(|line| line["record"]["act"] == "erase-member")
+    );
     Ok(())
 }
 
@@ -163,11 +193,20 @@ async fn a_stranger_verifies_an_agreement_from_its_bundle_alone() -> Outcome {
     let _: api::Agreement = three.weather.post(&path, &json!({})).await?;
     // The end of a delivery is written behind its last byte.
     let ended = || async {
-        let lines = shown(&three.weather, &["--kind", "delivery", "--agreement", &agreement]);
+        let lines = shown(
+            &three.weather,
+            &["--kind", "delivery", "--agreement", &agreement],
+        );
         let lines = lines.unwrap_or_default();
-        Ok(lines.iter().any(|l| l["record"]["rows"].is_u64()).then_some(()))
+        Ok(lines
+            .iter()
+            .any(|l| l["record"]["rows"].is_u64())
+            .then_some(()))
     };
-    three.weather.until("the end of the delivery", ended).await?;
+    three
+        .weather
+        .until("the end of the delivery", ended)
+        .await?;
 
     let spec = Path::new(env!("CARGO_MANIFEST_DIR")).join("../spec");
     for org in [&three.weather, &three.port] {
@@ -186,13 +225,23 @@ async fn a_stranger_verifies_an_agreement_from_its_bundle_alone() -> Outcome {
             .arg(&file)
             .output()?;
         let said = String::from_utf8_lossy(&checked.stdout).into_owned();
-        assert!(checked.status.success(), "{said}{}", String::from_utf8_lossy(&checked.stderr));
-        assert!(said.contains("signed by both") && said.contains("revocations: 1"), "{said}");
+        assert!(
+            checked.status.success(),
+            "{said}{}",
+            String::from_utf8_lossy(&checked.stderr)
+        );
+        assert!(
+            said.contains("signed by both") && said.contains("revocations: 1"),
+            "{said}"
+        );
         if org.alias() == "weather-service" && std::env::var_os("COMITY_WRITE_VECTORS").is_some() {
             fs::copy(&file, spec.join("vectors/bundle.json"))?;
         }
     }
-    let weather = shown(&three.weather, &["--partner", "port-authority", "--agreement", &agreement])?;
+    let weather = shown(
+        &three.weather,
+        &["--partner", "port-authority", "--agreement", &agreement],
+    )?;
     let kinds: Vec<&str> = weather.iter().filter_map(|l| l["kind"].as_str()).collect();
     for kind in ["signed", "delivery", "revoked"] {
         assert!(kinds.contains(&kind), "{kinds:?}");

@@ -201,7 +201,11 @@ impl Refusals {
         }
         let first = minute.more.is_empty();
         *minute.more.entry(code.to_owned()).or_default() += 1;
-        if first { Place::FirstCounted } else { Place::Counted }
+        if first {
+            Place::FirstCounted
+        } else {
+            Place::Counted
+        }
     }
 }
 

@@ -106,7 +106,9 @@ impl Looked {
 
     fn count(&mut self, home: &Home, about: &impl Fn(&[u8]) -> bool) -> Result<u64, Failure> {
         let mut found = 0;
-        super::walk(&home.journal(), |_, record| found += u64::from(about(record)))?;
+        super::walk(&home.journal(), |_, record| {
+            found += u64::from(about(record))
+        })?;
         self.found = found;
         Ok(found)
     }
@@ -123,7 +125,6 @@ fn concerns(record: &[u8], own: &OrgId, name: &str) -> bool {
     let ours = || is("org", &own.to_string());
     match text(&record, "record") {
         Some("delivery") => ours() && is("subject", name),
-        Some("received") => is("member", name) || is("subject", name),
         Some("refused") => ours() && text(&record, "reason").is_some_and(|r| names(r, name)),
         Some("member" | "member-removed") => is("name", name),
         _ => false,
@@ -139,7 +140,9 @@ fn names(reason: &str, name: &str) -> bool {
     let part = |c: char| c.is_alphanumeric() || c == '-' || c == '_' || c == '.';
     reason.match_indices(name).any(|(start, found)| {
         let before = reason.get(..start).and_then(|t| t.chars().next_back());
-        let after = reason.get(start + found.len()..).and_then(|t| t.chars().next());
+        let after = reason
+            .get(start + found.len()..)
+            .and_then(|t| t.chars().next());
         !before.is_some_and(part) && !after.is_some_and(part)
     })
 }

@@ -55,7 +55,10 @@ impl Recorded {
             return Err("the organization's evidence is another one's".to_owned());
         }
         let known = self.documents.entry(org).or_default();
-        if known.last().is_none_or(|last| last.digest() != document.digest()) {
+        if known
+            .last()
+            .is_none_or(|last| last.digest() != document.digest())
+        {
             known.push(document);
         }
         Ok(())

@@ -12,7 +12,9 @@ use super::*;
 use crate::founding::{Plan, found};
 use crate::index;
 use crate::journal;
-use crate::ledger::{Administered, Delivery, Ledger, Member, MemberRemoved, Record, Refused, Statement};
+use crate::ledger::{
+    Administered, Delivery, Ledger, Member, MemberRemoved, Record, Refused, Statement,
+};
 
 const NOW: Timestamp = Timestamp::from_secs(1_795_000_000);
 
@@ -152,7 +154,10 @@ fn every_flipped_byte_is_found_and_its_place_is_named() {
         std::fs::write(file, &bytes).unwrap();
         let report = own.verify();
         assert_eq!(report.verdict, Verdict::Tampered);
-        assert!(report.problems[0].what.contains("damaged at byte"), "{report:?}");
+        assert!(
+            report.problems[0].what.contains("damaged at byte"),
+            "{report:?}"
+        );
         std::fs::write(file, &whole).unwrap();
     }
 }
@@ -355,7 +360,10 @@ fn records_are_found_by_what_they_are_about() {
     };
     let served = of(&|f| f.member = Some("grace".to_owned()));
     assert_eq!(served.len(), 2);
-    assert!(served[0].says.starts_with("began to serve grace"), "{served:?}");
+    assert!(
+        served[0].says.starts_with("began to serve grace"),
+        "{served:?}"
+    );
     assert!(served[1].says.contains("3 rows, 3 bytes"), "{served:?}");
     assert_eq!(of(&|f| f.kind = Some("administered".to_owned())).len(), 1);
     assert_eq!(of(&|f| f.trace = Some("89ab".to_owned())).len(), 2);

@@ -181,7 +181,11 @@ impl Audit {
                 }
             }
             Record::Message(message) => {
-                let from = if message.sent { self.keys.own() } else { Some(message.peer) };
+                let from = if message.sent {
+                    self.keys.own()
+                } else {
+                    Some(message.peer)
+                };
                 let from = from.ok_or("a message before the organization")?;
                 Message::verify(&message.text, &from, &self.keys, message.at)
                     .map_err(|e| e.to_string())?;
@@ -221,25 +225,32 @@ impl Audit {
     /// The receipts of an agreement follow one another without gaps.
     fn link(&mut self, place: &str, link: Link) {
         let problem = match self.chains.get(&link.agreement) {
-            None if link.prev.is_some() => {
-                Some((Verdict::Incomplete, "the receipts before this one are missing"))
-            }
+            None if link.prev.is_some() => Some((
+                Verdict::Incomplete,
+                "the receipts before this one are missing",
+            )),
             None => None,
             // Once when it was made, once more when it was countersigned.
             Some(last) if link.seq == last.seq && link.digest == last.digest => None,
-            Some(last) if link.seq <= last.seq => {
-                Some((Verdict::Forked, "a receipt with a number that was given before"))
-            }
+            Some(last) if link.seq <= last.seq => Some((
+                Verdict::Forked,
+                "a receipt with a number that was given before",
+            )),
             Some(last) if link.seq > last.seq + 1 => {
                 Some((Verdict::Incomplete, "a gap in the numbers of the receipts"))
             }
-            Some(last) if link.prev != Some(last.digest) => {
-                Some((Verdict::Forked, "the receipt follows another one than the last"))
-            }
+            Some(last) if link.prev != Some(last.digest) => Some((
+                Verdict::Forked,
+                "the receipt follows another one than the last",
+            )),
             Some(_) => None,
         };
         if let Some((verdict, what)) = problem {
-            self.problem(verdict, place, format!("{what} (agreement {})", link.agreement));
+            self.problem(
+                verdict,
+                place,
+                format!("{what} (agreement {})", link.agreement),
+            );
         }
         self.chains.insert(link.agreement, link);
     }
@@ -304,7 +315,11 @@ impl Audit {
                     claim.size,
                     if torn { " and an unfinished end" } else { "" },
                 );
-                let verdict = if torn { Verdict::Incomplete } else { Verdict::Forked };
+                let verdict = if torn {
+                    Verdict::Incomplete
+                } else {
+                    Verdict::Forked
+                };
                 self.problem(verdict, place, what);
             }
             return;

@@ -58,7 +58,9 @@ struct Checkpoint {}
 /// Record by record it leaves a hash, so that the journal still proves
 /// everything else. What organizations signed together is never erased.
 #[derive(Debug, clap::Args)]
-#[command(after_help = "Example:\n  comity member remove analyst\n  comity audit erase --member analyst")]
+#[command(
+    after_help = "Example:\n  comity member remove analyst\n  comity audit erase --member analyst"
+)]
 struct Erase {
     /// The member's name.
     #[arg(long, value_name = "NAME")]
@@ -77,8 +79,8 @@ impl Audit {
                 Ok(())
             }
             Verb::Erase(c) => {
-                let done = audit::erase_member(home, &c.member)
-                    .map_err(|f| Problem::from_failure(&f))?;
+                let done =
+                    audit::erase_member(home, &c.member).map_err(|f| Problem::from_failure(&f))?;
                 output.answer(&done, |done| {
                     format!(
                         "erased {} of {} records; what remains proves as before\n",
@@ -93,8 +95,7 @@ impl Audit {
 
 impl Export {
     fn run(self, home: &Home, output: &Output) -> Result<(), Problem> {
-        let bundle =
-            audit::export(home, &self.agreement).map_err(|f| Problem::from_failure(&f))?;
+        let bundle = audit::export(home, &self.agreement).map_err(|f| Problem::from_failure(&f))?;
         let text = serde_json::to_string_pretty(&bundle)
             .map_err(|e| Problem::failed(format!("the bundle does not serialise: {e}")))?;
         write_new(&self.output, &text)
