@@ -288,37 +288,37 @@ fn an_erased_member_is_in_no_file_and_the_journal_verifies() {
     };
     own.add(&[
         Record::Member(Member {
-            name: "grace".to_owned(),
+            name: "zenobia".to_owned(),
             token_hash: Digest::of(b"token"),
             at: NOW,
         }),
-        delivery(org, "grace", None),
-        delivery(org, "grace", Some(3)),
-        delivery(org, "gracen", Some(3)),
+        delivery(org, "zenobia", None),
+        delivery(org, "zenobia", Some(3)),
+        delivery(org, "zenobian", Some(3)),
         // A partner's pseudonym that happens to be spelled the same.
         delivery(partner, "pseudonym", Some(3)),
-        refused("the member grace may not"),
-        refused("disgraceful"),
+        refused("the member zenobia may not"),
+        refused("rezenobian"),
     ]);
-    let refusal = erase_member(&own.home, "grace").unwrap_err();
+    let refusal = erase_member(&own.home, "zenobia").unwrap_err();
     assert!(refusal.to_string().contains("with a token"), "{refusal}");
     own.add(&[Record::MemberRemoved(MemberRemoved {
-        name: "grace".to_owned(),
+        name: "zenobia".to_owned(),
         at: NOW,
     })]);
     let held = checkpoint(&own.home).unwrap();
     let before = own.verify();
 
-    let erased = erase_member(&own.home, "grace").unwrap();
+    let erased = erase_member(&own.home, "zenobia").unwrap();
     assert_eq!(erased.records, 5);
     let report = own.against(&held);
     assert_eq!(report.verdict, Verdict::Intact, "{:?}", report.problems);
     // The note of the erasing came behind; everything else stands where it stood.
     assert_eq!((report.records, report.erased), (before.records + 1, 5));
     for name in words_of(own.home.path()) {
-        assert_ne!(name, "grace");
+        assert_ne!(name, "zenobia");
     }
-    assert!(erase_member(&own.home, "grace").is_err());
+    assert!(erase_member(&own.home, "zenobia").is_err());
 }
 
 /// The words in every file of the folder.
@@ -343,8 +343,8 @@ fn records_are_found_by_what_they_are_about() {
     let own = Stopped::new();
     let org = own.org();
     own.add(&[
-        delivery(org, "grace", None),
-        delivery(org, "grace", Some(3)),
+        delivery(org, "zenobia", None),
+        delivery(org, "zenobia", Some(3)),
         act(1),
     ]);
     let shown = |filter: &Filter| {
@@ -358,10 +358,10 @@ fn records_are_found_by_what_they_are_about() {
         change(&mut filter);
         shown(&filter)
     };
-    let served = of(&|f| f.member = Some("grace".to_owned()));
+    let served = of(&|f| f.member = Some("zenobia".to_owned()));
     assert_eq!(served.len(), 2);
     assert!(
-        served[0].says.starts_with("began to serve grace"),
+        served[0].says.starts_with("began to serve zenobia"),
         "{served:?}"
     );
     assert!(served[1].says.contains("3 rows, 3 bytes"), "{served:?}");

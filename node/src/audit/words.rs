@@ -9,8 +9,9 @@ use serde_json::{Map, Value};
 
 use crate::failure::Failure;
 
-/// Longer texts in a record are signed envelopes, lists and keys: shown by their beginning.
-const SHORT_CHARS: usize = 64;
+/// Longer texts in a record are signed envelopes and lists: shown by their
+/// beginning. Digests and ids are shorter.
+const SHORT_CHARS: usize = 80;
 
 /// Which records are shown; an absent condition holds for all.
 #[derive(Clone, Debug, Default)]
@@ -54,7 +55,7 @@ pub fn show(
     full: bool,
     mut each: impl FnMut(Line),
 ) -> Result<(), Failure> {
-    let mut aliases = HashMap::new();
+    let mut names = Names::default();
     let mut now = None;
     let walk = super::walk(journal, |position, bytes| {
         let Ok(Value::Object(mut record)) = serde_json::from_slice(bytes) else {
@@ -64,17 +65,11 @@ pub fn show(
             now = Some(Timestamp::from_secs(at));
         }
         let kind = text(&record, "record").unwrap_or("unknown").to_owned();
-        if let (true, Some(org), Some(alias)) = (
-            kind == "partner",
-            text(&record, "org"),
-            text(&record, "alias"),
-        ) {
-            aliases.insert(org.to_owned(), alias.to_owned());
-        }
-        if !filter.wants(&kind, now, &record, &aliases) {
+        names.learn(&kind, &record);
+        if !filter.wants(&kind, now, &record, &names) {
             return;
         }
-        let says = says(&kind, &record, &aliases);
+        let says = says(&kind, &record, &names.aliases);
         record.remove("record");
         let mut record = Value::Object(record);
         if !full {
@@ -95,27 +90,53 @@ pub fn show(
     }
 }
 
+/// Who is meant by the ids in records, as earlier records told.
+#[derive(Default)]
+struct Names {
+    /// Aliases of organizations, by id.
+    aliases: HashMap<String, String>,
+    /// The other side of each agreement.
+    peers: HashMap<String, String>,
+}
+
+impl Names {
+    fn learn(&mut self, kind: &str, record: &Map<String, Value>) {
+        let (map, members) = match kind {
+            "partner" => (&mut self.aliases, ["org", "alias"]),
+            "signed" => (&mut self.peers, ["id", "peer"]),
+            _ => return,
+        };
+        if let [Some(key), Some(value)] = members.map(|member| text(record, member)) {
+            map.insert(key.to_owned(), value.to_owned());
+        }
+    }
+
+    /// Whether `record` is about the organization with the id or alias `wanted`.
+    fn is_about(&self, record: &Map<String, Value>, wanted: &str) -> bool {
+        let named = ["org", "peer", "by", "provider"].map(|member| text(record, member));
+        let marked = record.get("mark").and_then(|mark| mark.get("org"));
+        let agreement = text(record, "agreement").and_then(|id| self.peers.get(id));
+        let ids = named.into_iter().chain([
+            marked.and_then(Value::as_str),
+            agreement.map(String::as_str),
+        ]);
+        ids.flatten()
+            .any(|id| id == wanted || self.aliases.get(id).is_some_and(|alias| alias == wanted))
+    }
+}
+
 impl Filter {
     fn wants(
         &self,
         kind: &str,
         at: Option<Timestamp>,
         record: &Map<String, Value>,
-        aliases: &HashMap<String, String>,
+        names: &Names,
     ) -> bool {
         let any = |members: &[&str], wanted: &str| {
             members.iter().any(|m| text(record, m) == Some(wanted))
         };
-        let alias_of = |member: &&str| text(record, member).and_then(|org| aliases.get(org));
-        let partner = |wanted: &str| {
-            const WHO: [&str; 4] = ["org", "peer", "by", "provider"];
-            let marked = record.get("mark").and_then(|mark| mark.get("org"));
-            let marked = marked.and_then(Value::as_str);
-            any(&WHO, wanted)
-                || marked == Some(wanted)
-                || WHO.iter().any(|m| alias_of(&m).is_some_and(|a| a == wanted))
-                || marked.and_then(|org| aliases.get(org)).is_some_and(|a| a == wanted)
-        };
+        let partner = |wanted: &str| names.is_about(record, wanted);
         let agreement = |wanted: &str| {
             let named = |m| text(record, m).is_some_and(|id| digest_begins(id, wanted));
             named("agreement") || (kind == "signed" && named("id"))
@@ -125,8 +146,11 @@ impl Filter {
             named || any(&["subject", "member"], wanted)
         };
         let trace = |wanted: &str| text(record, "trace").is_some_and(|t| t.contains(wanted));
-        self.since.is_none_or(|since| at.is_none_or(|at| at >= since))
-            && self.until.is_none_or(|until| at.is_none_or(|at| at <= until))
+        self.since
+            .is_none_or(|since| at.is_none_or(|at| at >= since))
+            && self
+                .until
+                .is_none_or(|until| at.is_none_or(|at| at <= until))
             && self.kind.as_deref().is_none_or(|wanted| wanted == kind)
             && self.partner.as_deref().is_none_or(partner)
             && self.agreement.as_deref().is_none_or(agreement)
@@ -152,7 +176,10 @@ fn says(kind: &str, record: &Map<String, Value>, aliases: &HashMap<String, Strin
     let short = |member| of(member).chars().take(19).collect::<String>();
     let org = |member| {
         let id = of(member);
-        aliases.get(id).cloned().unwrap_or_else(|| id.chars().take(12).collect())
+        aliases
+            .get(id)
+            .cloned()
+            .unwrap_or_else(|| id.chars().take(12).collect())
     };
     let number = |member| record.get(member).and_then(Value::as_u64);
     match kind {
@@ -162,7 +189,11 @@ fn says(kind: &str, record: &Map<String, Value>, aliases: &HashMap<String, Strin
             let id = id.and_then(Value::as_str).unwrap_or("?");
             let frozen = record.get("fork").is_some_and(|fork| !fork.is_null());
             let name = aliases.get(id).map_or(id, String::as_str);
-            let what = if frozen { "forked its key history: frozen" } else { "showed its keys" };
+            let what = if frozen {
+                "forked its key history: frozen"
+            } else {
+                "showed its keys"
+            };
             format!("{name} {what}")
         }
         "partner" => format!("{} is known here as {}", short("org"), of("alias")),
@@ -174,18 +205,67 @@ fn says(kind: &str, record: &Map<String, Value>, aliases: &HashMap<String, Strin
         "foreign-descriptor" => format!("{} describes a product", org("org")),
         "foreign-head" => format!("{} announces its catalog", org("org")),
         "contradiction" => format!("{} contradicted itself: {}", org("org"), of("what")),
-        "measured" => format!("measured {} (statement {})", of("product"), number("seq").unwrap_or(0)),
+        "measured" => format!(
+            "measured {} (statement {})",
+            of("product"),
+            number("seq").unwrap_or(0)
+        ),
         "message" => {
             let sent = record.get("sent").and_then(Value::as_bool).unwrap_or(false);
             let way = if sent { "sent to" } else { "received from" };
-            format!("negotiation {}: a message {way} {}", short("negotiation"), org("peer"))
+            format!(
+                "negotiation {}: a message {way} {}",
+                short("negotiation"),
+                org("peer")
+            )
         }
-        "signed" => format!("{} {} with {}, signed by both", of("kind"), short("id"), org("peer")),
+        "signed" => format!(
+            "{} {} with {}, signed by both",
+            of("kind"),
+            short("id"),
+            org("peer")
+        ),
         "revoked" => format!("{} revoked the agreement {}", org("by"), short("agreement")),
         "member" => format!("gave the member {} a token", of("name")),
         "member-removed" => format!("ended the token of the member {}", of("name")),
         "delivery" => delivery(record, &org("org"), of("subject")),
         "refused" => format!("refused {}: {} ({})", org("org"), of("code"), of("reason")),
+        "received" => format!(
+            "received from {} {} rows, {} bytes under {}",
+            org("org"),
+            number("rows").unwrap_or(0),
+            number("bytes").unwrap_or(0),
+            short("agreement")
+        ),
+        "receipt" => format!(
+            "signed the receipt {} under {}",
+            number("seq").unwrap_or(0),
+            short("agreement")
+        ),
+        "receipt-answered" | "receipt-taken" => {
+            let disputed = record
+                .get("disputed")
+                .and_then(Value::as_bool)
+                .unwrap_or(false);
+            let what = if disputed {
+                "disputed"
+            } else {
+                "countersigned"
+            };
+            let whose = if kind == "receipt-taken" {
+                "here"
+            } else {
+                "by the partner"
+            };
+            let seq = number("seq").unwrap_or(0);
+            format!("receipt {seq} under {} {what} {whose}", short("agreement"))
+        }
+        "witnessed" => format!(
+            "saw {}'s journal with {} records",
+            org("org"),
+            number("size").unwrap_or(0)
+        ),
+        "journal-rewritten" => format!("{} REWROTE ITS JOURNAL: the proof is here", org("org")),
         "refused-more" => format!(
             "refused {} {} more times in that minute",
             org("org"),
@@ -197,7 +277,9 @@ fn says(kind: &str, record: &Map<String, Value>, aliases: &HashMap<String, Strin
             .iter()
             .filter(|(name, value)| *name != "record" && (value.is_string() || value.is_number()))
             .map(|(name, value)| {
-                let value = value.as_str().map_or_else(|| value.to_string(), str::to_owned);
+                let value = value
+                    .as_str()
+                    .map_or_else(|| value.to_string(), str::to_owned);
                 format!("{name}={}", value.chars().take(24).collect::<String>())
             })
             .collect::<Vec<_>>()
@@ -214,7 +296,8 @@ fn delivery(record: &Map<String, Value>, org: &str, subject: &str) -> String {
         None => format!("began to serve {subject} of {org}{under}"),
         Some(rows) => {
             let bytes = number("bytes").unwrap_or(0);
-            let ended = text(record, "ended").map_or_else(String::new, |code| format!(", broken off: {code}"));
+            let ended = text(record, "ended")
+                .map_or_else(String::new, |code| format!(", broken off: {code}"));
             format!("served {subject} of {org} {rows} rows, {bytes} bytes{under}{ended}")
         }
     }
@@ -229,7 +312,6 @@ fn shorten(value: &mut Value) {
             cut.push_str(&format!("… ({bytes} bytes)"));
             *text = cut;
         }
-        Value::String(text) if text.starts_with("sha256:") => {}
         Value::Array(items) => items.iter_mut().for_each(shorten),
         Value::Object(members) => members.values_mut().for_each(shorten),
         _ => {}
