@@ -42,6 +42,7 @@ postgres:
 vectors:
 	@command -v openssl >/dev/null || apt-get install -y -qq openssl
 	$(PYTHON) spec/vectors/verify.py
+	$(PYTHON) spec/verifier/check_bundle.py
 	$(PYTHON) spec/citations.py
 
 # Real node processes on loopback.

@@ -5,6 +5,7 @@
 //! catalog      head ── commits to ──> list of descriptors ──> product (descriptor)
 //! invitation   how two organizations meet
 //! negotiation  request, offer, accept, agree, verify, finalize ──> a document both signed
+//! checkpoint   what a journal was at one moment, signed
 //! compatibility  what changed between two versions of a product, and how much its number must rise
 //! terms        what a document permits: narrows, intersect
 //! revocation   one side takes a document back
@@ -21,6 +22,7 @@
 
 pub mod address;
 pub mod catalog;
+pub mod checkpoint;
 pub mod compatibility;
 pub mod invitation;
 pub mod keys;

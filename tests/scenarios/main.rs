@@ -1,6 +1,7 @@
 //! Scenarios across real nodes, named by behaviour.
 
 mod agreement_is_what_both_signed;
+mod audit;
 mod authoring;
 mod bad_input_gets_a_clear_answer;
 mod crash_loses_nothing_acknowledged;

@@ -1,6 +1,6 @@
 //! What is served and refused, written down.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use async_trait::async_trait;
@@ -9,7 +9,7 @@ use comity_identity::{Digest, OrgId, Timestamp};
 use crate::admin::{Listener, Metrics};
 use crate::clock;
 use crate::flight::{Denied, Recorder};
-use crate::ledger::{self, Delivery, Ledger, Record};
+use crate::ledger::{self, Delivery, Ledger, Record, RefusedMore};
 
 /// Writes the deliveries of one session to the journal.
 #[derive(Clone, Debug)]
@@ -91,7 +91,8 @@ impl Recorder for Audit {
 
 /// The most refusals of one organization that are written down in a minute.
 /// The journal is never pruned: whoever is refused in a loop must not fill the
-/// disk. The log and the counters show every one.
+/// disk. The others of the minute are written as one count
+/// (`spec/6-evidence.md#V-4`); the log shows every one.
 const MAX_REFUSALS_A_MINUTE: u32 = 60;
 
 /// The most characters of a refusal's reason, which may hold a caller's text.
@@ -102,8 +103,48 @@ const MAX_REASON_CHARS: usize = 300;
 #[derive(Debug)]
 pub struct Refusals {
     ledger: Arc<Ledger>,
-    /// By organization: the minute, and how many were written in it.
-    written: Mutex<HashMap<OrgId, (u64, u32)>>,
+    minutes: Arc<Mutex<Minutes>>,
+}
+
+/// What was refused to each organization in its newest minute.
+type Minutes = HashMap<OrgId, Minute>;
+
+/// The refusals of one organization in one minute.
+#[derive(Debug, Default)]
+struct Minute {
+    /// Minutes since 1970.
+    number: u64,
+    /// How many got a record of their own.
+    written: u32,
+    /// How many did not, by code.
+    more: BTreeMap<String, u64>,
+}
+
+impl Minute {
+    /// The record of those that have none, if there are any.
+    fn take_rest(&mut self, org: OrgId) -> Option<RefusedMore> {
+        let codes = std::mem::take(&mut self.more);
+        (!codes.is_empty()).then(|| RefusedMore {
+            org,
+            count: codes.values().sum(),
+            codes,
+            at: Timestamp::from_secs(self.number * SECONDS),
+        })
+    }
+}
+
+/// Seconds of a minute.
+const SECONDS: u64 = 60;
+
+/// Whether a refusal gets a record of its own.
+#[derive(Debug, PartialEq, Eq)]
+enum Place {
+    /// Yes; and what an earlier minute left over is written too.
+    Own(Option<RefusedMore>),
+    /// No, it is counted: the first one of the minute for which that is so.
+    FirstCounted,
+    /// No, it is counted.
+    Counted,
 }
 
 impl Refusals {
@@ -111,7 +152,7 @@ impl Refusals {
     pub fn new(ledger: Arc<Ledger>) -> Self {
         Self {
             ledger,
-            written: Mutex::default(),
+            minutes: Arc::default(),
         }
     }
 
@@ -120,32 +161,86 @@ impl Refusals {
             trace = refusal.trace, org = %refusal.org, code = refusal.code, reason = refusal.reason,
             "refused"
         );
-        if !self.may_write(refusal.org, refusal.at) {
-            return;
-        }
-        refusal.reason = refusal.reason.chars().take(MAX_REASON_CHARS).collect();
         let Ok(runtime) = tokio::runtime::Handle::try_current() else {
             return;
         };
         let ledger = Arc::clone(&self.ledger);
+        let rest = match self.place(refusal.org, &refusal.code, refusal.at) {
+            Place::Own(rest) => rest,
+            Place::Counted => return,
+            Place::FirstCounted => {
+                runtime.spawn(write_rest(Arc::clone(&self.minutes), ledger, refusal.org));
+                return;
+            }
+        };
+        refusal.reason = refusal.reason.chars().take(MAX_REASON_CHARS).collect();
+        let mut records: Vec<Record> = rest.map(Record::RefusedMore).into_iter().collect();
+        records.push(Record::Refused(refusal));
         runtime.spawn(async move {
-            if let Err(error) = ledger.commit(&Record::Refused(refusal)).await {
+            if let Err(error) = ledger.commit_all(&records).await {
                 tracing::error!(%error, "a refusal could not be logged");
             }
         });
     }
 
-    /// Organizations are those of the keyring, so the map is bounded by it.
-    fn may_write(&self, org: OrgId, at: Timestamp) -> bool {
-        let minute = at.as_secs() / 60;
-        let mut written = self.written.lock().unwrap_or_else(PoisonError::into_inner);
-        let (of, count) = written.entry(org).or_default();
-        if *of != minute {
-            (*of, *count) = (minute, 0);
+    /// Writes what the present minutes have counted so far: a node that stops
+    /// leaves no refusal uncounted.
+    pub async fn write_counts(&self) {
+        let rest: Vec<Record> = lock(&self.minutes)
+            .iter_mut()
+            .filter_map(|(org, minute)| minute.take_rest(*org))
+            .map(Record::RefusedMore)
+            .collect();
+        if rest.is_empty() {
+            return;
         }
-        *count += 1;
-        *count <= MAX_REFUSALS_A_MINUTE
+        if let Err(error) = self.ledger.commit_all(&rest).await {
+            tracing::error!(%error, "the number of refusals could not be logged");
+        }
     }
+
+    /// Organizations are those of the keyring, so the map is bounded by it;
+    /// codes are those of the specification.
+    fn place(&self, org: OrgId, code: &str, at: Timestamp) -> Place {
+        let number = at.as_secs() / SECONDS;
+        let mut minutes = lock(&self.minutes);
+        let minute = minutes.entry(org).or_default();
+        let mut rest = None;
+        if minute.number != number {
+            rest = minute.take_rest(org);
+            (minute.number, minute.written) = (number, 0);
+        }
+        if minute.written < MAX_REFUSALS_A_MINUTE {
+            minute.written += 1;
+            return Place::Own(rest);
+        }
+        let first = minute.more.is_empty();
+        *minute.more.entry(code.to_owned()).or_default() += 1;
+        if first {
+            Place::FirstCounted
+        } else {
+            Place::Counted
+        }
+    }
+}
+
+/// Writes the count of `org` when the minute is over: whoever was refused in a
+/// loop may never come back to cause it.
+async fn write_rest(minutes: Arc<Mutex<Minutes>>, ledger: Arc<Ledger>, org: OrgId) {
+    tokio::time::sleep(std::time::Duration::from_secs(SECONDS)).await;
+    let rest = lock(&minutes)
+        .get_mut(&org)
+        .and_then(|minute| minute.take_rest(org));
+    let Some(rest) = rest else {
+        return;
+    };
+    if let Err(error) = ledger.commit(&Record::RefusedMore(rest)).await {
+        tracing::error!(%error, "the number of refusals could not be logged");
+    }
+}
+
+fn lock(minutes: &Mutex<Minutes>) -> std::sync::MutexGuard<'_, Minutes> {
+    minutes.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// Sixteen random hex digits that the logs of both nodes will have.
@@ -170,13 +265,37 @@ mod tests {
         std::fs::create_dir(home.path()).unwrap();
         let refusals = Refusals::new(Arc::new(Ledger::create(&home.journal()).unwrap()));
         let minute = Timestamp::from_secs(1_795_000_020);
+        let place = |org, code, at| refusals.place(org, code, at);
         for _ in 0..MAX_REFUSALS_A_MINUTE {
-            assert!(refusals.may_write(own.org(), minute));
+            assert_eq!(place(own.org(), "no-grant", minute), Place::Own(None));
         }
         let end = Timestamp::from_secs(minute.as_secs() + 59);
-        assert!(!refusals.may_write(own.org(), end));
-        assert!(refusals.may_write(other, end));
+        assert_eq!(place(own.org(), "no-grant", end), Place::FirstCounted);
+        assert_eq!(place(own.org(), "no-grant", end), Place::Counted);
+        assert_eq!(place(own.org(), "busy", end), Place::Counted);
+        assert_eq!(place(other, "no-grant", end), Place::Own(None));
+        // None disappears: the next minute begins with the count of this one.
         let next = Timestamp::from_secs(minute.as_secs() + 60);
-        assert!(refusals.may_write(own.org(), next));
+        let Place::Own(Some(rest)) = place(own.org(), "no-grant", next) else {
+            panic!("the refusals above the limit are not counted");
+        };
+        assert_eq!((rest.org, rest.count, rest.at), (own.org(), 3, minute));
+        assert_eq!(rest.codes["no-grant"], 2);
+        assert_eq!(place(own.org(), "no-grant", next), Place::Own(None));
+    }
+
+    #[tokio::test]
+    async fn a_node_that_stops_writes_the_counts_of_its_last_minute() {
+        let dir = tempfile::tempdir().unwrap();
+        let ledger = Arc::new(Ledger::create(&dir.path().join("journal")).unwrap());
+        let refusals = Refusals::new(Arc::clone(&ledger));
+        let org = OrgId::from_inception(Digest::of(b"another"));
+        let at = Timestamp::from_secs(1_795_000_020);
+        for _ in 0..=MAX_REFUSALS_A_MINUTE {
+            refusals.place(org, "no-grant", at);
+        }
+        refusals.write_counts().await;
+        refusals.write_counts().await;
+        assert_eq!(ledger.root().0, 1);
     }
 }

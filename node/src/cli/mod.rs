@@ -1,8 +1,8 @@
 //! The command line: one file per command.
 //!
-//! Every command but `init`, `up`, `config` and `demo` is a client of the
-//! running node's admin API. Exit codes: 0 done, 1 tried and not done, 64 the
-//! command line itself is malformed.
+//! Every command but `init`, `up`, `config`, `audit` and `demo` is a client of
+//! the running node's admin API. Exit codes: 0 done, 1 tried and not done, 64
+//! the command line itself is malformed; `audit verify` has verdicts of its own.
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -12,6 +12,7 @@ use clap::{Parser, Subcommand};
 use crate::home::Home;
 
 mod agreements;
+mod audit;
 mod config;
 mod decide;
 mod demo;
@@ -81,6 +82,7 @@ enum Command {
     Sql(sql::Sql),
     Member(member::Member),
     Config(config::Config),
+    Audit(audit::Audit),
     Demo(demo::Demo),
 }
 
@@ -114,6 +116,7 @@ fn run(args: Args, output: &Output) -> Result<(), Problem> {
         Command::Up(c) => return c.run(&home),
         Command::Init(c) => return c.run(&home, output),
         Command::Config(c) => return c.run(&home, output),
+        Command::Audit(c) => return c.run(&home, output),
         command => command,
     };
     let runtime = tokio::runtime::Builder::new_multi_thread()
@@ -123,7 +126,7 @@ fn run(args: Args, output: &Output) -> Result<(), Problem> {
         .map_err(|e| Problem::failed(format!("the runtime does not start: {e}")))?;
     runtime.block_on(async {
         match command {
-            Command::Up(_) | Command::Init(_) | Command::Config(_) => Ok(()),
+            Command::Up(_) | Command::Init(_) | Command::Config(_) | Command::Audit(_) => Ok(()),
             Command::Status(c) => c.run(&home, output).await,
             Command::Invite(c) => c.run(&home, output).await,
             Command::Join(c) => c.run(&home, output).await,

@@ -22,8 +22,8 @@ pub(super) struct Problem {
     message: String,
     next: Option<String>,
     usage: bool,
-    /// Whether standard output has the answer already.
-    told: bool,
+    /// The exit code, when standard output has the answer already.
+    told: Option<u8>,
 }
 
 impl Problem {
@@ -34,7 +34,7 @@ impl Problem {
             message: message.into(),
             next: None,
             usage: false,
-            told: false,
+            told: None,
         }
     }
 
@@ -45,15 +45,20 @@ impl Problem {
             message: message.into(),
             next: None,
             usage: true,
-            told: false,
+            told: None,
         }
     }
 
     /// The answer, printed already, is that something is not well: exit code 1
     /// and nothing more to say.
     pub(super) fn told() -> Self {
+        Self::verdict(1)
+    }
+
+    /// The answer, printed already, is a verdict with an exit code of its own.
+    pub(super) fn verdict(code: u8) -> Self {
         Self {
-            told: true,
+            told: Some(code),
             ..Self::failed("")
         }
     }
@@ -74,7 +79,7 @@ impl Problem {
             code: said.code,
             message: said.message,
             next: said.next,
-            told: false,
+            told: None,
         }
     }
 }
@@ -95,7 +100,7 @@ impl From<ClientError> for Problem {
             code: error.code().to_owned(),
             message: error.to_string(),
             next: error.next(),
-            told: false,
+            told: None,
         }
     }
 }
@@ -123,8 +128,8 @@ impl Output {
 
     /// Prints a problem to standard error and gives the exit code.
     pub(super) fn fail(&self, problem: &Problem) -> ExitCode {
-        if problem.told {
-            return ExitCode::from(1);
+        if let Some(code) = problem.told {
+            return ExitCode::from(code);
         }
         let mut err = std::io::stderr().lock();
         if self.json {

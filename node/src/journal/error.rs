@@ -37,8 +37,8 @@ pub enum JournalError {
         /// What is wrong there.
         what: &'static str,
     },
-    /// A newer version of this program wrote the segment.
-    #[error("{} has format version {found}, this program knows {known}: start the newer program", file.display())]
+    /// Another version of this program wrote the segment.
+    #[error("{} has format version {found}, this program knows {known}: {}", file.display(), other_program(*found, *known))]
     Version {
         /// The segment.
         file: PathBuf,
@@ -96,6 +96,15 @@ impl JournalError {
             offset,
             what,
         }
+    }
+}
+
+/// What to do about a segment of another version.
+fn other_program(found: u32, known: u32) -> &'static str {
+    if found > known {
+        "start the newer program"
+    } else {
+        "it cannot be read as evidence; start the older program, or found a new home"
     }
 }
 

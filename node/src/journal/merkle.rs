@@ -4,9 +4,10 @@
 //! partner who holds an old root can later demand a consistency proof, and a
 //! log that was truncated or rewritten cannot give one (A33).
 //!
-//! Leaves hash as `SHA-256(0x00 ‖ record)` and inner nodes as
+//! Leaves hash as `SHA-256(0x00 ‖ data)` and inner nodes as
 //! `SHA-256(0x01 ‖ left ‖ right)` (RFC 6962, section 2.1): without the prefixes
-//! an inner node could be passed off as a record.
+//! an inner node could be passed off as a record. The journal's leaf data is
+//! [`Entry::inner`](super::Entry::inner), not the record itself.
 
 use sha2::{Digest as _, Sha256};
 
@@ -32,7 +33,7 @@ impl Tree {
         self.levels.first().map_or(0, |leaves| leaves.len() as u64)
     }
 
-    /// Appends a leaf, given as [`leaf_hash`] of the record.
+    /// Appends a leaf, given as [`leaf_hash`] of its data.
     pub fn push(&mut self, leaf: Hash) {
         let mut hash = leaf;
         let mut level = 0;
@@ -205,11 +206,11 @@ pub fn verify_consistency(
     last == 0 && old_hash == *old_root && new_hash == *new_root
 }
 
-/// The hash of a record as a leaf.
-pub fn leaf_hash(record: &[u8]) -> Hash {
+/// The hash of `data` as a leaf.
+pub fn leaf_hash(data: &[u8]) -> Hash {
     let mut hasher = Sha256::new();
     hasher.update([0]);
-    hasher.update(record);
+    hasher.update(data);
     hasher.finalize().into()
 }
 

@@ -16,8 +16,9 @@
 //! * A failed sync is final for the process. After an error the kernel may have
 //!   dropped the dirty pages, and a second sync would report success for data
 //!   that is gone, so it is never retried.
-//! * The records are the leaves of an RFC 6962 tree ([`merkle`]), so that
-//!   partners who hold an old root catch a log that was cut or rewritten (A33).
+//! * The records, each with a salt of its own ([`Entry`]), are the leaves of an
+//!   RFC 6962 tree ([`merkle`]), so that partners who hold an old root catch a
+//!   log that was cut or rewritten (A33), and personal data can be erased.
 
 use std::fs::{self, DirBuilder, File};
 use std::io;
@@ -29,14 +30,20 @@ use std::thread::JoinHandle;
 use tokio::sync::{mpsc, oneshot, watch};
 
 mod disk;
+mod entry;
+mod erase;
 mod error;
 mod lock;
 pub mod merkle;
+mod offline;
 mod open;
 mod segment;
 mod writer;
 
+pub use entry::{Entry, SALT_BYTES, Salt};
+pub use erase::Erased;
 pub use error::JournalError;
+pub use offline::{Break, Walk};
 pub use open::{OpenReport, TornTail};
 pub use segment::MAX_RECORD_BYTES;
 
@@ -51,7 +58,7 @@ use writer::{Command, Writer};
 /// The number of a record, from 0.
 pub type Position = u64;
 
-/// The most bytes that one append may take in the file: 8 for each record besides its content.
+/// The most bytes that one append may take in the file: 24 for each record besides its content.
 pub const MAX_APPEND_BYTES: usize = 8 << 20;
 
 /// Appends that may wait for the writer; the next one waits for a place.
@@ -214,15 +221,17 @@ impl Journal {
         self.shared.read().segments.iter().map(|s| s.end).sum()
     }
 
-    /// The record at `position`, checked against its checksum; `None` past the end.
+    /// The record at `position`, checked against its checksum; `None` past the
+    /// end, and where the record was erased.
     pub fn read(&self, position: Position) -> Result<Option<Vec<u8>>, JournalError> {
         let Some(place) = self.shared.read().locate(position) else {
             return Ok(None);
         };
-        place.read().map(Some)
+        place.read()
     }
 
-    /// The records from position `from` to the end as it is now, in order.
+    /// The records from position `from` to the end as it is now, in order,
+    /// without those that were erased.
     pub fn replay(&self, from: Position) -> Replay<'_> {
         Replay {
             journal: self,
@@ -244,6 +253,16 @@ impl Journal {
     /// The proof that the first `old` records are a prefix of the first `new`.
     pub fn consistency_proof(&self, old: u64, new: u64) -> Option<Vec<Hash>> {
         self.shared.read().tree.consistency(old, new)
+    }
+
+    /// Reads the journal in `dir` as it is at this moment, without its lock and
+    /// without changing anything, giving each record to `visit` in order. For
+    /// auditors: a running node may go on writing (`spec/6-evidence.md#V-7`).
+    ///
+    /// Damage is a finding and not an error; see [`Walk::broken`]. An error is a
+    /// file that cannot be read, or one of another version of this program.
+    pub fn walk(dir: &Path, visit: impl FnMut(Position, Entry<'_>)) -> Result<Walk, JournalError> {
+        offline::walk(dir, visit)
     }
 
     fn queue(&self) -> Result<&mpsc::Sender<Command>, JournalError> {
@@ -273,19 +292,20 @@ impl Iterator for Replay<'_> {
     type Item = Result<(Position, Vec<u8>), JournalError>;
 
     fn next(&mut self) -> Option<Self::Item> {
-        if self.next >= self.end {
-            return None;
-        }
-        let position = self.next;
-        self.next += 1;
-        match self.journal.read(position) {
-            Ok(Some(record)) => Some(Ok((position, record))),
-            Ok(None) => None,
-            Err(error) => {
-                self.next = self.end;
-                Some(Err(error))
+        while self.next < self.end {
+            let position = self.next;
+            self.next += 1;
+            match self.journal.read(position) {
+                Ok(Some(record)) => return Some(Ok((position, record))),
+                // Erased.
+                Ok(None) => {}
+                Err(error) => {
+                    self.next = self.end;
+                    return Some(Err(error));
+                }
             }
         }
+        None
     }
 }
 
@@ -354,20 +374,25 @@ struct Place {
 }
 
 impl Place {
-    fn read(&self) -> Result<Vec<u8>, JournalError> {
+    /// `None` when it was erased.
+    fn read(&self) -> Result<Option<Vec<u8>>, JournalError> {
         let mut bytes = vec![0; self.len.min(FRAME_BYTES + MAX_RECORD_BYTES)];
         self.file
             .read_exact_at(&mut bytes, self.start)
             .map_err(|source| JournalError::io(&self.path, source))?;
-        if Frame::at(self.seed, &bytes, 0).is_none_or(|frame| frame.len() != bytes.len()) {
-            return Err(JournalError::corrupt(
-                &self.path,
-                self.start,
-                "the record changed on disk since it was written",
-            ));
+        match Frame::at(self.seed, &bytes, 0).filter(|frame| frame.len() == bytes.len()) {
+            Some(frame) if matches!(frame.entry, Entry::Erased(_)) => return Ok(None),
+            Some(_) => {}
+            None => {
+                return Err(JournalError::corrupt(
+                    &self.path,
+                    self.start,
+                    "the record changed on disk since it was written",
+                ));
+            }
         }
         bytes.drain(..FRAME_BYTES);
-        Ok(bytes)
+        Ok(Some(bytes))
     }
 }
 

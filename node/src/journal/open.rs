@@ -6,7 +6,6 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use super::disk::{Append, Disk, sync_dir};
-use super::merkle::leaf_hash;
 use super::segment::{self, HEADER_BYTES, Header, Tail};
 use super::{JournalError, MAX_APPEND_BYTES, SEGMENT_BYTES_RANGE, Segment, State};
 
@@ -41,7 +40,8 @@ pub(super) struct Current {
 }
 
 /// The largest file that can be a segment: the last group may end past the roll size.
-const MAX_SEGMENT_FILE_BYTES: u64 = *SEGMENT_BYTES_RANGE.end() + 2 * (MAX_APPEND_BYTES as u64);
+pub(super) const MAX_SEGMENT_FILE_BYTES: u64 =
+    *SEGMENT_BYTES_RANGE.end() + 2 * (MAX_APPEND_BYTES as u64);
 
 /// Reads the journal in `dir`, cutting off a torn tail.
 pub(super) fn open(
@@ -66,8 +66,8 @@ pub(super) fn open(
                 "the segment does not follow the one before it; a segment file is missing or renamed",
             ));
         }
-        let scan = segment::scan(header.seed, &bytes, |record| {
-            state.tree.push(leaf_hash(record));
+        let scan = segment::scan(header.seed, &bytes, |entry| {
+            state.tree.push(entry.leaf());
         });
         let end = scan.end as u64;
         match scan.tail {
@@ -157,7 +157,7 @@ fn segment_files(dir: &Path) -> Result<Vec<PathBuf>, JournalError> {
     Ok(files)
 }
 
-fn read_bounded(path: &Path) -> Result<(File, Vec<u8>), JournalError> {
+pub(super) fn read_bounded(path: &Path) -> Result<(File, Vec<u8>), JournalError> {
     let failed = |source| JournalError::io(path, source);
     let file = File::open(path).map_err(failed)?;
     let len = file.metadata().map_err(failed)?.len();

@@ -3,9 +3,11 @@
 //! ```text
 //! segment = header record*
 //! header  = "comityjl" ‖ u32 version ‖ u32 seed ‖ u64 first position ‖ u32 crc32c of these 24 bytes
-//! record  = u32 (flags ‖ len) xor seed ‖ u32 crc32c(seed ‖ flags, len ‖ bytes) ‖ bytes
-//! flags   = bit 31: first of its group; bit 30: last of its group         (all little-endian)
+//! record  = u32 (flags ‖ len) xor seed ‖ u32 crc32c(seed ‖ flags, len ‖ body) ‖ body
+//! body    = 16 bytes of salt ‖ the record, or 32 bytes that are left of an erased one
+//! flags   = bit 31: first of its group; bit 30: last of its group; bit 28: erased
 //! ```
+//! All numbers are little-endian; `len` counts the body.
 //!
 //! A group is what one sync made durable. The flags make a group appear whole
 //! or not at all, and they tell a torn tail from damage without a guess: a torn
@@ -19,6 +21,7 @@
 use std::path::{Path, PathBuf};
 
 use super::JournalError;
+use super::entry::{Entry, SALT_BYTES};
 
 /// The longest record, in bytes (`store.md` 4.2); checked before anything is allocated.
 pub const MAX_RECORD_BYTES: usize = 1 << 20;
@@ -26,13 +29,18 @@ pub const MAX_RECORD_BYTES: usize = 1 << 20;
 /// Bytes of a segment's header.
 pub(super) const HEADER_BYTES: usize = 28;
 
-/// Bytes before a record's content: length and checksum.
-pub(super) const FRAME_BYTES: usize = 8;
+/// Bytes before a body: length and checksum.
+const PREFIX_BYTES: usize = 8;
+
+/// Bytes before a record's content: length, checksum and salt.
+pub(super) const FRAME_BYTES: usize = PREFIX_BYTES + SALT_BYTES;
 
 const MAGIC: &[u8; 8] = b"comityjl";
-const VERSION: u32 = 1;
+/// Version 1 hashed records without salt: its leaves are others, so it is refused, not converted.
+const VERSION: u32 = 2;
 const FIRST: u32 = 1 << 31;
 const LAST: u32 = 1 << 30;
+const ERASED: u32 = 1 << 28;
 const EXTENSION: &str = "journal";
 
 /// A segment's header.
@@ -93,57 +101,119 @@ pub(super) fn is_segment(path: &Path) -> bool {
     path.extension().is_some_and(|ext| ext == EXTENSION)
 }
 
-/// Appends `records` to `out` as one group. None may be empty or over [`MAX_RECORD_BYTES`].
+/// Appends `entries` to `out` as one group. No record may be empty or over [`MAX_RECORD_BYTES`].
 pub(super) fn encode_group<'a>(
     seed: u32,
-    records: impl ExactSizeIterator<Item = &'a [u8]>,
+    entries: impl ExactSizeIterator<Item = Entry<'a>>,
     out: &mut Vec<u8>,
 ) {
-    let last = records.len().saturating_sub(1);
-    for (i, bytes) in records.enumerate() {
-        let mut word = bytes.len() as u32;
-        if i == 0 {
-            word |= FIRST;
-        }
-        if i == last {
-            word |= LAST;
-        }
-        out.extend_from_slice(&(word ^ mask(seed)).to_le_bytes());
-        out.extend_from_slice(&checksum(seed, word, bytes).to_le_bytes());
-        out.extend_from_slice(bytes);
+    let last = entries.len().saturating_sub(1);
+    for (i, entry) in entries.enumerate() {
+        let place = Place {
+            first_of_group: i == 0,
+            last_of_group: i == last,
+        };
+        encode(seed, place, entry, out);
     }
+}
+
+/// Where in its group a record stands.
+#[derive(Clone, Copy, Debug)]
+struct Place {
+    first_of_group: bool,
+    last_of_group: bool,
+}
+
+fn encode(seed: u32, place: Place, entry: Entry<'_>, out: &mut Vec<u8>) {
+    let (salt, bytes, erased): (&[u8], &[u8], u32) = match entry {
+        Entry::Kept { salt, record } => (salt, record, 0),
+        Entry::Erased(inner) => (&[], inner, ERASED),
+    };
+    let mut word = (salt.len() + bytes.len()) as u32 | erased;
+    if place.first_of_group {
+        word |= FIRST;
+    }
+    if place.last_of_group {
+        word |= LAST;
+    }
+    let crc = crc32c::crc32c_append(checksum(seed, word, salt), bytes);
+    out.extend_from_slice(&(word ^ mask(seed)).to_le_bytes());
+    out.extend_from_slice(&crc.to_le_bytes());
+    out.extend_from_slice(salt);
+    out.extend_from_slice(bytes);
 }
 
 /// A valid record within a segment's bytes.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Frame<'a> {
-    pub(super) bytes: &'a [u8],
-    first_of_group: bool,
-    last_of_group: bool,
+    pub(super) entry: Entry<'a>,
+    place: Place,
 }
 
 impl<'a> Frame<'a> {
     /// Bytes in the file, frame included.
     pub(super) fn len(&self) -> usize {
-        FRAME_BYTES + self.bytes.len()
+        match self.entry {
+            Entry::Kept { record, .. } => FRAME_BYTES + record.len(),
+            Entry::Erased(inner) => PREFIX_BYTES + inner.len(),
+        }
     }
 
     /// The valid record at `offset`; `None` when there is none.
     pub(super) fn at(seed: u32, file: &'a [u8], offset: usize) -> Option<Self> {
         let word = u32_at(file, offset)? ^ mask(seed);
         let crc = u32_at(file, offset.checked_add(4)?)?;
-        let len = (word & !(FIRST | LAST)) as usize;
-        if len == 0 || len > MAX_RECORD_BYTES {
+        let len = (word & !(FIRST | LAST | ERASED)) as usize;
+        if len == 0 || len > SALT_BYTES + MAX_RECORD_BYTES {
             return None;
         }
-        let start = offset.checked_add(FRAME_BYTES)?;
-        let bytes = file.get(start..start.checked_add(len)?)?;
-        (checksum(seed, word, bytes) == crc).then_some(Self {
-            bytes,
-            first_of_group: word & FIRST != 0,
-            last_of_group: word & LAST != 0,
+        let start = offset.checked_add(PREFIX_BYTES)?;
+        let body = file.get(start..start.checked_add(len)?)?;
+        if checksum(seed, word, body) != crc {
+            return None;
+        }
+        let entry = if word & ERASED == 0 {
+            let (salt, record) = body.split_first_chunk()?;
+            (!record.is_empty()).then_some(Entry::Kept { salt, record })?
+        } else {
+            Entry::Erased(body.try_into().ok()?)
+        };
+        Some(Self {
+            entry,
+            place: Place {
+                first_of_group: word & FIRST != 0,
+                last_of_group: word & LAST != 0,
+            },
         })
     }
+}
+
+/// The segment `file` with every record that `erase` chooses replaced by what
+/// its leaf needs; `None` when it chooses none. Groups stay as they were.
+///
+/// `end` is where the last complete group ends; what follows is not kept.
+pub(super) fn without(
+    seed: u32,
+    file: &[u8],
+    end: usize,
+    mut erase: impl FnMut(&[u8]) -> bool,
+) -> Option<(Vec<u8>, u64)> {
+    let mut out = file.get(..HEADER_BYTES)?.to_vec();
+    let (mut offset, mut erased) = (HEADER_BYTES, 0);
+    while offset < end {
+        let frame = Frame::at(seed, file, offset)?;
+        offset += frame.len();
+        let inner = frame.entry.inner();
+        let entry = match frame.entry {
+            Entry::Kept { record, .. } if erase(record) => {
+                erased += 1;
+                Entry::Erased(&inner)
+            }
+            entry => entry,
+        };
+        encode(seed, frame.place, entry, &mut out);
+    }
+    (erased > 0).then_some((out, erased))
 }
 
 /// What a segment holds.
@@ -167,28 +237,28 @@ pub(super) enum Tail {
 }
 
 /// Reads every record of `file`, giving each complete one to `visit` in order.
-pub(super) fn scan(seed: u32, file: &[u8], mut visit: impl FnMut(&[u8])) -> Scan {
+pub(super) fn scan(seed: u32, file: &[u8], mut visit: impl FnMut(Entry<'_>)) -> Scan {
     let mut scan = Scan {
         offsets: Vec::new(),
         end: HEADER_BYTES,
         tail: None,
     };
-    let mut group: Vec<(u32, &[u8])> = Vec::new();
+    let mut group: Vec<(u32, Entry<'_>)> = Vec::new();
     let mut offset = HEADER_BYTES;
     while offset < file.len() {
-        let frame =
-            Frame::at(seed, file, offset).filter(|frame| frame.first_of_group == group.is_empty());
+        let frame = Frame::at(seed, file, offset)
+            .filter(|frame| frame.place.first_of_group == group.is_empty());
         let Some(frame) = frame else {
             scan.tail = Some(judge(seed, file, offset));
             return scan;
         };
-        group.push((offset as u32, frame.bytes));
+        group.push((offset as u32, frame.entry));
         offset += frame.len();
-        if frame.last_of_group {
+        if frame.place.last_of_group {
             scan.end = offset;
-            for (start, bytes) in group.drain(..) {
+            for (start, entry) in group.drain(..) {
                 scan.offsets.push(start);
-                visit(bytes);
+                visit(entry);
             }
         }
     }
@@ -198,10 +268,30 @@ pub(super) fn scan(seed: u32, file: &[u8], mut visit: impl FnMut(&[u8])) -> Scan
     scan
 }
 
+/// The offset of the first record from `offset` on that is there in full, by
+/// its length, and is not what its checksum says. A crash cuts the end of a
+/// file off; it seldom changes what stands before the end, so whoever judges a
+/// journal takes this for damage. Opening cannot: a power loss may also leave
+/// holes in a group that was never acknowledged, and a node must start then.
+pub(super) fn bad_record(seed: u32, file: &[u8], mut offset: usize) -> Option<usize> {
+    while offset < file.len() {
+        if let Some(frame) = Frame::at(seed, file, offset) {
+            offset += frame.len();
+            continue;
+        }
+        let word = u32_at(file, offset)? ^ mask(seed);
+        let len = (word & !(FIRST | LAST | ERASED)) as usize;
+        let possible = (1..=SALT_BYTES + MAX_RECORD_BYTES).contains(&len);
+        let whole = offset + PREFIX_BYTES + len <= file.len();
+        return (whole || !possible).then_some(offset);
+    }
+    None
+}
+
 /// Whether the bad bytes at `offset` are a torn tail or damage.
 fn judge(seed: u32, file: &[u8], offset: usize) -> Tail {
     let later_group = (offset..file.len()).any(|at| {
-        Frame::at(seed, file, at).is_some_and(|frame| frame.first_of_group && at > offset)
+        Frame::at(seed, file, at).is_some_and(|frame| frame.place.first_of_group && at > offset)
     });
     if later_group || Frame::at(seed, file, offset).is_some() {
         Tail::Damaged(offset)

@@ -7,6 +7,7 @@ use tempfile::TempDir;
 use super::*;
 
 mod damage;
+mod erase;
 mod faults;
 
 const SMALL: Settings = Settings {
@@ -38,6 +39,18 @@ fn last_segment(dir: &Path) -> PathBuf {
         .collect();
     files.sort();
     files.pop().unwrap()
+}
+
+/// The salts and records of the only segment.
+fn seen(dir: &Path) -> Vec<(Salt, Vec<u8>)> {
+    let bytes = fs::read(last_segment(dir)).unwrap();
+    let header = segment::Header::decode(&bytes, dir).unwrap();
+    let mut seen = Vec::new();
+    segment::scan(header.seed, &bytes, |entry| match entry {
+        Entry::Kept { salt, record } => seen.push((*salt, record.to_vec())),
+        Entry::Erased(_) => panic!("an erased record"),
+    });
+    seen
 }
 
 /// A journal with these groups, closed; returns the bytes of its one segment.
@@ -81,13 +94,21 @@ fn proofs_cover_what_was_appended() {
     append(&journal, &[b"d", b"e"]).unwrap();
     let new = journal.root(5).unwrap();
     let path = journal.inclusion_proof(1, 5).unwrap();
-    assert!(merkle::verify_inclusion(
-        &merkle::leaf_hash(b"b"),
-        1,
-        5,
-        &path,
-        &new
-    ));
+    let seen = seen(home.path());
+    assert_eq!(seen[1].1, b"b");
+    let leaf = Entry::Kept {
+        salt: &seen[1].0,
+        record: b"b",
+    }
+    .leaf();
+    assert!(merkle::verify_inclusion(&leaf, 1, 5, &path, &new));
+    assert!(
+        seen.iter()
+            .map(|(salt, _)| salt)
+            .collect::<HashSet<_>>()
+            .len()
+            == 5
+    );
     let proof = journal.consistency_proof(3, 5).unwrap();
     assert!(merkle::verify_consistency(3, 5, &proof, &old, &new));
 }

@@ -7,8 +7,9 @@ use std::sync::Arc;
 use tokio::sync::{mpsc, oneshot, watch};
 
 use super::disk::Disk;
+use super::entry::{Entry, SALT_BYTES, Salt};
 use super::error::is_no_space;
-use super::merkle::{Hash, leaf_hash};
+use super::merkle::Hash;
 use super::open::Current;
 use super::segment::{self, FRAME_BYTES, HEADER_BYTES, Header};
 use super::{
@@ -140,8 +141,22 @@ impl Writer {
     fn write(&mut self, records: &[Vec<u8>]) -> Result<Position, JournalError> {
         self.refuse_if_poisoned()?;
         let mut current = self.segment_for_next()?;
+        let salts = match random_salts(records.len()) {
+            Ok(salts) => salts,
+            Err(error) => {
+                self.current = Some(current);
+                return Err(error);
+            }
+        };
+        let entries = || {
+            let kept = |(salt, record)| Entry::Kept { salt, record };
+            salts
+                .iter()
+                .zip(records.iter().map(Vec::as_slice))
+                .map(kept)
+        };
         let mut bytes = Vec::new();
-        segment::encode_group(current.seed, records.iter().map(Vec::as_slice), &mut bytes);
+        segment::encode_group(current.seed, entries(), &mut bytes);
         let written = self.write_and_sync(&mut current, &bytes);
         let start = current.end;
         if written.is_ok() {
@@ -151,7 +166,7 @@ impl Writer {
         self.current = Some(current);
         written?;
         // Hashed before the lock is taken: readers do not wait for it.
-        let leaves: Vec<Hash> = records.iter().map(|record| leaf_hash(record)).collect();
+        let leaves: Vec<Hash> = entries().map(|entry| entry.leaf()).collect();
         let position = publish(&mut self.shared.write(), records, leaves, start, end);
         self.health.send_replace(Health::Ok);
         Ok(position)
@@ -308,8 +323,20 @@ fn publish(
     position
 }
 
+/// A salt for each of `count` records: secret until the record is shown.
+fn random_salts(count: usize) -> Result<Vec<Salt>, JournalError> {
+    let mut bytes = vec![0; count * SALT_BYTES];
+    getrandom::fill(&mut bytes).map_err(no_random)?;
+    let (salts, _) = bytes.as_chunks::<SALT_BYTES>();
+    Ok(salts.to_vec())
+}
+
 fn random_seed() -> Result<u32, JournalError> {
-    getrandom::u32().map_err(|error| JournalError::Poisoned {
+    getrandom::u32().map_err(no_random)
+}
+
+fn no_random(error: getrandom::Error) -> JournalError {
+    JournalError::Poisoned {
         reason: format!("no random bytes: {error}").into(),
-    })
+    }
 }

@@ -135,6 +135,9 @@ pub(super) fn entries(position: u64, record: &Record) -> Vec<(Table, Op)> {
             vec![(Table::Members, Op::delete(m.name.clone()))]
         }
         // Audit records are read from the journal in order; nothing looks them up by key.
-        Record::Delivery(_) | Record::Refused(_) => Vec::new(),
+        Record::Delivery(_)
+        | Record::Refused(_)
+        | Record::RefusedMore(_)
+        | Record::Administered(_) => Vec::new(),
     }
 }

@@ -20,9 +20,9 @@ pub use fold::{
 };
 pub use marks::Marks;
 pub use record::{
-    Announced, Contradicted, Contradiction, Delivery, Evidence, ForeignHead, InvitationUsed,
-    Invited, Measured, Member, MemberRemoved, Message, Partner, Published, Record, Refused,
-    Retired, Revoked, Signed, SignedKind, Statement,
+    Administered, Announced, Contradicted, Contradiction, Delivery, Evidence, ForeignHead,
+    InvitationUsed, Invited, Measured, Member, MemberRemoved, Message, OPERATOR, Partner,
+    Published, Record, Refused, RefusedMore, Retired, Revoked, Signed, SignedKind, Statement,
 };
 
 use crate::failure::Failure;
@@ -272,7 +272,7 @@ impl Ledger {
             })?;
         let bytes = self.journal.read(position)?.ok_or_else(|| Error::Record {
             position,
-            reason: "the index points past the journal's end".to_owned(),
+            reason: "the index points past the journal's end, or at an erased record".to_owned(),
         })?;
         decode(position, &bytes)
     }

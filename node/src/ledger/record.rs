@@ -5,6 +5,7 @@
 //! unknown name stops the start, because a node that skips a promise it cannot
 //! read would break it.
 
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 use comity_identity::{Digest, OrgId, Timestamp, keyring};
@@ -56,6 +57,10 @@ pub enum Record {
     Delivery(Delivery),
     /// Something was refused to a peer or a member.
     Refused(Refused),
+    /// How many more refusals an organization got in a minute than were written down.
+    RefusedMore(RefusedMore),
+    /// An administrative act that no other record tells of, written before its effect.
+    Administered(Administered),
 }
 
 /// The proof of who this organization is.
@@ -351,6 +356,37 @@ pub struct Refused {
     pub code: String,
     /// The reason, for the owner alone.
     pub reason: String,
+    /// When.
+    pub at: Timestamp,
+}
+
+/// See [`Record::RefusedMore`] (`spec/6-evidence.md#V-4`).
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct RefusedMore {
+    /// The organization refused.
+    pub org: OrgId,
+    /// How many refusals have no record of their own.
+    pub count: u64,
+    /// How many of them got which stable code.
+    pub codes: BTreeMap<String, u64>,
+    /// The beginning of the minute.
+    pub at: Timestamp,
+}
+
+/// Who did an administrative act at the node's own machine.
+pub const OPERATOR: &str = "operator";
+
+/// See [`Record::Administered`] (`spec/6-evidence.md#V-3`).
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Administered {
+    /// What was done, such as `start` or `join`.
+    pub act: String,
+    /// Who did it: [`OPERATOR`], until members administer.
+    pub by: String,
+    /// To what: the configuration's digest, an organization. Holds no member's name.
+    pub target: String,
     /// When.
     pub at: Timestamp,
 }

@@ -12,9 +12,23 @@ use crate::access::{Meeting, Partner};
 use crate::admin::{Reading, api};
 use crate::clock;
 use crate::failure::{Failure, Fault};
+use crate::ledger::{Administered, OPERATOR, Record};
 use crate::network::{self, RequestError};
 
 impl Node {
+    /// Writes down an act of the operator that leaves no other record, before
+    /// its effect; a node that cannot write refuses it (`spec/6-evidence.md#V-3`).
+    async fn administered(&self, act: &str, target: impl ToString) -> Result<(), Failure> {
+        let record = Record::Administered(Administered {
+            act: act.to_owned(),
+            by: OPERATOR.to_owned(),
+            target: target.to_string(),
+            at: clock::now(),
+        });
+        self.ledger.commit(&record).await?;
+        Ok(())
+    }
+
     /// How the node is doing.
     pub async fn status(&self) -> Result<api::Status, Failure> {
         let now = clock::now();
@@ -121,6 +135,8 @@ impl Node {
         let peer = network::peer_id(&invitation.peer_id)
             .ok_or_else(|| Failure::caller("bad-invitation", "the invitation names no node"))?;
         let id = Invitation::id(&ask.code);
+        // spec/6-evidence.md#V-3: joining a known organization again leaves no other record.
+        self.administered("join", invitation.org).await?;
         let meeting = Meeting {
             org: invitation.org,
             given_alias: ask.alias,

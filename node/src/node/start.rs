@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use comity_identity::keyring::Keyring;
 use comity_identity::tls::{peer_server_config, workbench_server_config};
+use comity_identity::{Digest, Timestamp};
 use libp2p::Multiaddr;
 use libp2p::multiaddr::Protocol;
 use rustls::time_provider::DefaultTimeProvider;
@@ -34,7 +35,7 @@ use crate::home::Home;
 use crate::index;
 use crate::journal;
 use crate::keys::Keys;
-use crate::ledger::{Ledger, Marks};
+use crate::ledger::{self, Administered, Ledger, Marks, OPERATOR, Record};
 use crate::network::{self, DialPolicy, Settings};
 use crate::own::{Own, Reach};
 use crate::query::{Engine, EngineSettings};
@@ -50,6 +51,7 @@ impl Node {
         let keys = Keys::open(home.path()).map_err(|e| Failure::own("keys", e))?;
         let ledger = open_ledger(home, &config).await?;
         let listeners = Listeners::bind(home, &config).await?;
+        note_start(&ledger, &config, now).await?;
         let own = Arc::new(Own::load(
             Arc::clone(&ledger),
             keys,
@@ -238,6 +240,11 @@ impl Node {
             )
         })?;
         let (engine_too, stop) = (Arc::clone(&engine), self.stop.clone());
+        let (refusing, stopped) = (Arc::clone(&peer_gate), stop.clone());
+        self.tasks.spawn(async move {
+            stopped.cancelled().await;
+            refusing.refusals.write_counts().await;
+        });
         let peers = flight::peers::serve(
             listeners.peers,
             Arc::new(peer_tls),
@@ -307,6 +314,27 @@ async fn open_keyring(ledger: &Arc<Ledger>) -> Result<Arc<Keyring>, Failure> {
     let opened = tokio::task::spawn_blocking(move || Keyring::open(marks)).await;
     let keyring = opened.map_err(|_| Failure::own("stopping", "the node is stopping"))?;
     Ok(Arc::new(keyring.map_err(|e| Failure::own("keyring", e))?))
+}
+
+/// Writes down that the node starts, and with which configuration: rules in it
+/// agree and refuse in the organization's name (`spec/6-evidence.md#V-3`).
+async fn note_start(ledger: &Ledger, config: &Config, now: Timestamp) -> Result<(), Failure> {
+    let record = Record::Administered(Administered {
+        act: "start".to_owned(),
+        by: OPERATOR.to_owned(),
+        target: format!("configuration {}", Digest::of(config.render().as_bytes())),
+        at: now,
+    });
+    match ledger.commit(&record).await {
+        Ok(_) => Ok(()),
+        // A node must start on a full disk, to say so and to go on when there is
+        // space; until then it promises and serves nothing.
+        Err(ledger::Error::Journal(journal::JournalError::NoSpace { .. })) => {
+            tracing::error!("the disk is full: this start is not in the journal");
+            Ok(())
+        }
+        Err(error) => Err(error.into()),
+    }
 }
 
 /// The addresses to tell partners: those that the owner configured, or else

@@ -319,5 +319,15 @@ pub(crate) fn cases(provider: &Party, consumer: &Party) -> Vec<Value> {
         false,
         "signed by the provider only",
     );
+    for (text, accepted, name) in [
+        ("checkpoint", true, "an honest checkpoint"),
+        (
+            "checkpoint-by-consumer",
+            false,
+            "signed by another organization",
+        ),
+    ] {
+        case("V-5", "checkpoint", text, p, NOW, accepted, name);
+    }
     cases
 }

@@ -7,6 +7,7 @@ use comity_identity::envelope::{Compact, General};
 use comity_identity::organization::peer_id;
 use comity_identity::{Digest, Signer as _};
 use comity_protocol::catalog::{DescriptorList, HEAD, Head};
+use comity_protocol::checkpoint::Checkpoint;
 use comity_protocol::invitation::{INVITATION, Invitation, PREFIX};
 use comity_protocol::negotiation::{
     AGREEMENT, FederationTerms, Message, Negotiation, NegotiationId, Proposal,
@@ -446,6 +447,18 @@ fn after(
     keep(
         "revocation-by-consumer",
         revocation.sign(&consumer.agree).unwrap(),
+    );
+    let checkpoint = Checkpoint {
+        v: 1,
+        org: provider.org(),
+        size: 12,
+        root: Digest::of(b"root"),
+        at: NOW,
+    };
+    keep("checkpoint", checkpoint.sign(&provider.agree).unwrap());
+    keep(
+        "checkpoint-by-consumer",
+        checkpoint.sign(&consumer.agree).unwrap(),
     );
     // A message says who speaks; the envelope says who signed.
     let (from, _) = Message::claimed(&texts["accept"]).unwrap();

@@ -14,6 +14,7 @@ use std::path::PathBuf;
 use comity_identity::envelope::{Compact, General, Typ};
 use comity_identity::{OrgId, Timestamp};
 use comity_protocol::catalog::{DescriptorList, HEAD, VerifiedHead};
+use comity_protocol::checkpoint::{CHECKPOINT, Checkpoint};
 use comity_protocol::invitation::{INVITATION, Invitation, PREFIX};
 use comity_protocol::negotiation::{AGREEMENT, FEDERATION, MESSAGE, Message, SignedDocument};
 use comity_protocol::product::{DESCRIPTOR, VerifiedDescriptor};
@@ -87,6 +88,7 @@ fn judge(vectors: &Value, keys: &Organizations, case: &Value) -> bool {
         "federation" => SignedDocument::verify(FEDERATION, text, keys, now).is_ok(),
         "invitation" => Invitation::open(text, now).is_ok(),
         "revocation" => Revocation::verify(text, &org(), keys, now).is_ok(),
+        "checkpoint" => Checkpoint::verify(text, &org(), keys, now).is_ok(),
         "receipt" => {
             let agreement = named("agreement");
             let agreement = SignedDocument::verify(AGREEMENT, agreement, keys, now).unwrap();
@@ -128,6 +130,7 @@ fn every_honest_payload_fits_its_schema() {
         ("results", compact(RESULTS, "results")),
         ("invitation", compact(INVITATION, "invitation")),
         ("revocation", compact(REVOCATION, "revocation")),
+        ("checkpoint", compact(CHECKPOINT, "checkpoint")),
         ("agreement", general(AGREEMENT, "agreement")),
         ("federation", general(FEDERATION, "federation")),
         ("receipt", general(RECEIPT, "receipt")),

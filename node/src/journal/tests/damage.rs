@@ -137,14 +137,18 @@ fn headers_are_checked_byte_by_byte() {
             "byte {at}"
         );
     }
-    let mut newer = whole[..24].to_vec();
-    newer[8..12].copy_from_slice(&2u32.to_le_bytes());
-    newer.extend_from_slice(&crc32c::crc32c(&newer).to_le_bytes());
-    fs::write(&file, &newer).unwrap();
-    assert!(matches!(
-        refusal(home.path()),
-        JournalError::Version { found: 2, .. }
-    ));
+    for (version, says) in [
+        (1u32, "start the older program"),
+        (3, "start the newer program"),
+    ] {
+        let mut other = whole[..24].to_vec();
+        other[8..12].copy_from_slice(&version.to_le_bytes());
+        other.extend_from_slice(&crc32c::crc32c(&other).to_le_bytes());
+        fs::write(&file, &other).unwrap();
+        let refused = refusal(home.path());
+        assert!(matches!(refused, JournalError::Version { found, .. } if found == version));
+        assert!(refused.to_string().contains(says), "{refused}");
+    }
     fs::write(&file, &whole[..HEADER_BYTES - 1]).unwrap();
     assert!(refusal(home.path()).to_string().contains("cut short"));
 }
@@ -153,7 +157,11 @@ fn headers_are_checked_byte_by_byte() {
 fn a_record_cannot_pose_as_the_next_group() {
     // Bytes that a partner chose, which look like a record of a segment with seed 0.
     let mut posing = Vec::new();
-    segment::encode_group(0, [&b"forged"[..]].into_iter(), &mut posing);
+    let forged = Entry::Kept {
+        salt: &[0; SALT_BYTES],
+        record: b"forged",
+    };
+    segment::encode_group(0, [forged].into_iter(), &mut posing);
     let home = TempDir::new().unwrap();
     let whole = written(home.path(), &[&[b"first"], &[&posing, b"more"]]);
     fs::write(last_segment(home.path()), &whole[..whole.len() - 1]).unwrap();
