@@ -8,6 +8,7 @@
 //! scope          agreement AND grant AND what is announced: one constructor
 //! peer_gate      judges every call of a partner
 //! workbench_gate judges every call of a member
+//! policy         what the owner's policies take away from that
 //! record         what was served and refused, written down
 //! measuring      what a measurement of an own product reads
 //! ```
@@ -20,6 +21,7 @@ mod members;
 mod negotiations;
 mod partners;
 mod peer_gate;
+pub mod policy;
 mod record;
 mod scope;
 mod workbench_gate;

@@ -22,6 +22,8 @@ pub(super) struct Audit {
     pub(super) subject: String,
     pub(super) agreement: Option<Digest>,
     pub(super) purpose: Option<String>,
+    /// The policies that decided.
+    pub(super) policy: Digest,
 }
 
 impl Audit {
@@ -36,6 +38,7 @@ impl Audit {
             rows: None,
             bytes: None,
             ended: None,
+            policy: Some(self.policy),
             at: clock::now(),
         }
     }

@@ -5,6 +5,7 @@
 //! unknown name stops the start, because a node that skips a promise it cannot
 //! read would break it.
 
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 use comity_identity::{Digest, OrgId, Timestamp, keyring};
@@ -56,6 +57,10 @@ pub enum Record {
     Delivery(Delivery),
     /// Something was refused to a peer or a member.
     Refused(Refused),
+    /// A set of policies, before it decides anything.
+    PolicyActivated(PolicyActivated),
+    /// Policies that were refused as a whole; those before them decide.
+    PolicyRefused(PolicyRefused),
 }
 
 /// The proof of who this organization is.
@@ -335,6 +340,10 @@ pub struct Delivery {
     /// The stable code, when it ended early.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub ended: Option<String>,
+    /// The digest of the policies that decided (`spec/7-policy.md#R-6`). Records
+    /// of before there were policies have none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub policy: Option<Digest>,
     /// When.
     pub at: Timestamp,
 }
@@ -351,6 +360,33 @@ pub struct Refused {
     pub code: String,
     /// The reason, for the owner alone.
     pub reason: String,
+    /// The digest of the policies in force (`spec/7-policy.md#R-6`).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub policy: Option<Digest>,
+    /// When.
+    pub at: Timestamp,
+}
+
+/// See [`Record::PolicyActivated`].
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct PolicyActivated {
+    /// The digest of the set.
+    pub digest: Digest,
+    /// The digest of every file, by name.
+    pub files: BTreeMap<String, Digest>,
+    /// When.
+    pub at: Timestamp,
+}
+
+/// See [`Record::PolicyRefused`].
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct PolicyRefused {
+    /// What is wrong: file, line, reason.
+    pub problems: Vec<String>,
+    /// The digest of the set that goes on to decide.
+    pub in_force: Digest,
     /// When.
     pub at: Timestamp,
 }

@@ -23,6 +23,7 @@ use libp2p::PeerId;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+use crate::access::policy::Policies;
 use crate::access::{Agreements, Members, Negotiations, Partners};
 use crate::admin::{Metrics, api};
 use crate::catalog::Catalog;
@@ -46,6 +47,7 @@ pub struct Node {
     agreements: Arc<Agreements>,
     negotiations: Arc<Negotiations>,
     members: Arc<Members>,
+    policies: Arc<Policies>,
     certificate: Arc<Certificate>,
     network: network::Handle,
     metrics: Metrics,
@@ -81,6 +83,11 @@ impl Node {
     /// The members.
     pub fn members(&self) -> &Arc<Members> {
         &self.members
+    }
+
+    /// The policies.
+    pub fn policies(&self) -> &Arc<Policies> {
+        &self.policies
     }
 
     /// Where partners are dialled.

@@ -49,6 +49,7 @@ impl Node {
                 .iter()
                 .map(|p| p.address().to_string())
                 .collect(),
+            policy: self.policies.status(),
             waiting: self.negotiations.waiting().await,
             agreements: self.agreements.in_force(now),
         })
