@@ -16,7 +16,7 @@ pub use measured::{
     JustMeasured, Measure, Measured, Measurement, Observed, Promised, ResultsTaken, ResultsUrl,
     Rewritten, Statement, Verdict,
 };
-pub use policy::{ExplainPolicy, PolicyStatus};
+pub use policy::{ExplainPolicy, PolicyNames, PolicyStatus};
 
 /// The state of a node: `GET /v1/status`.
 #[derive(Clone, Debug, Serialize, Deserialize)]

@@ -20,6 +20,7 @@ mod invite;
 mod measured;
 mod member;
 mod output;
+mod policy;
 mod product;
 mod request;
 mod search;
@@ -80,6 +81,7 @@ enum Command {
     Revoke(agreements::Revoke),
     Sql(sql::Sql),
     Member(member::Member),
+    Policy(policy::Policy),
     Config(config::Config),
     Demo(demo::Demo),
 }
@@ -140,6 +142,7 @@ fn run(args: Args, output: &Output) -> Result<(), Problem> {
             Command::Revoke(c) => c.run(&home, output).await,
             Command::Sql(c) => c.run(&home, output).await,
             Command::Member(c) => c.run(&home, output).await,
+            Command::Policy(c) => c.run(&home, output).await,
             Command::Demo(c) => c.run(output).await,
         }
     })

@@ -11,6 +11,7 @@ mod inbound;
 mod listeners;
 mod measuring;
 mod operate;
+mod policies;
 mod products;
 mod results;
 mod start;

@@ -34,7 +34,7 @@ impl Node {
             version: env!("CARGO_PKG_VERSION").to_owned(),
             health: self
                 .health()
-                .map_or_else(str::to_owned, |()| "ok".to_owned()),
+                .map_or_else(str::to_owned, |()| self.policy_health().to_owned()),
             listening: self.listening.clone(),
             document_expires: current.document.document().expires_at,
             certificate_expires: self.certificate.expires(),

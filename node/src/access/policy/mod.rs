@@ -9,6 +9,7 @@
 //! ```text
 //! asked      what somebody asks: all that a policy can look at
 //! subject    the same, made of partners, products, grants that were verified
+//! named      the same, of names alone
 //! bounds     what is refused before it is parsed
 //! folder     the files, read with bounds
 //! set        files that were validated as a whole: one constructor
@@ -26,6 +27,7 @@ mod corpus;
 mod engine;
 mod explain;
 mod folder;
+mod named;
 mod permitted;
 mod set;
 mod subject;
@@ -39,6 +41,7 @@ pub use corpus::{Case, CaseFailure, Corpus};
 pub use engine::CedarEngine;
 pub use explain::{Explanation, Fact};
 pub use folder::Files;
+pub use named::Named;
 pub use permitted::Permitted;
 pub use set::{Problem, SCHEMA, ValidSet, shipped};
 

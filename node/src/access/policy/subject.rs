@@ -213,7 +213,7 @@ fn purposes(stated: Option<&str>, all: &BTreeSet<String>) -> BTreeSet<String> {
 }
 
 /// The columns that `tables` open, as `table.column`, and their classifications.
-fn opened<'a>(
+pub(super) fn opened<'a>(
     product: &Descriptor,
     tables: impl Iterator<Item = (&'a String, &'a TableTerms)>,
 ) -> (BTreeSet<String>, BTreeSet<String>) {

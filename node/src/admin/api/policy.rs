@@ -33,16 +33,25 @@ pub enum ExplainPolicy {
     /// A request as policies see it.
     Request(Box<Asked>),
     /// What the node knows of these.
-    Named {
-        /// What is to happen.
-        action: Action,
-        /// The partner that asks, or whose product a member reads.
-        partner: Option<String>,
-        /// The member that asks.
-        member: Option<String>,
-        /// The product's address.
-        product: Option<String>,
-        /// The purpose stated.
-        purpose: Option<String>,
-    },
+    Named(PolicyNames),
+}
+
+/// Names that make a request.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct PolicyNames {
+    /// What is to happen.
+    pub action: Action,
+    /// The partner that asks, or whose product a member reads.
+    #[serde(default)]
+    pub partner: Option<String>,
+    /// The member that asks.
+    #[serde(default)]
+    pub member: Option<String>,
+    /// The product's address.
+    #[serde(default)]
+    pub product: Option<String>,
+    /// The purpose stated.
+    #[serde(default)]
+    pub purpose: Option<String>,
 }
