@@ -125,11 +125,7 @@ fn a_policy_that_calculates_is_refused() {
 #[test]
 fn a31_the_largest_policies_that_pass_the_bounds_do_no_harm() {
     let long = vec!["context.hour < 8"; 135].join(" && ");
-    let nested = format!(
-        "{}true{}",
-        "if context.hour < 8 then false else ".repeat(110),
-        ""
-    );
+    let nested = format!("{}true", "if context.hour < 8 then false else ".repeat(105));
     let list = vec!["\"a\""; 480].join(", ");
     let brackets = format!("{}context.hour < 8{}", "(".repeat(30), ")".repeat(30));
     for condition in [
