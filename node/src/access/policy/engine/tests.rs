@@ -1,8 +1,5 @@
 //! The contract of the wrapper around Cedar, line by line.
 
-use proptest::collection::btree_set;
-use proptest::prelude::*;
-
 use super::super::asked::Agreement;
 use super::super::set::{shipped, unlinted};
 use super::super::{Files, Weekday};
@@ -257,36 +254,5 @@ fn every_action_of_the_shipped_set_leaves_things_as_they_are() {
         };
         let decision = engine.decide(&asked);
         assert_eq!(decision.allows(), allowed, "{action:?}: {decision:?}");
-    }
-}
-
-proptest! {
-    #![proptest_config(ProptestConfig::with_cases(64))]
-
-    /// Whatever a partner puts into a grant, it is a text that decides nothing
-    /// but by being compared, and it makes no decision fail.
-    #[test]
-    fn no_text_of_a_partner_makes_a_decision_fail(
-        purposes in btree_set(any::<String>(), 0..4),
-        roles in btree_set(any::<String>(), 0..4),
-        pseudonym in any::<String>(),
-        days in any::<u64>(),
-    ) {
-        let mut asked = query("x");
-        let forbidden = purposes.contains("marketing");
-        asked.context.purposes = purposes;
-        asked.context.roles = roles;
-        asked.context.on_behalf = Some(pseudonym);
-        asked.context.days = Some(days);
-        let engine = engine(&forbid(r#"context.purposes.contains("marketing")"#));
-        let decision = engine.decide(&asked);
-        prop_assert!(decision.errors.is_empty(), "{:?}", decision);
-        prop_assert_eq!(decision.allows(), !forbidden);
-    }
-
-    /// Whatever lies in the folder is taken or refused, never more.
-    #[test]
-    fn any_text_is_taken_or_refused(text in "[a-z@(){};\"\\\\!&|=.,: \n+*-]{0,200}") {
-        let _ = ValidSet::validate(&files(&text));
     }
 }
