@@ -13,6 +13,7 @@ use secrecy::SecretString;
 use serde::Serialize;
 use zeroize::Zeroizing;
 
+use crate::access::policy;
 use crate::clock;
 use crate::config::Config;
 use crate::failure::Failure;
@@ -106,6 +107,7 @@ pub fn found(home: &Home, plan: &Plan) -> Result<Founded, Failure> {
     write_private(&home.admin_token(), &random_token()?)?;
     let pem = pem::encode(&pem::Pem::new("CERTIFICATE", ca.certificate()));
     write_private(&home.ca_pem(), &pem)?;
+    write_policies(home)?;
     // Last: its presence says that the founding was complete.
     write_private(&home.config(), &config)?;
     Ok(Founded {
@@ -136,6 +138,17 @@ pub(crate) fn random_token() -> Result<String, Failure> {
     let mut bytes = [0; 32];
     getrandom::fill(&mut bytes).map_err(|e| Failure::own("no-randomness", e))?;
     Ok(format!("comity_{}", URL_SAFE_NO_PAD.encode(bytes)))
+}
+
+/// The policies that come with the program, for the owner to change, and their
+/// schema for editors.
+fn write_policies(home: &Home) -> Result<(), Failure> {
+    make_private(&home.policies())?;
+    for (name, text) in policy::shipped().policies {
+        write_private(&home.policies().join(name), &text)?;
+    }
+    let schema = home.policies().join("comity.cedarschema");
+    write_private(&schema, policy::SCHEMA)
 }
 
 fn make_private(path: &Path) -> Result<(), Failure> {

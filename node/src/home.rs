@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 /// HOME/comity.toml      configuration
 /// HOME/keys/            0700; one file per key
 /// HOME/journal/         the truth; back this up
+/// HOME/policies/        the owner's policies; the program's own without it
 /// HOME/contracts/       the contract file of every announced version, as it was
 /// HOME/index/           rebuilt from the journal when it is missing
 /// HOME/admin.sock       the admin API, for this user
@@ -45,6 +46,11 @@ impl Home {
     /// The folder of the announced contracts.
     pub fn contracts(&self) -> PathBuf {
         self.0.join("contracts")
+    }
+
+    /// The folder of the owner's policies.
+    pub fn policies(&self) -> PathBuf {
+        self.0.join("policies")
     }
 
     /// The index's folder.

@@ -115,6 +115,9 @@ pub enum RefusalCode {
     /// The protocol versions do not meet.
     #[error("version")]
     Version,
+    /// The node's own policies refuse (`spec/7-policy.md#R-2`).
+    #[error("policy")]
+    Policy,
 }
 
 #[cfg(test)]
@@ -191,6 +194,7 @@ mod tests {
             (RefusalCode::Busy, "busy"),
             (RefusalCode::Unavailable, "unavailable"),
             (RefusalCode::Version, "version"),
+            (RefusalCode::Policy, "policy"),
         ] {
             assert_eq!(serde_json::to_value(code).unwrap(), name);
             assert_eq!(code.to_string(), name);

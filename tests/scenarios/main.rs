@@ -15,6 +15,7 @@ mod hostile_partner;
 mod hostile_request;
 mod lakes;
 mod pipeline;
+mod policies;
 mod postgres_is_the_warehouse;
 mod promises;
 mod revocation_ends_access;

@@ -11,6 +11,7 @@
 //! workbench_gate judges every call of a member
 //! disclosures    what each partner was told of protected tables
 //! quota          how much was read under each agreement
+//! policy         what the owner's policies take away from that
 //! record         what was served and refused, written down
 //! measuring      what a measurement of an own product reads
 //! ```
@@ -25,6 +26,7 @@ mod members;
 mod negotiations;
 mod partners;
 mod peer_gate;
+pub mod policy;
 mod quota;
 mod record;
 mod scope;

@@ -24,6 +24,7 @@ use terms::wanted;
 
 use super::agreements::Agreements;
 use super::partners::Partners;
+use super::policy::Policies;
 use crate::admin::{Metrics, api};
 use crate::catalog::Catalog;
 use crate::clock;
@@ -51,6 +52,7 @@ pub struct Negotiations {
     ledger: Arc<Ledger>,
     partners: Arc<Partners>,
     catalog: Arc<Catalog>,
+    policies: Arc<Policies>,
     agreements: Arc<Agreements>,
     rules: Vec<ApproveRule>,
     post: Arc<dyn Post>,
@@ -71,6 +73,8 @@ pub struct Parts {
     pub partners: Arc<Partners>,
     /// What can be asked for.
     pub catalog: Arc<Catalog>,
+    /// What the owner's policies take away.
+    pub policies: Arc<Policies>,
     /// Where agreements go.
     pub agreements: Arc<Agreements>,
     /// Requests that are agreed to without a person.
@@ -110,6 +114,7 @@ impl Negotiations {
             ledger: parts.ledger,
             partners: parts.partners,
             catalog: parts.catalog,
+            policies: parts.policies,
             agreements: parts.agreements,
             rules: parts.rules,
             post: parts.post,

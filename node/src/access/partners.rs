@@ -12,7 +12,7 @@ use std::sync::{Arc, Mutex, PoisonError, RwLock};
 
 use comity_identity::keyring::{self, Admission, AdmitError, Keyring};
 use comity_identity::{Digest, OrgId, Timestamp};
-use comity_protocol::negotiation::{FEDERATION, Proposal, SignedDocument};
+use comity_protocol::negotiation::{FEDERATION, FederationTerms, Proposal, SignedDocument};
 
 use invitations::Invitations;
 pub use meeting::WelcomeError;
@@ -54,10 +54,10 @@ impl Partners {
         }
         for (_, record) in ledger.scan(Table::Agreements, &[])? {
             if let Record::Signed(signed) = record
-                && let Some(until) = federated_until(&signed)
+                && let Some(terms) = federated_by(&signed)
                 && let Some(partner) = known.get_mut(&signed.peer)
             {
-                partner.recognize(signed.id, until);
+                partner.recognize(signed.id, terms);
             }
         }
         let invitations = Mutex::new(invitations::load(&ledger)?);
@@ -81,16 +81,16 @@ impl Partners {
         let stored = self
             .ledger
             .get(Table::Agreements, &stage_key(&federation, Stage::Made));
-        let until = match &stored {
-            Ok(Some(Record::Signed(signed))) => federated_until(signed),
+        let terms = match &stored {
+            Ok(Some(Record::Signed(signed))) => federated_by(signed),
             _ => None,
         };
-        let Some(until) = until else {
+        let Some(terms) = terms else {
             tracing::error!(%federation, "a federation that was just signed cannot be read; it counts after a restart");
             return;
         };
         if let Some(partner) = self.write().get_mut(org) {
-            partner.recognize(federation, until);
+            partner.recognize(federation, terms);
         }
     }
 
@@ -232,14 +232,14 @@ pub(crate) fn admission_failure(alias: &str, error: &AdmitError) -> Failure {
     }
 }
 
-/// Until when a stored federation holds; nothing for other documents.
-fn federated_until(signed: &ledger::Signed) -> Option<Timestamp> {
+/// What a stored federation recognizes; nothing for other documents.
+fn federated_by(signed: &ledger::Signed) -> Option<FederationTerms> {
     if signed.kind != SignedKind::Federation {
         return None;
     }
     match SignedDocument::recall(FEDERATION, &signed.text) {
         Ok(document) => match &document.document().proposal {
-            Proposal::Federation { terms, .. } => Some(terms.expires),
+            Proposal::Federation { terms, .. } => Some(terms.clone()),
             Proposal::Access { .. } => None,
         },
         Err(error) => {

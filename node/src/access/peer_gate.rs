@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use comity_identity::binding::Channel;
+use comity_identity::grant::VerifiedGrant;
 use comity_identity::keyring::Organization;
 use comity_identity::{Digest, OrgId, Timestamp};
 use comity_protocol::terms::TableTerms;
@@ -14,6 +15,7 @@ use super::agreements::{Agreement, Agreements, Standing};
 use super::claims::AskerClaims;
 use super::disclosures::Disclosures;
 use super::partners::Partners;
+use super::policy::{Asked, Permitted, Policies};
 use super::quota::Quotas;
 use super::record::{Audit, Refusals, trace};
 use super::scope::{Basis, OutOfScope, Scope};
@@ -41,6 +43,8 @@ pub struct PeerGate {
     pub agreements: Arc<Agreements>,
     /// What is served.
     pub catalog: Arc<Catalog>,
+    /// What the owner's policies take away.
+    pub policies: Arc<Policies>,
     /// Where deliveries are written.
     pub ledger: Arc<Ledger>,
     /// Where refusals are written.
@@ -84,8 +88,9 @@ impl Gate for PeerGate {
 }
 
 /// What may end while an answer streams: the standing of the organization, of
-/// its node and of the grant, and the agreement's time (I-27, A30). The
-/// agreement's revocation wakes the stream by itself.
+/// its node and of the grant, the agreement's time, and what policy leaves of it
+/// (I-27, A30, `spec/7-policy.md#R-10`). The agreement's revocation wakes the
+/// stream by itself.
 #[derive(Debug)]
 struct PartnerRight {
     own: OrgId,
@@ -94,6 +99,7 @@ struct PartnerRight {
     grant: Vec<String>,
     grant_expires: Timestamp,
     agreement: Arc<Agreement>,
+    permitted: Permitted,
     judged: AtomicU64,
 }
 
@@ -105,6 +111,7 @@ impl Right for PartnerRight {
             Standing::Revoked => return Err("revoked"),
             Standing::Expired => return Err("expired"),
         }
+        self.permitted.check(now)?;
         let epoch = self.partners.keyring().epoch();
         if self.judged.load(Ordering::Acquire) == epoch {
             return Ok(());
@@ -190,6 +197,7 @@ impl PeerGate {
             &product,
             now,
         )?;
+        let permitted = self.permitted(&agreement, &grant, purpose, (&product, &scope), now)?;
         let end = product.descriptor.deprecation.as_ref();
         let address = product.address().to_string();
         let mut view = View::builder(self.own.alias()).ending(self.own.alias(), &address, end);
@@ -202,6 +210,7 @@ impl PeerGate {
         for (name, table) in tables {
             view = view.governed(name, table);
         }
+        let policy = permitted.policy();
         let right = PartnerRight {
             own: self.own.org(),
             partners: Arc::clone(&self.partners),
@@ -209,6 +218,7 @@ impl PeerGate {
             grant: claims.grant.clone(),
             grant_expires: grant.expires(),
             agreement: Arc::clone(&agreement),
+            permitted,
             judged: AtomicU64::new(epoch),
         };
         let audit = Audit {
@@ -221,6 +231,7 @@ impl PeerGate {
             subject: grant.subject().to_owned(),
             agreement: Some(agreement.id()),
             purpose: claims.purpose.clone(),
+            policy,
         };
         Ok(Session {
             // A ticket is the holder's, under this agreement, and nobody else's (A16).
@@ -248,6 +259,29 @@ impl PeerGate {
         notes.flat_map(|n| n.attributes.clone()).collect()
     }
 
+    /// What policy says of a query that agreement and grant permit. It is asked
+    /// last and can only refuse: the scope is made already
+    /// (`spec/7-policy.md#R-1`).
+    fn permitted(
+        &self,
+        agreement: &Agreement,
+        grant: &VerifiedGrant,
+        purpose: Option<&str>,
+        (product, scope): (&OwnProduct, &Scope),
+        now: Timestamp,
+    ) -> Result<Permitted, OutOfScope> {
+        let partner = self.partners.get(&agreement.peer());
+        let partner = partner.ok_or_else(|| out("not-federated", "unknown"))?;
+        let asked = Asked::query_of_partner(
+            &partner,
+            (agreement, grant, purpose),
+            &product.descriptor,
+            scope.tables().iter(),
+            now,
+        );
+        Permitted::decide(&self.policies, asked, now)
+    }
+
     fn refuse(&self, peer: &PeerConnection, trace: &str, why: &OutOfScope) -> Denied {
         self.metrics.refused(why.code);
         self.refusals.write(Refused {
@@ -255,6 +289,7 @@ impl PeerGate {
             org: peer.org,
             code: why.code.to_owned(),
             reason: why.reason.clone(),
+            policy: Some(self.policies.digest()),
             at: clock::now(),
         });
         // The code alone: reasons may tell what the caller must not learn (A19).

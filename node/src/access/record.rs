@@ -24,6 +24,8 @@ pub(super) struct Audit {
     pub(super) subject: String,
     pub(super) agreement: Option<Digest>,
     pub(super) purpose: Option<String>,
+    /// The policies that decided.
+    pub(super) policy: Digest,
 }
 
 impl Audit {
@@ -38,6 +40,7 @@ impl Audit {
             rows: None,
             bytes: None,
             ended: None,
+            policy: Some(self.policy),
             at: clock::now(),
         }
     }
@@ -62,6 +65,7 @@ impl Recorder for Audit {
                 org: self.org,
                 code: code.to_owned(),
                 reason: "more than the agreement permits".to_owned(),
+                policy: Some(self.policy),
                 at: clock::now(),
             });
         }

@@ -11,7 +11,10 @@ use comity_identity::keyring::Keyring;
 use comity_identity::tls::{CurrentLeaf, peer_client_config};
 use comity_protocol::negotiation::Side;
 use comity_protocol::product::VerifiedDescriptor;
+use datafusion::error::DataFusionError;
 use datafusion::execution::SendableRecordBatchStream;
+use datafusion::physical_plan::stream::RecordBatchStreamAdapter;
+use futures::StreamExt as _;
 use tokio_util::sync::CancellationToken;
 use tonic::Request;
 
@@ -20,10 +23,11 @@ use super::grants::Grants;
 use super::members::Members;
 use super::partners::{Partner, Partners};
 use super::peer_gate::governed;
+use super::policy::{Asked as AskedOfPolicy, CODE, Permitted, Policies};
 use super::record::{Audit, trace};
-use super::scope::{Basis, Scope};
+use super::scope::{Basis, OutOfScope, Scope};
 use crate::admin::{Listener, Metrics};
-use crate::catalog::{Catalog, types};
+use crate::catalog::{Catalog, OwnProduct, types};
 use crate::clock;
 use crate::flight::{
     Asked, Denied, Gate, PURPOSE, PeerClient, Right, Session, Unlimited, workbench,
@@ -48,6 +52,8 @@ pub struct WorkbenchGate {
     pub partners: Arc<Partners>,
     /// The products.
     pub catalog: Arc<Catalog>,
+    /// What the owner's policies take away.
+    pub policies: Arc<Policies>,
     /// What partners opened to us.
     pub agreements: Arc<Agreements>,
     /// Where queries are written down.
@@ -84,7 +90,9 @@ impl Gate for WorkbenchGate {
                 ));
             }
         };
-        let view = self.view(&member, purpose.as_deref(), &trace);
+        // Read before the judgement: what comes meanwhile is judged again.
+        let policy = self.policies.digest();
+        let (view, permitted) = self.view(&member, purpose.as_deref(), &trace);
         let audit = Audit {
             ledger: Arc::clone(&self.ledger),
             refusals: None,
@@ -95,6 +103,7 @@ impl Gate for WorkbenchGate {
             subject: member.clone(),
             agreement: None,
             purpose,
+            policy,
         };
         Ok(Session {
             key: format!("member {member}"),
@@ -104,6 +113,7 @@ impl Gate for WorkbenchGate {
                 members: Arc::clone(&self.members),
                 token: token.clone(),
                 member,
+                permitted,
             }),
             member: true,
             allowance: Arc::new(Unlimited),
@@ -114,28 +124,38 @@ impl Gate for WorkbenchGate {
     }
 }
 
-/// A member reads as long as its token counts.
+/// A member reads as long as its token counts and policy leaves it every own
+/// product that the call could read. Which of them a statement reads is not
+/// known here; whoever is cut off asks again and is told.
 #[derive(Debug)]
 struct Membership {
     members: Arc<Members>,
     token: String,
     member: String,
+    permitted: Vec<Permitted>,
 }
 
 impl Right for Membership {
     fn check(&self) -> Result<(), &'static str> {
         let member = self.members.authenticate(&self.token);
-        if member.as_deref() == Some(&self.member) {
-            Ok(())
-        } else {
-            Err("unauthenticated")
+        if member.as_deref() != Some(&self.member) {
+            return Err("unauthenticated");
         }
+        let now = clock::now();
+        self.permitted.iter().try_for_each(|p| p.check(now))
     }
 }
 
 impl WorkbenchGate {
-    fn view(&self, member: &str, purpose: Option<&str>, trace: &str) -> Arc<View> {
+    /// What the member may see, and what must go on to be permitted meanwhile.
+    fn view(
+        &self,
+        member: &str,
+        purpose: Option<&str>,
+        trace: &str,
+    ) -> (Arc<View>, Vec<Permitted>) {
         let now = clock::now();
+        let mut permitted = Vec::new();
         let mut view = View::builder(self.own.alias());
         let salts = Salts::draw(&*self.own.keys().pseudonym, None);
         for product in self.catalog.own_products() {
@@ -153,6 +173,16 @@ impl WorkbenchGate {
                     continue;
                 }
             };
+            let tables = scope.tables().iter();
+            let asked =
+                AskedOfPolicy::query_of_member(member, purpose, &product.descriptor, tables, now);
+            match Permitted::decide(&self.policies, asked, now) {
+                Ok(own) => permitted.push(own),
+                Err(why) => {
+                    view = self.refused(view, &product, &scope, &why, trace);
+                    continue;
+                }
+            }
             // One product whose file is gone must not close the whole workbench.
             match governed(self.own.alias(), &product, &scope, salts, &|_| {
                 Arc::default()
@@ -180,7 +210,43 @@ impl WorkbenchGate {
                 view = self.withdrawn(view, &agreement);
             }
         }
-        view.build()
+        (view.build(), permitted)
+    }
+
+    /// An own product that policy closes to the member: its tables stay and say
+    /// so, where a name that is gone would look like a slip of the pen.
+    fn refused(
+        &self,
+        mut view: ViewBuilder,
+        product: &OwnProduct,
+        scope: &Scope,
+        why: &OutOfScope,
+        trace: &str,
+    ) -> ViewBuilder {
+        let address = product.address().to_string();
+        let closed: Arc<dyn query::Partner> = Arc::new(ClosedByPolicy {
+            alias: self.own.alias().to_owned(),
+            reason: why.reason.clone(),
+            trace: trace.to_owned(),
+            metrics: self.metrics.clone(),
+        });
+        for table in &product.descriptor.tables {
+            let Some(terms) = scope.tables().get(table.name.as_str()) else {
+                continue;
+            };
+            let schema = types::schema(table, |c| terms.columns.contains(c));
+            let remote = RemoteTable {
+                product: address.clone(),
+                table: table.name.to_string(),
+            };
+            let name = TableName {
+                catalog: self.own.alias().to_owned(),
+                schema: address.clone(),
+                table: table.name.to_string(),
+            };
+            view = view.partner(name, PartnerTable::new(Arc::clone(&closed), remote, schema));
+        }
+        view
     }
 
     /// A product that is agreed and no longer announced: its tables stay and
@@ -258,6 +324,9 @@ impl WorkbenchGate {
                     purpose: purpose.map(str::to_owned),
                     trace: trace.to_owned(),
                     reach: Arc::clone(&self.reach),
+                    policies: Arc::clone(&self.policies),
+                    metrics: self.metrics.clone(),
+                    asked: AskedOfPolicy::issue_grant(member, purpose, agreement, descriptor, now),
                     freshness: terms
                         .flatten()
                         .and_then(|t| freshness(descriptor, table, t)),
@@ -375,6 +444,9 @@ struct Reader {
     purpose: Option<String>,
     trace: String,
     reach: Arc<Reach>,
+    policies: Arc<Policies>,
+    metrics: Metrics,
+    asked: AskedOfPolicy,
     /// The column of the promised freshness, where the agreement shows it.
     freshness: Option<String>,
 }
@@ -391,15 +463,13 @@ impl query::Partner for Reader {
         _: SchemaRef,
     ) -> Result<SendableRecordBatchStream, QueryError> {
         let org = self.agreement.peer();
+        let now = clock::now();
+        let permitted = Permitted::decide(&self.policies, self.asked.clone(), now)
+            .map_err(|why| closed_by_policy(&why.reason, &self.trace, &self.metrics))?;
         let grant = self
             .reach
             .grants
-            .for_member(
-                &self.member,
-                &self.agreement,
-                self.purpose.as_deref(),
-                clock::now(),
-            )
+            .for_member(&self.member, &self.agreement, self.purpose.as_deref(), now)
             .map_err(|e| QueryError::partner_unavailable(&self.alias, e.to_string()))?;
         let asked = Asked {
             agreement: self.agreement.id(),
@@ -414,8 +484,51 @@ impl query::Partner for Reader {
         let rows = answer.map(|(_, rows)| rows).map_err(QueryError::from);
         let (product, fresh) = (self.agreement.product(), self.freshness.as_deref());
         let observed = &self.reach.observed;
-        observed.watch(org, product, fresh, began, rows)
+        let rows = observed.watch(org, product, fresh, began, rows)?;
+        Ok(while_permitted(rows, permitted))
     }
+}
+
+/// `rows` until policy takes the right to ask for them away
+/// (`spec/7-policy.md#R-10`).
+fn while_permitted(
+    rows: SendableRecordBatchStream,
+    permitted: Permitted,
+) -> SendableRecordBatchStream {
+    let schema = rows.schema();
+    let rows = rows.map(move |batch| {
+        let denied = |_| DataFusionError::External(Box::new(QueryError::policy()));
+        permitted.check(clock::now()).map_err(denied)?;
+        batch
+    });
+    Box::pin(RecordBatchStreamAdapter::new(schema, rows))
+}
+
+/// An own table that policy closes to the member.
+#[derive(Debug)]
+struct ClosedByPolicy {
+    alias: String,
+    reason: String,
+    trace: String,
+    metrics: Metrics,
+}
+
+#[async_trait]
+impl query::Partner for ClosedByPolicy {
+    fn name(&self) -> &str {
+        &self.alias
+    }
+
+    async fn open(&self, _: String, _: SchemaRef) -> Result<SendableRecordBatchStream, QueryError> {
+        Err(closed_by_policy(&self.reason, &self.trace, &self.metrics))
+    }
+}
+
+/// The reason is the owner's: a member may be told that a policy refuses, and not which.
+fn closed_by_policy(reason: &str, trace: &str, metrics: &Metrics) -> QueryError {
+    tracing::info!(trace, reason, "refused by policy");
+    metrics.refused(CODE);
+    QueryError::policy()
 }
 
 /// A partner's table that no agreement opens: it can be found, not read.

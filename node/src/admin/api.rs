@@ -10,11 +10,13 @@ use comity_protocol::terms::Terms;
 use serde::{Deserialize, Serialize};
 
 mod measured;
+mod policy;
 
 pub use measured::{
     JustMeasured, Measure, Measured, Measurement, Observed, Promised, ResultsTaken, ResultsUrl,
     Rewritten, Statement, Verdict,
 };
+pub use policy::{ExplainPolicy, PolicyNames, PolicyStatus};
 
 /// The state of a node: `GET /v1/status`.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -50,6 +52,8 @@ pub struct Status {
     /// Partners' products that an agreement opens to us and that end.
     #[serde(default)]
     pub ending: Vec<Ending>,
+    /// The policies that decide here.
+    pub policy: PolicyStatus,
     /// Negotiations that wait for a person here.
     pub waiting: usize,
     /// Agreements in force, as provider and as consumer.

@@ -15,6 +15,7 @@ pub struct Metrics {
     bytes: Family<Side, Counter>,
     refusals: Family<Code, Counter>,
     negotiations: Family<State, Counter>,
+    policy_alarms: Family<Alarm, Counter>,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
@@ -36,6 +37,11 @@ struct Code {
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct State {
     state: &'static str,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct Alarm {
+    kind: &'static str,
 }
 
 /// What is read from the node when somebody asks.
@@ -94,6 +100,11 @@ impl Metrics {
         self.negotiations.get_or_create(&State { state }).inc();
     }
 
+    /// Policies need a person: `set-refused`, or `evaluation-error`.
+    pub fn policy_alarm(&self, kind: &'static str) {
+        self.policy_alarms.get_or_create(&Alarm { kind }).inc();
+    }
+
     /// Everything as OpenMetrics text.
     pub fn render(&self, reading: Reading) -> Result<String, std::fmt::Error> {
         let mut registry = Registry::with_prefix("comity");
@@ -117,6 +128,11 @@ impl Metrics {
             "negotiations",
             "state changes of negotiations",
             self.negotiations.clone(),
+        );
+        registry.register(
+            "policy_alarms",
+            "sets of policies refused, and policies that could not be evaluated",
+            self.policy_alarms.clone(),
         );
         for (name, help, value) in [
             (

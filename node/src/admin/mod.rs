@@ -1,5 +1,6 @@
 //! The node's own API for its operators: HTTP/JSON on loopback and a Unix socket.
 
+mod administer;
 pub mod api;
 mod client;
 mod metrics;

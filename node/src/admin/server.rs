@@ -15,7 +15,8 @@ use comity_protocol::product::Descriptor;
 use tokio::net::{TcpListener, UnixListener};
 use tokio_util::sync::CancellationToken;
 
-use super::{api, results};
+use super::{administer, api, results};
+use crate::access::policy::Explanation;
 use crate::failure::{Failure, Fault};
 use crate::node::Node;
 
@@ -51,7 +52,7 @@ pub fn bind_socket(path: &Path) -> Result<UnixListener, Failure> {
 
 /// Serves the Unix socket until `stop`: whoever may open the socket is the owner.
 pub async fn serve_socket(listener: UnixListener, node: Arc<Node>, stop: CancellationToken) {
-    let served = axum::serve(listener, routes(node))
+    let served = axum::serve(listener, routes(node, administer::OWNER))
         .with_graceful_shutdown(async move { stop.cancelled().await });
     if let Err(error) = served.await {
         tracing::error!(%error, "the admin socket ended");
@@ -68,7 +69,7 @@ pub async fn serve_tcp(
     let guard = Arc::new(Guard {
         token: Digest::of(token.as_bytes()),
     });
-    let app = routes(Arc::clone(&node))
+    let app = routes(Arc::clone(&node), administer::TOKEN)
         .layer(middleware::from_fn_with_state(guard, authorize))
         .merge(results::routes(node));
     let served =
@@ -78,7 +79,9 @@ pub async fn serve_tcp(
     }
 }
 
-fn routes(node: Arc<Node>) -> Router {
+/// Every call of the API but the results', for whoever has `role`.
+fn routes(node: Arc<Node>, role: &'static str) -> Router {
+    let judged = (Arc::clone(&node), role);
     Router::new()
         .route("/healthz", get(healthz))
         .route("/metrics", get(metrics))
@@ -108,7 +111,10 @@ fn routes(node: Arc<Node>) -> Router {
         .route("/v1/agreements/{id}/revoke", post(revoke))
         .route("/v1/members", get(members).post(add_member))
         .route("/v1/members/remove", post(remove_member))
+        .route("/v1/policy", get(policy))
+        .route("/v1/policy/explain", post(explain_policy))
         .fallback(nothing_here)
+        .layer(middleware::from_fn_with_state(judged, administer::judge))
         .layer(DefaultBodyLimit::max(MAX_BODY_BYTES))
         .layer(middleware::from_fn(to_the_end))
         .with_state(node)
@@ -340,6 +346,17 @@ async fn revoke(
     UrlPath(id): UrlPath<String>,
 ) -> Answer<api::Agreement> {
     Ok(Json(node.revoke(&id).await?))
+}
+
+async fn policy(State(node): State<Arc<Node>>) -> Json<api::PolicyStatus> {
+    Json(node.policies().status())
+}
+
+async fn explain_policy(
+    State(node): State<Arc<Node>>,
+    Json(ask): Json<api::ExplainPolicy>,
+) -> Answer<Explanation> {
+    Ok(Json(node.explain_policy(ask)?))
 }
 
 async fn members(State(node): State<Arc<Node>>) -> Json<Vec<String>> {

@@ -21,6 +21,7 @@ mod invite;
 mod measured;
 mod member;
 mod output;
+mod policy;
 mod product;
 mod request;
 mod search;
@@ -81,6 +82,7 @@ enum Command {
     Revoke(agreements::Revoke),
     Sql(sql::Sql),
     Member(member::Member),
+    Policy(policy::Policy),
     Config(config::Config),
     Audit(audit::Audit),
     Demo(demo::Demo),
@@ -143,6 +145,7 @@ fn run(args: Args, output: &Output) -> Result<(), Problem> {
             Command::Revoke(c) => c.run(&home, output).await,
             Command::Sql(c) => c.run(&home, output).await,
             Command::Member(c) => c.run(&home, output).await,
+            Command::Policy(c) => c.run(&home, output).await,
             Command::Demo(c) => c.run(output).await,
         }
     })

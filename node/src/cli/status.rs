@@ -93,6 +93,18 @@ fn text(s: &api::Status) -> String {
             )
         },
     );
+    for problem in s.policy.refused.iter().flatten() {
+        let problem = super::output::printable(problem);
+        text.push_str(&format!(
+            "policies      refused, those before them decide: {problem}\n"
+        ));
+    }
+    if s.policy.errors > 0 {
+        text.push_str(&format!(
+            "policies      {} requests denied because a policy could not be evaluated\n",
+            s.policy.errors
+        ));
+    }
     if let Some(reason) = &s.index_rebuilt {
         text.push_str(&format!("index         rebuilt at start: {reason}\n"));
     }

@@ -200,7 +200,7 @@ pub(super) fn query_status(error: &QueryError, trace: &str) -> Status {
     }
     let code = match error.code() {
         "bad-sql" => Code::InvalidArgument,
-        "not-permitted" | "partner-refused" => Code::PermissionDenied,
+        "not-permitted" | "partner-refused" | "policy" => Code::PermissionDenied,
         "too-large" | "budget" | "busy" => Code::ResourceExhausted,
         "source-unavailable" | "partner-unavailable" => Code::Unavailable,
         "terms-mismatch" => Code::FailedPrecondition,

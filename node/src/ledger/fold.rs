@@ -92,6 +92,9 @@ fn product_key(org: &OrgId, product: &str) -> Vec<u8> {
 /// The key of this organization's own evidence, and of its own head.
 pub const OWN: &[u8] = b"own";
 
+/// The key of the policies that came into force last.
+pub const POLICY: &[u8] = b"policy";
+
 /// The index entries that `record` at `position` makes.
 pub(super) fn entries(position: u64, record: &Record) -> Vec<(Table, Op)> {
     let put = |table, key: Vec<u8>| vec![(table, Op::put(key, position.to_be_bytes()))];
@@ -134,10 +137,12 @@ pub(super) fn entries(position: u64, record: &Record) -> Vec<(Table, Op)> {
         Record::MemberRemoved(m) => {
             vec![(Table::Members, Op::delete(m.name.clone()))]
         }
+        Record::PolicyActivated(_) => put(Table::Documents, POLICY.to_vec()),
         // Audit records are read from the journal in order; nothing looks them up by key.
         Record::Delivery(_)
         | Record::Refused(_)
         | Record::RefusedMore(_)
-        | Record::Administered(_) => Vec::new(),
+        | Record::Administered(_)
+        | Record::PolicyRefused(_) => Vec::new(),
     }
 }

@@ -15,14 +15,15 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use comity_identity::Digest;
 
 pub use fold::{
-    Facet, MAX_STATEMENTS, OWN, Stage, descriptor_key, message_key, org_key, results_key,
+    Facet, MAX_STATEMENTS, OWN, POLICY, Stage, descriptor_key, message_key, org_key, results_key,
     rewritten_key, stage_key,
 };
 pub use marks::Marks;
 pub use record::{
     Administered, Announced, Contradicted, Contradiction, Delivery, Evidence, ForeignHead,
     InvitationUsed, Invited, Measured, Member, MemberRemoved, Message, OPERATOR, Partner,
-    Published, Record, Refused, RefusedMore, Retired, Revoked, Signed, SignedKind, Statement,
+    PolicyActivated, PolicyRefused, Published, Record, Refused, RefusedMore, Retired, Revoked,
+    Signed, SignedKind, Statement,
 };
 
 use crate::failure::Failure;
@@ -219,6 +220,16 @@ impl Ledger {
             }
         }
         Ok(())
+    }
+
+    /// Every record, oldest first.
+    #[cfg(test)]
+    pub(crate) fn records(&self) -> Result<Vec<Record>, Error> {
+        let all = self.journal.replay(0).map(|entry| {
+            let (position, bytes) = entry?;
+            decode(position, &bytes)
+        });
+        all.collect()
     }
 
     /// Whether the journal takes records.

@@ -61,6 +61,10 @@ pub enum Record {
     RefusedMore(RefusedMore),
     /// An administrative act that no other record tells of, written before its effect.
     Administered(Administered),
+    /// A set of policies, before it decides anything.
+    PolicyActivated(PolicyActivated),
+    /// Policies that were refused as a whole; those before them decide.
+    PolicyRefused(PolicyRefused),
 }
 
 /// The proof of who this organization is.
@@ -340,6 +344,10 @@ pub struct Delivery {
     /// The stable code, when it ended early.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub ended: Option<String>,
+    /// The digest of the policies that decided (`spec/7-policy.md#R-6`). Records
+    /// of before there were policies have none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub policy: Option<Digest>,
     /// When.
     pub at: Timestamp,
 }
@@ -356,6 +364,33 @@ pub struct Refused {
     pub code: String,
     /// The reason, for the owner alone.
     pub reason: String,
+    /// The digest of the policies in force (`spec/7-policy.md#R-6`).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub policy: Option<Digest>,
+    /// When.
+    pub at: Timestamp,
+}
+
+/// See [`Record::PolicyActivated`].
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct PolicyActivated {
+    /// The digest of the set.
+    pub digest: Digest,
+    /// The digest of every file, by name.
+    pub files: BTreeMap<String, Digest>,
+    /// When.
+    pub at: Timestamp,
+}
+
+/// See [`Record::PolicyRefused`].
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct PolicyRefused {
+    /// What is wrong: file, line, reason.
+    pub problems: Vec<String>,
+    /// The digest of the set that goes on to decide.
+    pub in_force: Digest,
     /// When.
     pub at: Timestamp,
 }

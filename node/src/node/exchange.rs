@@ -210,7 +210,8 @@ impl Node {
             .partners
             .get(org)
             .is_some_and(|p| p.is_federated(clock::now()));
-        let hello = Request::Hello(Box::new(self.hello(federated, None)));
+        let shown = federated && self.may_discover(org).is_ok();
+        let hello = Request::Hello(Box::new(self.hello(shown, None)));
         match ask(&self.network, &self.partners, org, hello).await {
             Ok(Response::Hello(hello)) => self.heard_hello(org, *hello).await,
             Ok(_) => tracing::warn!(

@@ -12,6 +12,7 @@ use tokio::sync::{Semaphore, mpsc};
 
 use super::Node;
 use super::exchange::WIRE_VERSION;
+use crate::access::policy::Asked;
 use crate::access::{Meeting, WelcomeError};
 use crate::clock;
 use crate::network::{Event, Inbound, Verdict};
@@ -136,7 +137,8 @@ impl Node {
                 .partners
                 .get(&org)
                 .is_some_and(|p| p.is_federated(clock::now()));
-            return Ok(Response::Hello(Box::new(self.hello(federated, None))));
+            let shown = federated && self.may_discover(&org).is_ok();
+            return Ok(Response::Hello(Box::new(self.hello(shown, None))));
         }
         let proof = hello.invitation.ok_or(RefusalCode::NotFederated)?;
         let named = self
@@ -186,6 +188,7 @@ impl Node {
         if !federated {
             return Err(RefusalCode::NotFederated);
         }
+        self.may_discover(org)?;
         // spec/3-catalog.md#C-18
         if digests.len() > MAX_FETCH {
             return Err(RefusalCode::Malformed);
@@ -199,6 +202,20 @@ impl Node {
             fits
         });
         Ok(Response::Fetch(texts))
+    }
+
+    /// Whether policy lets the partner see our catalog (`spec/7-policy.md#R-12`).
+    pub(super) fn may_discover(&self, org: &OrgId) -> Result<(), RefusalCode> {
+        let partner = self.partners.get(org).ok_or(RefusalCode::NotFederated)?;
+        let asked = Asked::discover(&partner, clock::now());
+        self.policies.permit(asked).map(drop).map_err(|why| {
+            tracing::info!(
+                partner = partner.alias,
+                reason = why.reason,
+                "refused by policy"
+            );
+            RefusalCode::Policy
+        })
     }
 
     async fn on_revoke(&self, org: &OrgId, text: &str) -> Result<Response, RefusalCode> {

@@ -11,6 +11,7 @@ mod inbound;
 mod listeners;
 mod measuring;
 mod operate;
+mod policies;
 mod products;
 mod results;
 mod start;
@@ -23,6 +24,7 @@ use libp2p::PeerId;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+use crate::access::policy::Policies;
 use crate::access::{Agreements, Members, Negotiations, Partners};
 use crate::admin::{Metrics, api};
 use crate::catalog::Catalog;
@@ -46,6 +48,7 @@ pub struct Node {
     agreements: Arc<Agreements>,
     negotiations: Arc<Negotiations>,
     members: Arc<Members>,
+    policies: Arc<Policies>,
     certificate: Arc<Certificate>,
     network: network::Handle,
     metrics: Metrics,
@@ -81,6 +84,11 @@ impl Node {
     /// The members.
     pub fn members(&self) -> &Arc<Members> {
         &self.members
+    }
+
+    /// The policies.
+    pub fn policies(&self) -> &Arc<Policies> {
+        &self.policies
     }
 
     /// Where partners are dialled.

@@ -48,7 +48,7 @@ impl Node {
             version: env!("CARGO_PKG_VERSION").to_owned(),
             health: self
                 .health()
-                .map_or_else(str::to_owned, |()| "ok".to_owned()),
+                .map_or_else(str::to_owned, |()| self.policy_health().to_owned()),
             listening: self.listening.clone(),
             document_expires: current.document.document().expires_at,
             certificate_expires: self.certificate.expires(),
@@ -63,6 +63,7 @@ impl Node {
                 .iter()
                 .map(|p| p.address().to_string())
                 .collect(),
+            policy: self.policies.status(),
             waiting: self.negotiations.waiting().await,
             agreements: self.agreements.in_force(now),
         })

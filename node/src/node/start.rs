@@ -20,6 +20,7 @@ use super::errands::Errands;
 use super::exchange::NetworkPost;
 use super::listeners::{Listeners, address};
 use super::measuring::Measuring;
+use crate::access::policy::Policies;
 use crate::access::{
     self, Agreements, Disclosures, Members, Negotiations, Partners, PeerGate, Quotas, Refusals,
     WorkbenchGate,
@@ -50,6 +51,10 @@ impl Node {
         let now = clock::now();
         let keys = Keys::open(home.path()).map_err(|e| Failure::own("keys", e))?;
         let ledger = open_ledger(home, &config).await?;
+        let metrics = Metrics::default();
+        // Before any listener is bound: nothing is served that nobody decides about.
+        let policies = Policies::start(home.policies(), Arc::clone(&ledger), metrics.clone());
+        let policies = Arc::new(policies.await?);
         let listeners = Listeners::bind(home, &config).await?;
         note_start(&ledger, &config, now).await?;
         let own = Arc::new(Own::load(
@@ -115,13 +120,13 @@ impl Node {
             Arc::clone(&partners),
         )?);
         let members = Arc::new(Members::load(Arc::clone(&ledger))?);
-        let metrics = Metrics::default();
         let (federated, to_fetch) = mpsc::channel(FEDERATED_QUEUE);
         let negotiations = Arc::new(Negotiations::load(access::Parts {
             own: Arc::clone(&own),
             ledger: Arc::clone(&ledger),
             partners: Arc::clone(&partners),
             catalog: Arc::clone(&catalog),
+            policies: Arc::clone(&policies),
             agreements: Arc::clone(&agreements),
             rules: config.approve.clone(),
             post: Arc::new(NetworkPost::new(network.clone(), Arc::clone(&partners))),
@@ -156,6 +161,7 @@ impl Node {
             agreements,
             negotiations,
             members,
+            policies,
             certificate,
             network,
             metrics,
@@ -184,6 +190,7 @@ impl Node {
         node.tasks.spawn(Arc::clone(&node).renew_in_time());
         node.tasks.spawn(Arc::clone(&node).visit_in_time());
         node.tasks.spawn(Arc::clone(&node).reopen_sources_in_time());
+        node.tasks.spawn(Arc::clone(&node).watch_policies());
         node.tasks.spawn(Arc::clone(&node).measure_in_time());
         node.tasks.spawn(Arc::clone(&node).note_observed_in_time());
         node.say_where()?;
@@ -204,6 +211,7 @@ impl Node {
             partners: Arc::clone(&self.partners),
             agreements: Arc::clone(&self.agreements),
             catalog: Arc::clone(&self.catalog),
+            policies: Arc::clone(&self.policies),
             ledger: Arc::clone(&self.ledger),
             refusals: Arc::new(Refusals::new(Arc::clone(&self.ledger))),
             metrics: self.metrics.clone(),
@@ -222,6 +230,7 @@ impl Node {
             members: Arc::clone(&self.members),
             partners: Arc::clone(&self.partners),
             catalog: Arc::clone(&self.catalog),
+            policies: Arc::clone(&self.policies),
             agreements: Arc::clone(&self.agreements),
             ledger: Arc::clone(&self.ledger),
             metrics: self.metrics.clone(),

@@ -19,6 +19,10 @@ const TICK: Duration = Duration::from_secs(30);
 /// How often sources that could not be opened are tried again.
 const SOURCES_TICK: Duration = Duration::from_secs(5);
 
+/// How often the folder of policies is looked at. A change counts when two looks
+/// agree, so after two of these at most.
+const POLICIES_TICK: Duration = Duration::from_secs(1);
+
 /// How often a node with a full disk looks whether space returned.
 const SPACE_TICK: Duration = Duration::from_secs(2);
 
@@ -55,6 +59,16 @@ impl Node {
         loop {
             tokio::select! {
                 () = tokio::time::sleep(SOURCES_TICK) => self.catalog.reopen_sources().await,
+                () = self.stop.cancelled() => return,
+            }
+        }
+    }
+
+    /// Notices when the owner's policies changed.
+    pub(super) async fn watch_policies(self: Arc<Self>) {
+        loop {
+            tokio::select! {
+                () = tokio::time::sleep(POLICIES_TICK) => self.policies.look().await,
                 () = self.stop.cancelled() => return,
             }
         }

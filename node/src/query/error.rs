@@ -186,6 +186,12 @@ impl QueryError {
         Self::new("not-permitted", format!("not permitted here: {what}"))
     }
 
+    /// A policy of this node refuses; which one is in the owner's log
+    /// (`spec/7-policy.md#R-2`).
+    pub(crate) fn policy() -> Self {
+        Self::new("policy", "a policy of this organization does not permit it")
+    }
+
     pub(crate) fn too_large(what: &str, limit: usize) -> Self {
         Self::new(
             "too-large",

@@ -7,6 +7,7 @@ use comity_protocol::terms::{Limits, Terms};
 
 use super::terms::DAY;
 use super::{FEDERATION_LIFETIME, Negotiations};
+use crate::access::policy::{Action, Asked};
 use crate::config::ApproveRule;
 
 impl Negotiations {
@@ -47,7 +48,34 @@ impl Negotiations {
                             || partner.named_by_us() && rule.partner == partner.alias);
                     same && terms.narrows(&ceiling(rule, &own.descriptor, now))
                 };
-                current && self.rules.iter().any(covers)
+                // Asked last: policy can make a rule wait for a person, and cannot
+                // replace one (spec/7-policy.md#R-1).
+                current
+                    && self.rules.iter().any(covers)
+                    && self.policy_permits(Action::AutoApprove, n, now)
+            }
+        }
+    }
+
+    /// Whether policy leaves it open to a partner to have this request taken up,
+    /// or agreed to by rule. Of a federation the owner's invitation decided.
+    pub(super) fn policy_permits(&self, action: Action, n: &Negotiation, now: Timestamp) -> bool {
+        let Proposal::Access { terms, .. } = n.proposal() else {
+            return true;
+        };
+        let address = n.proposal().address().map(|a| a.to_string());
+        let product = self.catalog.own_product(&address.unwrap_or_default());
+        // Without a product nobody can agree; a person sees why.
+        let (Some(product), Some(partner)) = (product, self.partners.get(&n.peer())) else {
+            return true;
+        };
+        let asked = Asked::terms(action, &partner, &product.descriptor, terms, now);
+        match self.policies.permit(asked) {
+            Ok(_) => true,
+            Err(why) => {
+                tracing::info!(negotiation = %n.id(), partner = partner.alias, reason = why.reason, "refused by policy");
+                self.metrics.refused(why.code);
+                false
             }
         }
     }

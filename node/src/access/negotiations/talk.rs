@@ -5,13 +5,14 @@ use std::time::Duration;
 
 use comity_identity::{OrgId, Timestamp};
 use comity_protocol::negotiation::{
-    Due, Message, Negotiation, NegotiationError, NegotiationId, Proposal, Received, State,
+    Due, Message, Negotiation, NegotiationError, NegotiationId, Proposal, Received, Side, State,
 };
 use comity_protocol::wire::RefusalCode;
 
 use super::Negotiations;
 use super::terms::DAY;
 use crate::access::issuers::Issuers;
+use crate::access::policy::{Action, CODE};
 use crate::clock;
 use crate::ledger::{self, Record, Signed, SignedKind};
 
@@ -72,6 +73,8 @@ impl Negotiations {
             }
         };
         let heard = negotiation.entries().len();
+        self.end_by_policy(&mut negotiation, now)
+            .map_err(|error| self.refuse(from, &error))?;
         self.proceed(&mut negotiation, now)
             .map_err(|error| self.refuse(from, &error))?;
         let answers: Vec<String> = negotiation
@@ -135,6 +138,18 @@ impl Negotiations {
                 }
             }
         }
+    }
+
+    /// Ends a request that policy does not let be taken up: the partner is told
+    /// at once, with a code and no reason, and no person need look at it
+    /// (`spec/7-policy.md#R-11`).
+    fn end_by_policy(&self, n: &mut Negotiation, now: Timestamp) -> Result<(), NegotiationError> {
+        let asks = n.side() == Side::Provider && n.state() == State::Requested;
+        if !asks || self.policy_permits(Action::Negotiate, n, now) {
+            return Ok(());
+        }
+        n.terminate(CODE.to_owned(), now, &*self.own.keys().issuer)
+            .map(drop)
     }
 
     /// Takes every step that needs no person.

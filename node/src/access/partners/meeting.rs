@@ -90,7 +90,7 @@ impl Partners {
             addresses: meeting.addresses,
             invitation: Some(meeting.invitation),
             federation: None,
-            federated_until: None,
+            federated: None,
             named_by_us,
             organization: None,
         };
@@ -112,7 +112,7 @@ impl Partners {
             // knows is written.
             *entry = Partner {
                 federation: entry.federation,
-                federated_until: entry.federated_until,
+                federated: entry.federated.clone(),
                 ..partner.clone()
             };
         }

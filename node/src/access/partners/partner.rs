@@ -5,6 +5,7 @@ use std::sync::Arc;
 use comity_identity::keyring::Organization;
 use comity_identity::organization::Freshness;
 use comity_identity::{Digest, OrgId, Timestamp};
+use comity_protocol::negotiation::FederationTerms;
 
 use crate::ledger;
 
@@ -23,7 +24,7 @@ pub struct Partner {
     pub invitation: Option<Digest>,
     /// The federation that both signed, in force or not: see [`Partner::is_federated`].
     pub federation: Option<Digest>,
-    pub(super) federated_until: Option<Timestamp>,
+    pub(super) federated: Option<FederationTerms>,
     pub(super) named_by_us: bool,
     /// What the keyring knew when this was looked up.
     pub(super) organization: Option<Arc<Organization>>,
@@ -53,7 +54,7 @@ impl Partner {
     /// partners (`spec/4-negotiation.md#N-30`).
     pub fn is_federated(&self, now: Timestamp) -> bool {
         self.federation.is_some()
-            && self.federated_until.is_some_and(|until| now < until)
+            && self.federated.as_ref().is_some_and(|f| now < f.expires)
             && self.counts(now)
     }
 
@@ -82,7 +83,7 @@ impl Partner {
             addresses: record.addresses,
             invitation: record.invitation,
             federation: None,
-            federated_until: None,
+            federated: None,
             named_by_us: record.named_by_us,
             organization: None,
         }
@@ -100,11 +101,19 @@ impl Partner {
         }
     }
 
-    /// Recognizes the partner until `until`, unless it is recognized for longer.
-    pub(super) fn recognize(&mut self, federation: Digest, until: Timestamp) {
-        if self.federated_until.is_none_or(|known| known < until) {
+    /// The roles that the federation recognizes, and how the partner's members
+    /// log in, as it says.
+    pub fn recognized(&self) -> (&[String], &[String]) {
+        let federated = self.federated.as_ref();
+        federated.map_or((&[], &[]), |f| (&f.roles, &f.assurance))
+    }
+
+    /// Recognizes the partner by `terms`, unless it is recognized for longer.
+    pub(super) fn recognize(&mut self, federation: Digest, terms: FederationTerms) {
+        let known = self.federated.as_ref();
+        if known.is_none_or(|known| known.expires < terms.expires) {
             self.federation = Some(federation);
-            self.federated_until = Some(until);
+            self.federated = Some(terms);
         }
     }
 }

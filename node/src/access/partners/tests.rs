@@ -185,7 +185,7 @@ async fn a_federation_that_is_signed_during_a_meeting_stays() {
     let (again, ()) = tokio::join!(host.welcomes(&proof, &guest), async {
         let mut all = host.partners.write();
         let known = all.get_mut(&guest.org()).unwrap();
-        known.recognize(Digest::of(b"federation"), until);
+        known.recognize(Digest::of(b"federation"), terms(until));
     });
     assert!(again.unwrap().federation.is_some());
     assert!(
@@ -205,15 +205,24 @@ async fn a_federation_holds_until_the_time_that_both_signed() {
     let now = clock::now();
     assert!(!partner.is_federated(now), "nothing is signed");
     let after = |seconds| now.saturating_add(Duration::from_secs(seconds));
-    partner.recognize(Digest::of(b"federation"), after(60));
+    partner.recognize(Digest::of(b"federation"), terms(after(60)));
     assert!(partner.is_federated(after(59)));
     assert!(!partner.is_federated(after(60)));
     // A shorter one does not end the longer.
-    partner.recognize(Digest::of(b"other"), after(30));
+    partner.recognize(Digest::of(b"other"), terms(after(30)));
     assert!(partner.is_federated(after(59)));
     // Nor does it outlive the organization's document.
-    partner.recognize(Digest::of(b"long"), after(1 << 30));
+    partner.recognize(Digest::of(b"long"), terms(after(1 << 30)));
     let days = |n: u64| after(n * 24 * 60 * 60);
     assert!(partner.is_federated(days(8)), "stale documents go on");
     assert!(!partner.is_federated(days(15)));
+}
+
+/// The terms of a federation that holds until then.
+fn terms(expires: Timestamp) -> FederationTerms {
+    FederationTerms {
+        roles: Vec::new(),
+        assurance: vec!["local-token".to_owned()],
+        expires,
+    }
 }
