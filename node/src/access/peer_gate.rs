@@ -7,6 +7,7 @@ use comity_identity::binding::Channel;
 use comity_identity::keyring::Organization;
 use comity_identity::{Digest, OrgId, Timestamp};
 use comity_protocol::terms::TableTerms;
+use tokio::sync::watch;
 use tonic::Request;
 
 use super::agreements::{Agreement, Agreements, Standing};
@@ -94,7 +95,7 @@ impl Right for PartnerRight {
             Standing::Revoked => return Err("revoked"),
             Standing::Expired => return Err("expired"),
         }
-        let epoch = self.partners.keyring().epoch();
+        let epoch = self.partners.epoch();
         if self.judged.load(Ordering::Acquire) == epoch {
             return Ok(());
         }
@@ -107,6 +108,10 @@ impl Right for PartnerRight {
         granted.map_err(|_| "grant-invalid")?;
         self.judged.store(epoch, Ordering::Release);
         Ok(())
+    }
+
+    fn changes(&self) -> watch::Receiver<u64> {
+        self.partners.changes()
     }
 }
 
@@ -142,7 +147,7 @@ impl PeerGate {
     ) -> Result<Session, OutOfScope> {
         let now = clock::now();
         // Read before the judgement: what changes during it is judged again.
-        let epoch = self.partners.keyring().epoch();
+        let epoch = self.partners.epoch();
         let organization = counts(&self.partners, peer, now)?;
         let agreement = self
             .agreements

@@ -11,7 +11,11 @@ use comity_identity::keyring::Keyring;
 use comity_identity::tls::{CurrentLeaf, peer_client_config};
 use comity_protocol::negotiation::Side;
 use comity_protocol::product::VerifiedDescriptor;
+use datafusion::error::DataFusionError;
 use datafusion::execution::SendableRecordBatchStream;
+use datafusion::physical_plan::stream::RecordBatchStreamAdapter;
+use futures::StreamExt as _;
+use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 use tonic::Request;
 
@@ -80,7 +84,12 @@ impl Gate for WorkbenchGate {
                 ));
             }
         };
-        let view = self.view(&member, purpose.as_deref(), &trace);
+        let right = Arc::new(Membership {
+            members: Arc::clone(&self.members),
+            token: token.clone(),
+            member: member.clone(),
+        });
+        let view = self.view(&right, purpose.as_deref(), &trace);
         let audit = Audit {
             ledger: Arc::clone(&self.ledger),
             metrics: self.metrics.clone(),
@@ -95,11 +104,7 @@ impl Gate for WorkbenchGate {
             key: format!("member {member}"),
             view,
             stop: CancellationToken::new(),
-            right: Arc::new(Membership {
-                members: Arc::clone(&self.members),
-                token: token.clone(),
-                member,
-            }),
+            right,
             member: true,
             max_rows: None,
             trace,
@@ -126,10 +131,14 @@ impl Right for Membership {
             Err("unauthenticated")
         }
     }
+
+    fn changes(&self) -> watch::Receiver<u64> {
+        self.members.changes()
+    }
 }
 
 impl WorkbenchGate {
-    fn view(&self, member: &str, purpose: Option<&str>, trace: &str) -> Arc<View> {
+    fn view(&self, member: &Arc<Membership>, purpose: Option<&str>, trace: &str) -> Arc<View> {
         let now = clock::now();
         let mut view = View::builder(self.own.alias());
         for product in self.catalog.own_products() {
@@ -216,7 +225,7 @@ impl WorkbenchGate {
         mut view: ViewBuilder,
         partner: &Partner,
         product: &VerifiedDescriptor,
-        member: &str,
+        member: &Arc<Membership>,
         purpose: Option<&str>,
         trace: &str,
     ) -> ViewBuilder {
@@ -243,7 +252,7 @@ impl WorkbenchGate {
                 (Some(agreement), _) => Arc::new(Reader {
                     alias: partner.alias.clone(),
                     agreement: Arc::clone(agreement),
-                    member: member.to_owned(),
+                    member: Arc::clone(member),
                     purpose: purpose.map(str::to_owned),
                     trace: trace.to_owned(),
                     reach: Arc::clone(&self.reach),
@@ -290,7 +299,7 @@ impl WorkbenchGate {
 pub struct Reach {
     own: Arc<Own>,
     keyring: Arc<Keyring>,
-    grants: Grants,
+    grants: Arc<Grants>,
     leaf: Arc<CurrentLeaf>,
     dial: DialPolicy,
     observed: Arc<Observations>,
@@ -303,11 +312,11 @@ impl Reach {
     pub fn new(
         own: Arc<Own>,
         keyring: Arc<Keyring>,
+        grants: Arc<Grants>,
         leaf: Arc<CurrentLeaf>,
         dial: DialPolicy,
         observed: Arc<Observations>,
     ) -> Self {
-        let grants = Grants::new(Arc::clone(&own));
         Self {
             own,
             keyring,
@@ -360,7 +369,7 @@ impl Reach {
 struct Reader {
     alias: String,
     agreement: Arc<Agreement>,
-    member: String,
+    member: Arc<Membership>,
     purpose: Option<String>,
     trace: String,
     reach: Arc<Reach>,
@@ -384,9 +393,10 @@ impl query::Partner for Reader {
             .reach
             .grants
             .for_member(
-                &self.member,
+                &self.member.member,
                 &self.agreement,
                 self.purpose.as_deref(),
+                &|| self.member.check().is_ok(),
                 clock::now(),
             )
             .map_err(|e| QueryError::partner_unavailable(&self.alias, e.to_string()))?;
@@ -400,11 +410,41 @@ impl query::Partner for Reader {
         let client = self.reach.client(org, &self.alias)?;
         let began = Instant::now();
         let answer = client.query(&self.reach.addresses(&org), &asked).await;
-        let rows = answer.map(|(_, rows)| rows).map_err(QueryError::from);
+        let stop = self.agreement.stop().clone();
+        let rows = answer.map(|(_, rows)| until_revoked(&self.alias, stop, rows));
+        let rows = rows.map_err(QueryError::from);
         let (product, fresh) = (self.agreement.product(), self.freshness.as_deref());
         let observed = &self.reach.observed;
         observed.watch(org, product, fresh, began, rows)
     }
+}
+
+/// `rows` until `stop`: what a partner still sends under an agreement that was
+/// taken back is not shown, whether or not the partner has heard of it
+/// (`spec/5-data-plane.md#D-111`).
+fn until_revoked(
+    alias: &str,
+    stop: CancellationToken,
+    rows: SendableRecordBatchStream,
+) -> SendableRecordBatchStream {
+    let schema = rows.schema();
+    let alias = alias.to_owned();
+    let stopped = Box::pin(stop.cancelled_owned());
+    let live = futures::stream::unfold(Some((rows, stopped)), move |live| {
+        let alias = alias.clone();
+        async move {
+            let (mut rows, mut stopped) = live?;
+            tokio::select! {
+                biased;
+                () = &mut stopped => {
+                    let error = QueryError::partner_refused(&alias, "revoked");
+                    Some((Err(DataFusionError::External(Box::new(error))), None))
+                }
+                batch = rows.next() => batch.map(|batch| (batch, Some((rows, stopped)))),
+            }
+        }
+    });
+    Box::pin(RecordBatchStreamAdapter::new(schema, live))
 }
 
 /// A partner's table that no agreement opens: it can be found, not read.

@@ -10,11 +10,13 @@ use comity_protocol::terms::Terms;
 use serde::{Deserialize, Serialize};
 
 mod measured;
+mod taking_back;
 
 pub use measured::{
     JustMeasured, Measure, Measured, Measurement, Observed, Promised, ResultsTaken, ResultsUrl,
     Rewritten, Statement, Verdict,
 };
+pub use taking_back::{LiveGrant, Revocable, TakeBack, TakenBack};
 
 /// The state of a node: `GET /v1/status`.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -79,7 +81,8 @@ pub struct PartnerStatus {
     /// Its own display name. Hostile text until printed through the escaper.
     pub name: String,
     /// `federated`, `introduced`, `contradicted` (it signed two heads or two
-    /// documents with one number, which are kept as evidence) or `frozen`.
+    /// documents with one number, which are kept as evidence), `frozen`, or
+    /// `ended` (a side took the federation back).
     pub state: String,
     /// Whether its node is connected now.
     pub connected: bool,

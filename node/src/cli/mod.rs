@@ -1,6 +1,6 @@
 //! The command line: one file per command.
 //!
-//! Every command but `init`, `up`, `config` and `demo` is a client of the
+//! Every command but `init`, `keys`, `up`, `config` and `demo` is a client of the
 //! running node's admin API. Exit codes: 0 done, 1 tried and not done, 64 the
 //! command line itself is malformed.
 
@@ -17,11 +17,13 @@ mod decide;
 mod demo;
 mod init;
 mod invite;
+mod keys;
 mod measured;
 mod member;
 mod output;
 mod product;
 mod request;
+mod revoke;
 mod search;
 mod sql;
 mod status;
@@ -63,6 +65,7 @@ pub struct Args {
 #[derive(Debug, Subcommand)]
 enum Command {
     Init(init::Init),
+    Keys(keys::KeysCommand),
     Up(up::Up),
     Status(status::Status),
     Invite(invite::Invite),
@@ -77,7 +80,7 @@ enum Command {
     Counter(decide::Counter),
     Decline(decide::Decline),
     Agreements(agreements::Agreements),
-    Revoke(agreements::Revoke),
+    Revoke(revoke::Revoke),
     Sql(sql::Sql),
     Member(member::Member),
     Config(config::Config),
@@ -113,6 +116,7 @@ fn run(args: Args, output: &Output) -> Result<(), Problem> {
     let command = match args.command {
         Command::Up(c) => return c.run(&home),
         Command::Init(c) => return c.run(&home, output),
+        Command::Keys(c) => return c.run(&home, output),
         Command::Config(c) => return c.run(&home, output),
         command => command,
     };
@@ -123,7 +127,7 @@ fn run(args: Args, output: &Output) -> Result<(), Problem> {
         .map_err(|e| Problem::failed(format!("the runtime does not start: {e}")))?;
     runtime.block_on(async {
         match command {
-            Command::Up(_) | Command::Init(_) | Command::Config(_) => Ok(()),
+            Command::Up(_) | Command::Init(_) | Command::Keys(_) | Command::Config(_) => Ok(()),
             Command::Status(c) => c.run(&home, output).await,
             Command::Invite(c) => c.run(&home, output).await,
             Command::Join(c) => c.run(&home, output).await,

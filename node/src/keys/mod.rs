@@ -28,12 +28,14 @@ use zeroize::Zeroizing;
 
 use crate::journal::sync_dir;
 
+mod change;
 mod error;
 mod file;
 mod key_log;
 mod passphrase;
 mod sealed;
 
+pub use change::{Replacement, Staged, settle};
 pub use error::KeysError;
 pub use key_log::refuse_key_log;
 pub use passphrase::{MAX_PASSPHRASE_BYTES, PassphraseSource};

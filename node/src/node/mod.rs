@@ -14,6 +14,7 @@ mod operate;
 mod products;
 mod results;
 mod start;
+mod taking_back;
 mod upkeep;
 
 use std::collections::BTreeSet;
@@ -23,7 +24,7 @@ use libp2p::PeerId;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use crate::access::{Agreements, Members, Negotiations, Partners};
+use crate::access::{Agreements, Grants, Members, Negotiations, Partners};
 use crate::admin::{Metrics, api};
 use crate::catalog::Catalog;
 use crate::certificate::Certificate;
@@ -46,6 +47,7 @@ pub struct Node {
     agreements: Arc<Agreements>,
     negotiations: Arc<Negotiations>,
     members: Arc<Members>,
+    grants: Arc<Grants>,
     certificate: Arc<Certificate>,
     network: network::Handle,
     metrics: Metrics,

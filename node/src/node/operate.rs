@@ -61,6 +61,7 @@ impl Node {
         let contradicted = self.catalog.is_contradicted(&partner.org);
         let state = match (frozen, contradicted, partner.is_federated(now)) {
             (true, _, _) => "frozen",
+            _ if partner.is_ended() => "ended",
             (false, true, _) => "contradicted",
             (false, false, true) => "federated",
             (false, false, false) => "introduced",

@@ -20,7 +20,7 @@ use super::exchange::NetworkPost;
 use super::listeners::{Listeners, address};
 use super::measuring::Measuring;
 use crate::access::{
-    self, Agreements, Members, Negotiations, Partners, PeerGate, Refusals, WorkbenchGate,
+    self, Agreements, Grants, Members, Negotiations, Partners, PeerGate, Refusals, WorkbenchGate,
 };
 use crate::admin::{self, Metrics, api};
 use crate::catalog::Catalog;
@@ -37,6 +37,7 @@ use crate::ledger::{Ledger, Marks};
 use crate::network::{self, DialPolicy, Settings};
 use crate::own::{Own, Reach};
 use crate::query::{Engine, EngineSettings};
+use crate::renewal;
 use crate::sources::Warehouses;
 
 /// Federations whose catalogs wait to be fetched.
@@ -46,8 +47,9 @@ impl Node {
     /// Opens `home` and starts every listener.
     pub async fn start(home: &Home, config: Config) -> Result<Arc<Self>, Failure> {
         let now = clock::now();
-        let keys = Keys::open(home.path()).map_err(|e| Failure::own("keys", e))?;
         let ledger = open_ledger(home, &config).await?;
+        renewal::settle(home, &ledger)?;
+        let keys = Keys::open(home.path()).map_err(|e| Failure::own("keys", e))?;
         let listeners = Listeners::bind(home, &config).await?;
         let own = Arc::new(Own::load(
             Arc::clone(&ledger),
@@ -112,6 +114,7 @@ impl Node {
             Arc::clone(&partners),
         )?);
         let members = Arc::new(Members::load(Arc::clone(&ledger))?);
+        let grants = Arc::new(Grants::new(Arc::clone(&own)));
         let metrics = Metrics::default();
         let (federated, to_fetch) = mpsc::channel(FEDERATED_QUEUE);
         let negotiations = Arc::new(Negotiations::load(access::Parts {
@@ -153,6 +156,7 @@ impl Node {
             agreements,
             negotiations,
             members,
+            grants,
             certificate,
             network,
             metrics,
@@ -221,6 +225,7 @@ impl Node {
             reach: Arc::new(access::Reach::new(
                 Arc::clone(&self.own),
                 Arc::clone(self.partners.keyring()),
+                Arc::clone(&self.grants),
                 self.certificate.current(),
                 self.dial,
                 Arc::clone(&self.measuring.observed),

@@ -92,6 +92,8 @@ impl Partners {
             federation: None,
             federated_until: None,
             named_by_us,
+            met: now,
+            ended: None,
             organization: None,
         };
         let mut records = vec![Record::Partner(partner.record(now))];
@@ -113,6 +115,7 @@ impl Partners {
             *entry = Partner {
                 federation: entry.federation,
                 federated_until: entry.federated_until,
+                ended: entry.ended.take(),
                 ..partner.clone()
             };
         }
