@@ -64,7 +64,7 @@ impl Grants {
             purpose.map(str::to_owned),
         );
         let mut kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner);
-        // With the grants locked: a removal takes back those that are kept after
+        // spec/5-data-plane.md#D-128. With the grants locked: a removal takes back those that are kept after
         // it ended the token, so none slips in between.
         if !still() {
             return Err(Failure::caller("unauthenticated", "the member was removed"));

@@ -126,7 +126,10 @@ fn counts(
     let organization = partners.keyring().get(&peer.org);
     let organization = organization.ok_or_else(|| refused("unknown"))?;
     let node = peer.node.parse().map_err(|_| refused("no such node"))?;
-    let listed = organization.document().node(&node, now).is_some();
+    // Its key too: a node that has a new one keeps its name, and whoever stole the
+    // old one may have the connection that it was accepted on.
+    let listed = organization.document().node(&node, now);
+    let listed = listed.is_some_and(|node| node.tls_spki.contains(&peer.spki));
     let partner = partners.get(&peer.org);
     let federated = partner.is_some_and(|p| p.is_federated(now));
     if listed && federated && !organization.standing().is_frozen() {

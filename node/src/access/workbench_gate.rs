@@ -421,7 +421,7 @@ impl query::Partner for Reader {
 
 /// `rows` until `stop`: what a partner still sends under an agreement that was
 /// taken back is not shown, whether or not the partner has heard of it
-/// (`spec/5-data-plane.md#D-111`).
+/// (`spec/5-data-plane.md#D-127`).
 fn until_revoked(
     alias: &str,
     stop: CancellationToken,

@@ -90,6 +90,9 @@ pub struct PartnerStatus {
     pub products: usize,
     /// How fresh its organization document is.
     pub document: String,
+    /// The version of the document that is known here; 0 when none is.
+    #[serde(default)]
+    pub document_version: u64,
 }
 
 /// `POST /v1/invitations`.

@@ -9,7 +9,8 @@
 //!
 //! Whoever opens the home next finishes or undoes: with the document in the
 //! journal the change took place, without it it never did. A key is in force
-//! under its old name or under its new one, never under none.
+//! under its old name or under its new one, never under none
+//! (`spec/2-identity.md#I-57`).
 
 use std::fs;
 use std::path::{Path, PathBuf};

@@ -81,6 +81,7 @@ impl Node {
                 _ => "expired",
             }
             .to_owned(),
+            document_version: organization.map_or(0, |o| o.document().version()),
         }
     }
 

@@ -40,7 +40,7 @@ impl Own {
     }
 
     /// `text`, a revocation of this organization, as partners take it now: signed
-    /// anew when its key has been replaced since.
+    /// anew when its key has been replaced since (`spec/4-negotiation.md#N-34`).
     pub(crate) fn present_revocation(&self, text: &str) -> String {
         let anew = || {
             let envelope = Compact::parse(revocation::REVOCATION, text).ok()?;
