@@ -139,9 +139,9 @@ async fn a_partner_that_was_ended_reads_nothing_and_may_be_invited_again() -> Ou
         assert_eq!(agreements(org).await?[&key].state, "revoked");
     }
     // Told and heard, its node is let in no more.
-    two.provider
+    two.consumer
         .until("the end of the connection", || async {
-            let partners = two.provider.status().await?.partners;
+            let partners = two.consumer.status().await?.partners;
             Ok(partners.iter().all(|p| !p.connected).then_some(()))
         })
         .await?;

@@ -1,12 +1,13 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use comity_identity::OrgId;
 use comity_identity::history::EventKind;
 use tempfile::TempDir;
 
 use super::*;
 use crate::founding;
-use crate::own::Own;
+use crate::own::{Current, Own};
 
 const EVERY: [Renewal; 6] = [
     Renewal::Rotate,
@@ -42,15 +43,39 @@ fn plan(renewal: Renewal, passphrase: Option<&str>) -> Plan {
     }
 }
 
-/// What a starting node does with a home, as far as keys are concerned.
-fn start(home: &Home) -> Result<Own, Failure> {
+/// What a node that started had, as far as keys are concerned.
+#[derive(Debug)]
+struct Started {
+    current: Arc<Current>,
+    keys: Keys,
+}
+
+impl Started {
+    fn current(&self) -> Arc<Current> {
+        Arc::clone(&self.current)
+    }
+
+    fn keys(&self) -> &Keys {
+        &self.keys
+    }
+
+    fn org(&self) -> OrgId {
+        self.current.history.org()
+    }
+}
+
+/// What a starting node does with a home. The journal is free again afterwards.
+fn start(home: &Home) -> Result<Started, Failure> {
     let settings = (journal::Settings::default(), index::Settings::default());
     let ledger = Arc::new(Ledger::open(home, settings.0, settings.1)?);
     settle(home, &ledger)?;
-    let keys = Keys::open(home.path()).map_err(|e| Failure::own("keys", e))?;
-    let own = Own::load(Arc::clone(&ledger), keys, "weather-service")?;
+    let open = || Keys::open(home.path()).map_err(|e| Failure::own("keys", e));
+    let own = Own::load(Arc::clone(&ledger), open()?, "weather-service")?;
     ledger.close()?;
-    Ok(own)
+    Ok(Started {
+        current: own.current(),
+        keys: open()?,
+    })
 }
 
 /// Every key that is on disk, by file name.
@@ -64,7 +89,7 @@ fn on_disk(home: &Home) -> BTreeMap<String, Vec<u8>> {
 }
 
 /// Whether the keys that a node uses are those that its document lists.
-fn assert_sound(own: &Own) {
+fn assert_sound(own: &Started) {
     let current = own.current();
     let now = clock::now();
     let document = &current.document;
