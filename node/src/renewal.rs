@@ -177,29 +177,32 @@ struct Finished {
 
 impl Draft {
     fn make(mut self, home: &Home, plan: &Plan, now: Timestamp) -> Result<Finished, Failure> {
-        let keys = Keys::open(home.path()).map_err(|e| Failure::own("keys", e))?;
+        let failed = |e| Failure::own("keys", e);
+        let mut node = Keys::open_node(home.path()).map_err(failed)?.public();
+        if plan.renewal == Renewal::Recover {
+            // Without the doc and issuer keys: they may be lost.
+            let doc = self.key("doc", Replacement::doc);
+            self.recover(home, plan, doc.public())?;
+            // Whoever has the root keys may have everything beside them.
+            let since = plan.stolen_since.unwrap_or(now);
+            for issuer in std::mem::take(&mut self.next.issuers) {
+                let id = issuer.key.id().to_string();
+                revoke_in(&mut self.next, Revoked::Key, id, since);
+            }
+            self.new_issuer(now);
+            return Ok(Finished {
+                draft: self,
+                doc,
+                node,
+            });
+        }
+        let keys = Keys::open(home.path()).map_err(failed)?;
         let mut doc = SecretKey::from_seed(&keys.doc.seed());
-        let mut node = keys.node.public();
         match plan.renewal {
             Renewal::Rotate => self.rotate(home, plan, doc.public())?,
             Renewal::Doc => {
                 doc = self.key("doc", Replacement::doc);
                 self.rotate(home, plan, doc.public())?;
-            }
-            Renewal::Recover => {
-                doc = self.key("doc", Replacement::doc);
-                self.recover(home, plan, doc.public())?;
-                // Whoever has the root keys may have everything beside them.
-                let since = plan.stolen_since.unwrap_or(now);
-                for issuer in std::mem::take(&mut self.next.issuers) {
-                    revoke_in(
-                        &mut self.next,
-                        Revoked::Key,
-                        issuer.key.id().to_string(),
-                        since,
-                    );
-                }
-                self.new_issuer(now);
             }
             Renewal::Issuer => {
                 self.end_issuer(&keys.issuer.public(), plan.stolen_since, now);
@@ -207,6 +210,7 @@ impl Draft {
             }
             Renewal::Node => node = self.new_node(&node, plan, now)?,
             Renewal::Tls => self.new_tls(&node)?,
+            Renewal::Recover => {}
         }
         Ok(Finished {
             draft: self,

@@ -48,7 +48,7 @@ async fn member(org: &Org, name: &str) -> Result<api::MemberToken, LabError> {
 /// provider hears of it in the organization document and ends the answers.
 #[tokio::test(flavor = "multi_thread")]
 async fn a30_a_revoked_grant_and_a_removed_member_end_their_running_answers() -> Outcome {
-    let two = Two::meet(SCALE, "").await?;
+    let two = Two::meet(SCALE, 16).await?;
     let token = member(&two.consumer, "analyst").await?.token;
     let analyst = workbench_as(&two.consumer, &token).await?;
     let owner = workbench(&two.consumer).await?;
@@ -104,7 +104,7 @@ async fn a30_a_revoked_grant_and_a_removed_member_end_their_running_answers() ->
 /// Both sides: the provider cuts, and the consumer cuts what it takes back itself.
 #[tokio::test(flavor = "multi_thread")]
 async fn a30_a_revoked_agreement_ends_running_answers_and_kills_tickets() -> Outcome {
-    let two = Two::meet(SCALE, "").await?;
+    let two = Two::meet(SCALE, 16).await?;
     let client = workbench(&two.consumer).await?;
     let mut agreement = two.agreement;
     for side in [&two.provider, &two.consumer] {
@@ -126,7 +126,7 @@ async fn a30_a_revoked_agreement_ends_running_answers_and_kills_tickets() -> Out
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_partner_that_was_ended_reads_nothing_and_may_be_invited_again() -> Outcome {
-    let mut two = Two::meet(SCALE, "").await?;
+    let mut two = Two::meet(SCALE, 16).await?;
     let client = workbench(&two.consumer).await?;
     let rows = begun(&client).await?;
     let taken = take_back(&two.provider, Revocable::Partner, "consumer").await?;
@@ -197,7 +197,7 @@ async fn an_ended_partner_does_not_come_back_with_its_old_invitation() -> Outcom
 /// Whoever cannot be reached is served nothing meanwhile, and is told when it is back.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_partner_that_is_away_learns_of_the_end_when_it_is_back() -> Outcome {
-    let mut two = Two::meet(0.001, "").await?;
+    let mut two = Two::meet(0.001, 16).await?;
     two.consumer.stop().await?;
     take_back(&two.provider, Revocable::Partner, "consumer").await?;
     // The one that took it back is restarted in between as well.

@@ -12,6 +12,9 @@ use crate::{ask, lab, reaches};
 /// Reads everything: more than what waits in windows and buffers on the way.
 pub const ALL: &str = "SELECT * FROM provider.lineitem.lineitem";
 
+/// As `comity init` writes it under [query].
+const DEFAULT_CONCURRENT: &str = "concurrent = 16";
+
 /// The provider agrees by rule.
 const RULES: &str = r#"
 [[approve]]
@@ -36,12 +39,18 @@ pub struct Two {
 
 impl Two {
     /// Founds, starts, federates, publishes `lineitem` at `scale` and agrees.
-    /// `config` goes into both organizations' `comity.toml`.
-    pub async fn meet(scale: f64, config: &str) -> Outcome<Self> {
+    /// Each node runs up to `concurrent` queries at a time.
+    pub async fn meet(scale: f64, concurrent: u32) -> Outcome<Self> {
         let (lab, dir) = lab();
-        let rules = format!("{config}\n{RULES}");
-        let provider = lab.org("provider", "Provider", &rules).await?;
-        let consumer = lab.org("consumer", "Consumer", config).await?;
+        let mut provider = lab.found("provider", "Provider", RULES).await?;
+        let mut consumer = lab.found("consumer", "Consumer", "").await?;
+        for org in [&mut provider, &mut consumer] {
+            let path = org.home().config();
+            let text = std::fs::read_to_string(&path)?;
+            let more = text.replace(DEFAULT_CONCURRENT, &format!("concurrent = {concurrent}"));
+            std::fs::write(&path, more)?;
+            org.start().await?;
+        }
         provider.federate(&consumer).await?;
         let file = dir.path().join("lineitem.parquet");
         tokio::task::spawn_blocking(move || {

@@ -147,6 +147,13 @@ impl Keys {
         })
     }
 
+    /// Opens the node's own key alone, where the others may be lost.
+    pub fn open_node(home: &Path) -> Result<SecretKey, KeysError> {
+        let dir = home.join(FOLDER);
+        file::check_folder(&dir)?;
+        KeyFile::open(&dir, Kind::Node)?.signing_key()
+    }
+
     /// Opens the root key. `passphrase` is needed when it is encrypted.
     pub fn open_root(
         home: &Path,

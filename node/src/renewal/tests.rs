@@ -228,6 +228,9 @@ fn a13_the_committed_key_alone_takes_the_organization_back() {
     std::fs::remove_file(&root).unwrap();
     let refused = renew(&home, &plan(Renewal::Rotate, None)).unwrap_err();
     assert_eq!(refused.code(), "root-key", "a rotation needs both");
+    for lost in ["doc.key", "issuer.key"] {
+        std::fs::remove_file(root.with_file_name(lost)).unwrap();
+    }
     let since = clock::now();
     let stolen = Plan {
         stolen_since: Some(since),

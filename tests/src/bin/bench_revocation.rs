@@ -23,20 +23,20 @@ const STREAMS: usize = 50;
 const ROUNDS: usize = 5;
 
 /// How long a reader pauses after each batch: none reads as fast as it could.
-const PAUSE: Duration = Duration::from_millis(10);
+const PAUSE: Duration = Duration::from_millis(25);
 
-/// The scale of `lineitem`: 600,000 rows, about 80 MB for each answer.
-const SCALE: f64 = 0.1;
+/// The scale of `lineitem`: 1,200,000 rows, about 160 MB for each answer.
+const SCALE: f64 = 0.2;
 
 /// The longest that a reader waits for its answer to end.
 const PATIENCE: Duration = Duration::from_secs(60);
 
 /// Room for all of them at once.
-const CONFIG: &str = "[query]\nconcurrent = 128\n";
+const CONCURRENT: u32 = 128;
 
 #[tokio::main]
 async fn main() -> Outcome {
-    let mut two = Two::meet(SCALE, CONFIG).await?;
+    let mut two = Two::meet(SCALE, CONCURRENT).await?;
     let mut report = format!(
         "# Revocation\n\nMade by `make bench-revocation`. {}\n\
          ## From the command to the last byte\n\n\
@@ -88,14 +88,22 @@ async fn main() -> Outcome {
 /// One round: the time to the last batch of each answer, and of the command.
 async fn cut(two: &Two, by_provider: bool) -> Outcome<(Vec<Duration>, Duration)> {
     let client = workbench(&two.consumer).await?;
-    let mut answers = Vec::new();
-    for _ in 0..STREAMS {
-        answers.push(begun(&client).await?);
-    }
-    let readers: Vec<_> = answers
-        .into_iter()
-        .map(|a| tokio::spawn(slowly(a)))
+    // Each is read from its beginning on: all share one connection between the
+    // nodes, and answers that nobody reads would fill its window.
+    let (first, mut firsts) = tokio::sync::mpsc::channel(STREAMS);
+    let readers: Vec<_> = (0..STREAMS)
+        .map(|_| {
+            let (client, first) = (client.clone(), first.clone());
+            tokio::spawn(async move {
+                let rows = begun(&client).await.map_err(|e| e.to_string())?;
+                let _ = first.send(()).await;
+                Ok::<_, String>(slowly(rows).await)
+            })
+        })
         .collect();
+    for _ in 0..STREAMS {
+        tokio::time::timeout(PATIENCE, firsts.recv()).await?;
+    }
     // All of them read for a while before anything happens.
     tokio::time::sleep(PAUSE * 5).await;
     let org = if by_provider {
@@ -108,7 +116,7 @@ async fn cut(two: &Two, by_provider: bool) -> Outcome<(Vec<Duration>, Duration)>
     let command = began.elapsed();
     let mut times = Vec::new();
     for reader in readers {
-        let (last, ended) = tokio::time::timeout(PATIENCE, reader).await??;
+        let (last, ended) = tokio::time::timeout(PATIENCE, reader).await???;
         if !ended {
             return Err("an answer came to its end: it was too short to be cut".into());
         }
