@@ -12,7 +12,7 @@ PYTHON ?= python3
 VENV   := $(CARGO_TARGET_DIR)/venv
 COMITY := $(CARGO_TARGET_DIR)/debug/comity
 
-.PHONY: postgres demo build test lint unit vectors scenarios clients release bench bench-exchange bench-sources bench-memory fmt clean-venv
+.PHONY: postgres demo build test lint unit vectors scenarios clients release bench bench-exchange bench-sources bench-memory bench-revocation fmt clean-venv
 
 demo:
 	cargo run --locked --quiet -p comity -- demo
@@ -68,7 +68,7 @@ $(VENV)-contracts/ready: tests/ecosystem/requirements.txt $(VENV)/ready
 	touch $@
 
 # Each writes a file into bench/. The figures are ratios within one run, or sizes: none is a test.
-bench: bench-exchange bench-sources bench-memory
+bench: bench-exchange bench-sources bench-memory bench-revocation
 
 RELEASE := $(CARGO_TARGET_DIR)/release
 
@@ -77,6 +77,9 @@ release:
 
 bench-exchange: release
 	COMITY_BIN=$(RELEASE)/comity $(RELEASE)/bench_exchange
+
+bench-revocation: release
+	COMITY_BIN=$(RELEASE)/comity $(RELEASE)/bench_revocation
 
 # ADBC's driver for PostgreSQL is in a folder of its own.
 bench-sources: release postgres

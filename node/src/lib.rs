@@ -30,4 +30,5 @@ pub mod node;
 pub mod own;
 pub mod products;
 pub mod query;
+pub mod renewal;
 pub mod sources;

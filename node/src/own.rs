@@ -16,12 +16,17 @@ use crate::index::Table;
 use crate::keys::Keys;
 use crate::ledger::{Evidence, Ledger, OWN, Record};
 
+mod taking_back;
+
+pub use taking_back::TakeBack;
+pub(crate) use taking_back::add as revoke_in;
+
 /// A document with less than this left is issued anew. Partners refuse a stale
 /// one, so there are days in hand when the disk is full or the node is down.
 pub const RENEW_DOCUMENT_BEFORE: Duration = Duration::from_secs(5 * 24 * 60 * 60);
 
 /// How long an issuer key is listed for: the document is renewed long before.
-const ISSUER_LIFETIME: Duration = Duration::from_secs(365 * 24 * 60 * 60);
+pub(crate) const ISSUER_LIFETIME: Duration = Duration::from_secs(365 * 24 * 60 * 60);
 
 /// The organization of this node: its keys, its history, its current document.
 #[derive(Debug)]
@@ -31,6 +36,9 @@ pub struct Own {
     keys: Keys,
     ledger: Arc<Ledger>,
     current: RwLock<Arc<Current>>,
+    /// One document at a time: two with one version would be evidence of
+    /// equivocation against this organization (`spec/2-identity.md#I-53`).
+    issuing: tokio::sync::Mutex<()>,
 }
 
 /// The history and the document that are in force together.
@@ -80,6 +88,7 @@ impl Own {
             keys,
             ledger,
             current,
+            issuing: tokio::sync::Mutex::default(),
         })
     }
 
@@ -124,6 +133,7 @@ impl Own {
     /// Issues the next document when the present one runs out or says
     /// something else about this node. Gives whether it did.
     pub async fn refresh(&self, reach: &Reach, now: Timestamp) -> Result<bool, Failure> {
+        let _one = self.issuing.lock().await;
         let current = self.current();
         let old = current.document.document();
         let mine = old.nodes.iter().find(|n| n.node == self.node);
@@ -132,18 +142,25 @@ impl Own {
             return Ok(false);
         }
         let mut next = old.clone();
-        next.version += 1;
-        next.issued_at = now;
-        next.expires_at = now.saturating_add(MAX_LIFETIME);
         for node in next.nodes.iter_mut().filter(|n| n.node == self.node) {
             node.addresses.clone_from(&reach.addresses);
             node.flight.clone_from(&reach.flight);
             node.not_after = now.saturating_add(ISSUER_LIFETIME);
         }
-        for issuer in &mut next.issuers {
+        // Only the key in use: one that was replaced ends when it was said to end.
+        let in_use = self.keys.issuer.public();
+        for issuer in next.issuers.iter_mut().filter(|i| i.key == in_use) {
             issuer.until = now.saturating_add(ISSUER_LIFETIME);
         }
-        let text = next
+        self.issue(next, now).await?;
+        Ok(true)
+    }
+
+    /// Signs `next` as the document after the present one, journals it, and only
+    /// then lets it count. Only with `self.issuing` held.
+    async fn issue(&self, next: Document, now: Timestamp) -> Result<(), Failure> {
+        let current = self.current();
+        let text = succeed(next, now)
             .sign(&*self.keys.doc)
             .map_err(|e| Failure::own("own-document", e))?;
         let document = VerifiedDocument::verify(&text, &current.history, now)
@@ -162,8 +179,18 @@ impl Own {
             Ok(mut slot) => *slot = next,
             Err(poisoned) => *poisoned.into_inner() = next,
         }
-        Ok(true)
+        Ok(())
     }
+}
+
+/// `document` as the next version, issued at `now`, without what ran out.
+pub(crate) fn succeed(mut document: Document, now: Timestamp) -> Document {
+    document.version += 1;
+    document.issued_at = now;
+    document.expires_at = now.saturating_add(MAX_LIFETIME);
+    document.issuers.retain(|issuer| now < issuer.until);
+    taking_back::forget_ended(&mut document.revoked, now);
+    document
 }
 
 /// The first document of an organization: one node, one issuer key with every role.

@@ -1,4 +1,4 @@
-//! A side takes an agreement back (`spec/4-negotiation.md`, section 6).
+//! A side takes an agreement or a federation back (`spec/4-negotiation.md`, section 6).
 
 use comity_identity::envelope::{Compact, Typ};
 use comity_identity::organization::Role;
@@ -21,7 +21,7 @@ pub struct Revocation {
     pub org: OrgId,
     /// The other side.
     pub peer: OrgId,
-    /// The agreement.
+    /// The agreement, or the federation (`spec/4-negotiation.md#N-31`).
     pub agreement: Digest,
     /// From when it no longer holds.
     pub at: Timestamp,

@@ -11,6 +11,7 @@ pub mod python;
 pub mod rogue;
 pub mod rogue_host;
 pub mod shop;
+pub mod streams;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
@@ -164,15 +165,21 @@ pub async fn agreements(org: &Org) -> Result<BTreeMap<String, api::Agreement>, L
     Ok(list.into_iter().map(|a| (a.id.to_string(), a)).collect())
 }
 
+fn read(path: PathBuf) -> Result<String, LabError> {
+    std::fs::read_to_string(&path).map_err(|e| LabError::Io(path.display().to_string(), e))
+}
+
 /// A client of `org`'s workbench, as its owner.
 pub async fn workbench(org: &Org) -> Result<SqlClient, LabError> {
-    let read = |path: PathBuf| {
-        std::fs::read_to_string(&path).map_err(|e| LabError::Io(path.display().to_string(), e))
-    };
     let token = read(org.home().workbench_token())?;
+    workbench_as(org, token.trim()).await
+}
+
+/// A client of `org`'s workbench, as the member with this token.
+pub async fn workbench_as(org: &Org, token: &str) -> Result<SqlClient, LabError> {
     let ca = read(org.home().ca_pem())?;
     let uri = org.status().await?.listening.workbench;
-    SqlClient::connect(&uri, Some(&ca), token.trim())
+    SqlClient::connect(&uri, Some(&ca), token)
         .await
         .map_err(|e| LabError::Sql(org.alias().to_owned(), e.to_string()))
 }

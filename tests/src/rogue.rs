@@ -14,6 +14,7 @@ use arrow_flight::sql::{CommandStatementQuery, ProstMessageExt as _};
 use arrow_flight::{FlightDescriptor, FlightInfo, Ticket};
 use comity::certificate::Certificate;
 use comity::flight::{Asked, CODE, PeerChannel};
+use comity::home::Home;
 use comity::keys::Keys;
 use comity::lab::Org;
 use comity::ledger::{Ledger, Marks, Record};
@@ -47,14 +48,20 @@ impl Rogue {
     /// Takes over `org`, whose node is stopped first.
     pub async fn of(org: &mut Org) -> Done<Self> {
         org.stop().await?;
+        Self::at(org.home(), org.alias())
+    }
+
+    /// Takes over the home of the organization called `alias`, or a copy of it.
+    /// No node runs on it.
+    pub fn at(home: &Home, alias: &str) -> Done<Self> {
         let ledger = Ledger::open(
-            org.home(),
+            home,
             journal::Settings::default(),
             index::Settings::default(),
         )?;
         let ledger = Arc::new(ledger);
-        let keys = Keys::open(org.home().path())?;
-        let own = Own::load(Arc::clone(&ledger), keys, org.alias())?;
+        let keys = Keys::open(home.path())?;
+        let own = Own::load(Arc::clone(&ledger), keys, alias)?;
         let keyring = Arc::new(Keyring::open(Arc::new(Marks::new(Arc::clone(&ledger))))?);
         let certificate = Certificate::issue(&own, &[], clock::now())?;
         Ok(Self {

@@ -256,16 +256,7 @@ impl Agreements {
         if let Some(revoked) = &agreement.revoked {
             return Ok(revoked.text.clone());
         }
-        let revocation = Revocation {
-            v: 1,
-            org: self.own.org(),
-            peer: agreement.peer,
-            agreement: agreement.id(),
-            at: now,
-        };
-        let text = revocation
-            .sign(&*self.own.keys().issuer)
-            .map_err(|e| Failure::own("revocation", e))?;
+        let text = self.revocation(agreement, now)?;
         self.end(agreement, self.own.org(), text.clone(), now)
             .await?;
         Ok(text)
@@ -293,7 +284,38 @@ impl Agreements {
         Ok(true)
     }
 
-    /// Revocations of this organization that `peer` may not have heard of, by agreement.
+    /// Takes back every agreement with `peer`, given and received, together
+    /// with `more` records: all of it is there after a crash, or nothing.
+    pub async fn revoke_all(
+        &self,
+        peer: &OrgId,
+        more: Vec<Record>,
+    ) -> Result<Vec<Digest>, Failure> {
+        let now = clock::now();
+        let live: Vec<_> = self.read().values().cloned().collect();
+        let live = live
+            .into_iter()
+            .filter(|a| a.peer == *peer && a.revoked.is_none());
+        let mut ended = Vec::new();
+        for agreement in live {
+            let text = self.revocation(&agreement, now)?;
+            let by = self.own.org();
+            ended.push((record_of(&agreement, by, text, now), agreement));
+        }
+        let records = ended.iter().map(|(r, _)| Record::Revoked(r.clone()));
+        let records: Vec<_> = records.chain(more).collect();
+        self.ledger.commit_all(&records).await?;
+        let mut ids = Vec::new();
+        for (revoked, agreement) in ended {
+            ids.push(agreement.id());
+            self.show_ended(&agreement, revoked);
+        }
+        Ok(ids)
+    }
+
+    /// Revocations of this organization that `peer` may not have heard of, by
+    /// agreement. One that was signed with a key which has been replaced since
+    /// is signed anew: the partner would refuse it.
     pub fn notices_for(&self, peer: &OrgId) -> Vec<(Digest, String)> {
         let own = self.own.org();
         let (all, told) = (self.read(), self.told());
@@ -301,7 +323,7 @@ impl Agreements {
         of_peer
             .filter_map(|(id, a)| Some((id, a.revoked.as_ref()?)))
             .filter(|(id, r)| r.by == own && !told.contains(*id))
-            .map(|(id, r)| (*id, r.text.clone()))
+            .map(|(id, r)| (*id, self.own.present_revocation(&r.text)))
             .collect()
     }
 
@@ -342,15 +364,20 @@ impl Agreements {
         text: String,
         at: Timestamp,
     ) -> Result<(), ledger::Error> {
-        let revoked = Revoked {
-            agreement: agreement.id(),
-            by,
-            text,
-            at,
-        };
+        let revoked = record_of(agreement, by, text, at);
         self.ledger
             .commit(&Record::Revoked(revoked.clone()))
             .await?;
+        self.show_ended(agreement, revoked);
+        Ok(())
+    }
+
+    fn revocation(&self, agreement: &Agreement, at: Timestamp) -> Result<String, Failure> {
+        self.own.revocation(agreement.peer, agreement.id(), at)
+    }
+
+    /// Only what the journal has.
+    fn show_ended(&self, agreement: &Agreement, revoked: Revoked) {
         let ended = Agreement {
             revoked: Some(revoked),
             ..agreement.clone()
@@ -359,7 +386,6 @@ impl Agreements {
         // After the map: a request that comes now finds it revoked, and one
         // that was admitted before is cut.
         agreement.stop.cancel();
-        Ok(())
     }
 
     fn read(&self) -> std::sync::RwLockReadGuard<'_, BTreeMap<Digest, Arc<Agreement>>> {
@@ -368,5 +394,14 @@ impl Agreements {
 
     fn write(&self) -> std::sync::RwLockWriteGuard<'_, BTreeMap<Digest, Arc<Agreement>>> {
         self.all.write().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+fn record_of(agreement: &Agreement, by: OrgId, text: String, at: Timestamp) -> Revoked {
+    Revoked {
+        agreement: agreement.id(),
+        by,
+        text,
+        at,
     }
 }

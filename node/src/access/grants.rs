@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use comity_identity::grant::{Chain, Grant, MAX_LIFETIME};
-use comity_identity::{Digest, OrgId, Signer as _, Timestamp};
+use comity_identity::{Digest, LEEWAY, OrgId, Signer as _, Timestamp};
 use data_encoding::HEXLOWER;
 
 use super::agreements::Agreement;
@@ -15,21 +15,28 @@ use crate::own::Own;
 /// A grant with less than this left is issued anew.
 const RENEW_BEFORE: Duration = Duration::from_secs(5 * 60);
 
-/// The most grants that are kept; then all are forgotten and issued anew.
+/// The most grants that live at one time. No more are issued then: one that
+/// was forgotten before its end could not be taken back with its member.
 const MAX_KEPT: usize = 4096;
 
 /// Issues grants to this node's key for members, and keeps them while they last.
 #[derive(Debug)]
 pub struct Grants {
     own: Arc<Own>,
-    kept: Mutex<HashMap<Use, Kept>>,
+    /// By use, oldest first: a renewed grant does not end the one before it.
+    kept: Mutex<HashMap<Use, Vec<Kept>>>,
 }
 
 /// What a grant is for: the member, the agreement, the purpose stated.
 type Use = (String, Digest, Option<String>);
 
-/// A chain and when it ends.
-type Kept = (Vec<String>, Timestamp);
+/// A grant that was issued.
+#[derive(Debug)]
+struct Kept {
+    jti: String,
+    links: Vec<String>,
+    expires: Timestamp,
+}
 
 impl Grants {
     /// Grants of this organization.
@@ -41,12 +48,14 @@ impl Grants {
     }
 
     /// The grant chain for `member` under `agreement`: one link, held by this
-    /// node's key, for the purpose stated or for every agreed one.
+    /// node's key, for the purpose stated or for every agreed one. `still` says
+    /// whether the member has not been removed since it asked.
     pub fn for_member(
         &self,
         member: &str,
         agreement: &Agreement,
         purpose: Option<&str>,
+        still: &dyn Fn() -> bool,
         now: Timestamp,
     ) -> Result<Vec<String>, Failure> {
         let key = (
@@ -55,13 +64,23 @@ impl Grants {
             purpose.map(str::to_owned),
         );
         let mut kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some((chain, expires)) = kept.get(&key)
-            && expires.since(now) > RENEW_BEFORE
-        {
-            return Ok(chain.clone());
+        // spec/5-data-plane.md#D-128. With the grants locked: a removal takes back those that are kept after
+        // it ended the token, so none slips in between.
+        if !still() {
+            return Err(Failure::caller("unauthenticated", "the member was removed"));
         }
-        if kept.len() >= MAX_KEPT {
-            kept.clear();
+        if let Some(known) = kept.get(&key).and_then(|all| all.last())
+            && known.expires.since(now) > RENEW_BEFORE
+        {
+            return Ok(known.links.clone());
+        }
+        kept.retain(|_, all| {
+            all.retain(|grant| counts(grant, now));
+            !all.is_empty()
+        });
+        if kept.values().map(Vec::len).sum::<usize>() >= MAX_KEPT {
+            let full = format!("{MAX_KEPT} grants live already");
+            return Err(Failure::own("too-many-grants", full));
         }
         let mut jti = [0; 16];
         getrandom::fill(&mut jti).map_err(|e| Failure::own("no-randomness", e))?;
@@ -90,11 +109,54 @@ impl Grants {
             jti: HEXLOWER.encode(&jti),
             prt: None,
         };
+        let jti = grant.jti.clone();
         let chain =
             Chain::issue(&grant, &*self.own.keys().issuer).map_err(|e| Failure::own("grant", e))?;
         let links = chain.links().to_vec();
-        kept.insert(key, (links.clone(), expires));
+        let issued = Kept {
+            jti,
+            links: links.clone(),
+            expires,
+        };
+        kept.entry(key).or_default().push(issued);
         Ok(links)
+    }
+
+    /// Forgets the grants of `member` and gives their `jti`s, to be taken back.
+    ///
+    /// Those of an earlier run are not among them, and need not be: this node's
+    /// key holds them, and their texts went with the process that had them.
+    pub fn forget_member(&self, member: &str, now: Timestamp) -> Vec<String> {
+        self.forget(|of, _| of == member, now)
+    }
+
+    /// Forgets the grant with this `jti`, so that it is not used again.
+    pub fn forget_grant(&self, jti: &str, now: Timestamp) {
+        self.forget(|_, kept| kept == jti, now);
+    }
+
+    /// The grants that live at `now`: `jti`, member, agreement, end.
+    pub fn live(&self, now: Timestamp) -> Vec<(String, String, Digest, Timestamp)> {
+        let kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner);
+        let of = |((member, agreement, _), all): (&Use, &Vec<Kept>)| {
+            let live = all.iter().filter(|grant| now < grant.expires);
+            let shown = |g: &Kept| (g.jti.clone(), member.clone(), *agreement, g.expires);
+            live.map(shown).collect::<Vec<_>>()
+        };
+        let mut live: Vec<_> = kept.iter().flat_map(of).collect();
+        live.sort();
+        live
+    }
+
+    fn forget(&self, which: impl Fn(&str, &str) -> bool, now: Timestamp) -> Vec<String> {
+        let mut kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut gone = Vec::new();
+        for ((member, _, _), all) in kept.iter_mut() {
+            let taken = all.extract_if(.., |grant| which(member, &grant.jti));
+            gone.extend(taken.filter(|grant| counts(grant, now)).map(|g| g.jti));
+        }
+        kept.retain(|_, all| !all.is_empty());
+        gone
     }
 
     /// What `peer` knows `member` as: the same for every query to that partner,
@@ -108,4 +170,9 @@ impl Grants {
         let outer = Digest::of(&[&key[..], &inner.as_bytes()[..]].concat());
         HEXLOWER.encode(outer.as_bytes().get(..16).unwrap_or_default())
     }
+}
+
+/// Whether a grant may count for anybody at `now`: clocks differ by the leeway.
+fn counts(grant: &Kept, now: Timestamp) -> bool {
+    now < grant.expires.saturating_add(LEEWAY)
 }

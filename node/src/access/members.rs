@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, RwLock};
 
 use comity_identity::Digest;
+use tokio::sync::watch;
 
 use crate::clock;
 use crate::failure::Failure;
@@ -20,6 +21,7 @@ pub const MAX_MEMBERS: usize = 10_000;
 pub struct Members {
     ledger: Arc<Ledger>,
     by_hash: RwLock<BTreeMap<Digest, String>>,
+    changes: watch::Sender<u64>,
 }
 
 impl Members {
@@ -34,6 +36,7 @@ impl Members {
         Ok(Self {
             ledger,
             by_hash: RwLock::new(by_hash),
+            changes: watch::Sender::default(),
         })
     }
 
@@ -67,6 +70,7 @@ impl Members {
             map.retain(|_, known| known != name);
             map.insert(token_hash, name.to_owned());
         }
+        self.changes.send_modify(|n| *n += 1);
         Ok(token)
     }
 
@@ -86,7 +90,14 @@ impl Members {
         if let Ok(mut map) = self.by_hash.write() {
             map.retain(|_, known| known != name);
         }
+        // After the map: whoever wakes finds the member gone.
+        self.changes.send_modify(|n| *n += 1);
         Ok(())
+    }
+
+    /// Changes whenever a token ends.
+    pub fn changes(&self) -> watch::Receiver<u64> {
+        self.changes.subscribe()
     }
 
     /// The members' names.

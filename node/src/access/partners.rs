@@ -1,5 +1,6 @@
 //! The organizations we deal with: invited, introduced, federated.
 
+mod ending;
 mod invitations;
 mod meeting;
 mod partner;
@@ -7,12 +8,13 @@ mod partner;
 #[cfg(test)]
 mod tests;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
 
 use comity_identity::keyring::{self, Admission, AdmitError, Keyring};
 use comity_identity::{Digest, OrgId, Timestamp};
 use comity_protocol::negotiation::{FEDERATION, FederationTerms, Proposal, SignedDocument};
+use tokio::sync::watch;
 
 use invitations::Invitations;
 pub use meeting::WelcomeError;
@@ -34,8 +36,12 @@ pub struct Partners {
     keyring: Arc<Keyring>,
     known: RwLock<BTreeMap<OrgId, Partner>>,
     invitations: Mutex<Invitations>,
-    /// One meeting at a time.
+    /// One meeting or ending at a time.
     meeting: tokio::sync::Mutex<()>,
+    /// Moves whenever a partner may have lost a right.
+    changes: watch::Sender<u64>,
+    /// Ended federations of which the other side has heard.
+    told: Mutex<BTreeSet<Digest>>,
 }
 
 impl Partners {
@@ -57,7 +63,10 @@ impl Partners {
                 && let Some(terms) = federated_by(&signed)
                 && let Some(partner) = known.get_mut(&signed.peer)
             {
-                partner.recognize(signed.id, terms);
+                match ledger.get(Table::Agreements, &stage_key(&signed.id, Stage::Ended))? {
+                    Some(Record::Revoked(ended)) => partner.ended_by(ended),
+                    _ => partner.recognize(signed.id, terms),
+                }
             }
         }
         let invitations = Mutex::new(invitations::load(&ledger)?);
@@ -68,6 +77,8 @@ impl Partners {
             known: RwLock::new(known),
             invitations,
             meeting: tokio::sync::Mutex::default(),
+            changes: watch::Sender::default(),
+            told: Mutex::default(),
         })
     }
 
@@ -146,6 +157,21 @@ impl Partners {
         &self.keyring
     }
 
+    /// A number that rises with everything that may end a right of a partner:
+    /// what the keyring learned, and federations that ended.
+    pub fn epoch(&self) -> u64 {
+        self.keyring.epoch() + *self.changes.borrow()
+    }
+
+    /// Changes when [`Partners::epoch`] does.
+    pub fn changes(&self) -> watch::Receiver<u64> {
+        self.changes.subscribe()
+    }
+
+    fn note_change(&self) {
+        self.changes.send_modify(|n| *n += 1);
+    }
+
     /// `partner` with what the keyring knows of it now.
     fn present(&self, partner: Partner) -> Partner {
         Partner {
@@ -175,7 +201,14 @@ impl Partners {
                 self.note_two_documents(&known, &offered, now).await;
                 Err(AdmitError::Equivocation { known, offered })
             }
-            Ok(result) => result,
+            Ok(result) => {
+                // Running answers look again (I-27): a key may be gone, or the
+                // organization frozen.
+                if !matches!(&result, Ok(admission) if !admission.changed) {
+                    self.note_change();
+                }
+                result
+            }
             Err(_) => Err(AdmitError::Store(keyring::StoreFailure::new(
                 "the node is stopping",
             ))),

@@ -9,6 +9,7 @@ use comity_identity::grant::VerifiedGrant;
 use comity_identity::keyring::Organization;
 use comity_identity::{Digest, OrgId, Timestamp};
 use comity_protocol::terms::TableTerms;
+use tokio::sync::watch;
 use tonic::Request;
 
 use super::agreements::{Agreement, Agreements, Standing};
@@ -100,6 +101,7 @@ struct PartnerRight {
     grant_expires: Timestamp,
     agreement: Arc<Agreement>,
     permitted: Permitted,
+    policies: Arc<Policies>,
     judged: AtomicU64,
 }
 
@@ -112,7 +114,7 @@ impl Right for PartnerRight {
             Standing::Expired => return Err("expired"),
         }
         self.permitted.check(now)?;
-        let epoch = self.partners.keyring().epoch();
+        let epoch = self.partners.epoch();
         if self.judged.load(Ordering::Acquire) == epoch {
             return Ok(());
         }
@@ -125,6 +127,10 @@ impl Right for PartnerRight {
         granted.map_err(|_| "grant-invalid")?;
         self.judged.store(epoch, Ordering::Release);
         Ok(())
+    }
+
+    fn changes(&self) -> Vec<watch::Receiver<u64>> {
+        vec![self.partners.changes(), self.policies.changes()]
     }
 }
 
@@ -139,7 +145,10 @@ fn counts(
     let organization = partners.keyring().get(&peer.org);
     let organization = organization.ok_or_else(|| refused("unknown"))?;
     let node = peer.node.parse().map_err(|_| refused("no such node"))?;
-    let listed = organization.document().node(&node, now).is_some();
+    // Its key too: a node that has a new one keeps its name, and whoever stole the
+    // old one may have the connection that it was accepted on.
+    let listed = organization.document().node(&node, now);
+    let listed = listed.is_some_and(|node| node.tls_spki.contains(&peer.spki));
     let partner = partners.get(&peer.org);
     let federated = partner.is_some_and(|p| p.is_federated(now));
     if listed && federated && !organization.standing().is_frozen() {
@@ -160,7 +169,7 @@ impl PeerGate {
     ) -> Result<Session, OutOfScope> {
         let now = clock::now();
         // Read before the judgement: what changes during it is judged again.
-        let epoch = self.partners.keyring().epoch();
+        let epoch = self.partners.epoch();
         let organization = counts(&self.partners, peer, now)?;
         let agreement = self
             .agreements
@@ -219,6 +228,7 @@ impl PeerGate {
             grant_expires: grant.expires(),
             agreement: Arc::clone(&agreement),
             permitted,
+            policies: Arc::clone(&self.policies),
             judged: AtomicU64::new(epoch),
         };
         let audit = Audit {

@@ -15,6 +15,7 @@ use datafusion::error::DataFusionError;
 use datafusion::execution::SendableRecordBatchStream;
 use datafusion::physical_plan::stream::RecordBatchStreamAdapter;
 use futures::StreamExt as _;
+use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 use tonic::Request;
 
@@ -90,9 +91,14 @@ impl Gate for WorkbenchGate {
                 ));
             }
         };
+        let membership = Arc::new(Membership {
+            members: Arc::clone(&self.members),
+            token: token.clone(),
+            member: member.clone(),
+        });
         // Read before the judgement: what comes meanwhile is judged again.
         let policy = self.policies.digest();
-        let (view, permitted) = self.view(&member, purpose.as_deref(), &trace);
+        let (view, permitted) = self.view(&membership, purpose.as_deref(), &trace);
         let audit = Audit {
             ledger: Arc::clone(&self.ledger),
             refusals: None,
@@ -109,11 +115,10 @@ impl Gate for WorkbenchGate {
             key: format!("member {member}"),
             view,
             stop: CancellationToken::new(),
-            right: Arc::new(Membership {
-                members: Arc::clone(&self.members),
-                token: token.clone(),
-                member,
+            right: Arc::new(MemberRight {
+                membership,
                 permitted,
+                policies: Arc::clone(&self.policies),
             }),
             member: true,
             allowance: Arc::new(Unlimited),
@@ -124,25 +129,42 @@ impl Gate for WorkbenchGate {
     }
 }
 
-/// A member reads as long as its token counts and policy leaves it every own
-/// product that the call could read. Which of them a statement reads is not
-/// known here; whoever is cut off asks again and is told.
+/// Who calls: a member, by its token.
 #[derive(Debug)]
 struct Membership {
     members: Arc<Members>,
     token: String,
     member: String,
-    permitted: Vec<Permitted>,
 }
 
-impl Right for Membership {
+impl Membership {
+    /// Whether the token is still the member's.
+    fn stands(&self) -> bool {
+        self.members.authenticate(&self.token).as_deref() == Some(&self.member)
+    }
+}
+
+/// A member reads as long as its token counts and policy leaves it every own
+/// product that the call could read. Which of them a statement reads is not
+/// known here; whoever is cut off asks again and is told.
+#[derive(Debug)]
+struct MemberRight {
+    membership: Arc<Membership>,
+    permitted: Vec<Permitted>,
+    policies: Arc<Policies>,
+}
+
+impl Right for MemberRight {
     fn check(&self) -> Result<(), &'static str> {
-        let member = self.members.authenticate(&self.token);
-        if member.as_deref() != Some(&self.member) {
+        if !self.membership.stands() {
             return Err("unauthenticated");
         }
         let now = clock::now();
         self.permitted.iter().try_for_each(|p| p.check(now))
+    }
+
+    fn changes(&self) -> Vec<watch::Receiver<u64>> {
+        vec![self.membership.members.changes(), self.policies.changes()]
     }
 }
 
@@ -150,10 +172,11 @@ impl WorkbenchGate {
     /// What the member may see, and what must go on to be permitted meanwhile.
     fn view(
         &self,
-        member: &str,
+        membership: &Arc<Membership>,
         purpose: Option<&str>,
         trace: &str,
     ) -> (Arc<View>, Vec<Permitted>) {
+        let member = membership.member.as_str();
         let now = clock::now();
         let mut permitted = Vec::new();
         let mut view = View::builder(self.own.alias());
@@ -202,7 +225,7 @@ impl WorkbenchGate {
         }
         for partner in self.partners.all() {
             for product in self.catalog.foreign_products(&partner.org) {
-                view = self.foreign(view, &partner, &product, member, purpose, trace);
+                view = self.foreign(view, &partner, &product, membership, purpose, trace);
             }
         }
         for agreement in self.agreements.of_side(Side::Consumer) {
@@ -293,7 +316,7 @@ impl WorkbenchGate {
         mut view: ViewBuilder,
         partner: &Partner,
         product: &VerifiedDescriptor,
-        member: &str,
+        member: &Arc<Membership>,
         purpose: Option<&str>,
         trace: &str,
     ) -> ViewBuilder {
@@ -320,13 +343,19 @@ impl WorkbenchGate {
                 (Some(agreement), _) => Arc::new(Reader {
                     alias: partner.alias.clone(),
                     agreement: Arc::clone(agreement),
-                    member: member.to_owned(),
+                    member: Arc::clone(member),
                     purpose: purpose.map(str::to_owned),
                     trace: trace.to_owned(),
                     reach: Arc::clone(&self.reach),
                     policies: Arc::clone(&self.policies),
                     metrics: self.metrics.clone(),
-                    asked: AskedOfPolicy::issue_grant(member, purpose, agreement, descriptor, now),
+                    asked: AskedOfPolicy::issue_grant(
+                        &member.member,
+                        purpose,
+                        agreement,
+                        descriptor,
+                        now,
+                    ),
                     freshness: terms
                         .flatten()
                         .and_then(|t| freshness(descriptor, table, t)),
@@ -370,7 +399,7 @@ impl WorkbenchGate {
 pub struct Reach {
     own: Arc<Own>,
     keyring: Arc<Keyring>,
-    grants: Grants,
+    grants: Arc<Grants>,
     leaf: Arc<CurrentLeaf>,
     dial: DialPolicy,
     observed: Arc<Observations>,
@@ -383,11 +412,11 @@ impl Reach {
     pub fn new(
         own: Arc<Own>,
         keyring: Arc<Keyring>,
+        grants: Arc<Grants>,
         leaf: Arc<CurrentLeaf>,
         dial: DialPolicy,
         observed: Arc<Observations>,
     ) -> Self {
-        let grants = Grants::new(Arc::clone(&own));
         Self {
             own,
             keyring,
@@ -440,7 +469,7 @@ impl Reach {
 struct Reader {
     alias: String,
     agreement: Arc<Agreement>,
-    member: String,
+    member: Arc<Membership>,
     purpose: Option<String>,
     trace: String,
     reach: Arc<Reach>,
@@ -469,7 +498,13 @@ impl query::Partner for Reader {
         let grant = self
             .reach
             .grants
-            .for_member(&self.member, &self.agreement, self.purpose.as_deref(), now)
+            .for_member(
+                &self.member.member,
+                &self.agreement,
+                self.purpose.as_deref(),
+                &|| self.member.stands(),
+                now,
+            )
             .map_err(|e| QueryError::partner_unavailable(&self.alias, e.to_string()))?;
         let asked = Asked {
             agreement: self.agreement.id(),
@@ -481,7 +516,9 @@ impl query::Partner for Reader {
         let client = self.reach.client(org, &self.alias)?;
         let began = Instant::now();
         let answer = client.query(&self.reach.addresses(&org), &asked).await;
-        let rows = answer.map(|(_, rows)| rows).map_err(QueryError::from);
+        let stop = self.agreement.stop().clone();
+        let rows = answer.map(|(_, rows)| until_revoked(&self.alias, stop, rows));
+        let rows = rows.map_err(QueryError::from);
         let (product, fresh) = (self.agreement.product(), self.freshness.as_deref());
         let observed = &self.reach.observed;
         let rows = observed.watch(org, product, fresh, began, rows)?;
@@ -529,6 +566,34 @@ fn closed_by_policy(reason: &str, trace: &str, metrics: &Metrics) -> QueryError 
     tracing::info!(trace, reason, "refused by policy");
     metrics.refused(CODE);
     QueryError::policy()
+}
+
+/// `rows` until `stop`: what a partner still sends under an agreement that was
+/// taken back is not shown, whether or not the partner has heard of it
+/// (`spec/5-data-plane.md#D-127`).
+fn until_revoked(
+    alias: &str,
+    stop: CancellationToken,
+    rows: SendableRecordBatchStream,
+) -> SendableRecordBatchStream {
+    let schema = rows.schema();
+    let alias = alias.to_owned();
+    let stopped = Box::pin(stop.cancelled_owned());
+    let live = futures::stream::unfold(Some((rows, stopped)), move |live| {
+        let alias = alias.clone();
+        async move {
+            let (mut rows, mut stopped) = live?;
+            tokio::select! {
+                biased;
+                () = &mut stopped => {
+                    let error = QueryError::partner_refused(&alias, "revoked");
+                    Some((Err(DataFusionError::External(Box::new(error))), None))
+                }
+                batch = rows.next() => batch.map(|batch| (batch, Some((rows, stopped)))),
+            }
+        }
+    });
+    Box::pin(RecordBatchStreamAdapter::new(schema, live))
 }
 
 /// A partner's table that no agreement opens: it can be found, not read.

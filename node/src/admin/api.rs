@@ -11,12 +11,14 @@ use serde::{Deserialize, Serialize};
 
 mod measured;
 mod policy;
+mod taking_back;
 
 pub use measured::{
     JustMeasured, Measure, Measured, Measurement, Observed, Promised, ResultsTaken, ResultsUrl,
     Rewritten, Statement, Verdict,
 };
 pub use policy::{ExplainPolicy, PolicyNames, PolicyStatus};
+pub use taking_back::{LiveGrant, Revocable, TakeBack, TakenBack};
 
 /// The state of a node: `GET /v1/status`.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -83,7 +85,8 @@ pub struct PartnerStatus {
     /// Its own display name. Hostile text until printed through the escaper.
     pub name: String,
     /// `federated`, `introduced`, `contradicted` (it signed two heads or two
-    /// documents with one number, which are kept as evidence) or `frozen`.
+    /// documents with one number, which are kept as evidence), `frozen`, or
+    /// `ended` (a side took the federation back).
     pub state: String,
     /// Whether its node is connected now.
     pub connected: bool,
@@ -91,6 +94,9 @@ pub struct PartnerStatus {
     pub products: usize,
     /// How fresh its organization document is.
     pub document: String,
+    /// The version of the document that is known here; 0 when none is.
+    #[serde(default)]
+    pub document_version: u64,
 }
 
 /// `POST /v1/invitations`.

@@ -109,6 +109,8 @@ fn routes(node: Arc<Node>, role: &'static str) -> Router {
         .route("/v1/requests/{id}/decline", post(decline))
         .route("/v1/agreements", get(agreements))
         .route("/v1/agreements/{id}/revoke", post(revoke))
+        .route("/v1/revocations", post(take_back))
+        .route("/v1/grants", get(live_grants))
         .route("/v1/members", get(members).post(add_member))
         .route("/v1/members/remove", post(remove_member))
         .route("/v1/policy", get(policy))
@@ -380,6 +382,19 @@ async fn remove_member(
     State(node): State<Arc<Node>>,
     Json(ask): Json<api::AddMember>,
 ) -> Answer<serde_json::Value> {
-    node.members().remove(&ask.name).await?;
+    let id = ask.name;
+    let what = api::Revocable::Member;
+    node.take_back(api::TakeBack { what, id }).await?;
     Ok(Json(serde_json::json!({})))
+}
+
+async fn take_back(
+    State(node): State<Arc<Node>>,
+    Json(ask): Json<api::TakeBack>,
+) -> Answer<api::TakenBack> {
+    Ok(Json(node.take_back(ask).await?))
+}
+
+async fn live_grants(State(node): State<Arc<Node>>) -> Json<Vec<api::LiveGrant>> {
+    Json(node.live_grants())
 }

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use comity_identity::envelope::{Compact, Typ};
-use comity_identity::{Digest, Timestamp};
+use comity_identity::{Digest, Signer as _, Timestamp};
 use comity_protocol::catalog::{DescriptorList, HEAD, Head, MAX_HEAD_LIFETIME, MAX_PRODUCTS};
 use comity_protocol::product::{DESCRIPTOR, Deprecation, Descriptor, MAX_DESCRIPTOR_LIFETIME};
 use comity_protocol::version::{NotAVersion, Version};
@@ -91,7 +91,12 @@ impl Catalog {
         let Some(announced) = self.announced() else {
             return Ok(false);
         };
-        if announced.expires.since(now) > RENEW_BEFORE {
+        // What a replaced key signed is signed anew while the old one still counts,
+        // or at once when it was stolen (spec/2-identity.md#I-55).
+        let in_use = self.own.keys().issuer.public().id();
+        let head = Compact::parse(HEAD, &announced.head);
+        let is_ours = head.is_ok_and(|head| head.claimed_kid() == in_use);
+        if is_ours && announced.expires.since(now) > RENEW_BEFORE {
             let products = read(&self.products).clone();
             if announced.list == list_of(&products).to_text()
                 && announced.results == self.results_of(&products)

@@ -1,4 +1,4 @@
-//! `comity agreements` and `comity revoke`.
+//! `comity agreements`.
 
 use super::output::{Output, Problem, table};
 use super::request::permits;
@@ -65,30 +65,8 @@ fn row(a: &api::Agreement) -> Vec<String> {
     ]
 }
 
-/// Take an agreement back: running streams stop, the partner is told.
-#[derive(Debug, clap::Args)]
-#[command(after_help = "Example:\n  comity agreements\n  comity revoke 1c9d04ab")]
-pub(super) struct Revoke {
-    /// The agreement, or any unique beginning of its hex digits.
-    id: String,
-}
-
-impl Revoke {
-    pub(super) async fn run(self, home: &Home, output: &Output) -> Result<(), Problem> {
-        let id = beginning(&self.id)?;
-        let path = format!("/v1/agreements/{id}/revoke");
-        let agreement: api::Agreement = Client::new(home.admin_socket())
-            .post(&path, &serde_json::json!({}))
-            .await?;
-        output.answer(&agreement, |a| {
-            format!("revoked {} ({} {})\n", a.id.short(), a.partner, a.product)
-        });
-        Ok(())
-    }
-}
-
 /// The hex digits that an agreement's id begins with.
-fn beginning(text: &str) -> Result<String, Problem> {
+pub(super) fn beginning(text: &str) -> Result<String, Problem> {
     let id = text
         .strip_prefix("sha256:")
         .unwrap_or(text)

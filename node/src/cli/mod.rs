@@ -1,7 +1,7 @@
 //! The command line: one file per command.
 //!
-//! Every command but `init`, `up`, `config`, `audit` and `demo` is a client of
-//! the running node's admin API. Exit codes: 0 done, 1 tried and not done, 64
+//! Every command but `init`, `keys`, `up`, `config`, `audit` and `demo` is a client
+//! of the running node's admin API. Exit codes: 0 done, 1 tried and not done, 64
 //! the command line itself is malformed; `audit verify` has verdicts of its own.
 
 use std::path::PathBuf;
@@ -18,12 +18,14 @@ mod decide;
 mod demo;
 mod init;
 mod invite;
+mod keys;
 mod measured;
 mod member;
 mod output;
 mod policy;
 mod product;
 mod request;
+mod revoke;
 mod search;
 mod sql;
 mod status;
@@ -65,6 +67,7 @@ pub struct Args {
 #[derive(Debug, Subcommand)]
 enum Command {
     Init(init::Init),
+    Keys(keys::KeysCommand),
     Up(up::Up),
     Status(status::Status),
     Invite(invite::Invite),
@@ -79,7 +82,7 @@ enum Command {
     Counter(decide::Counter),
     Decline(decide::Decline),
     Agreements(agreements::Agreements),
-    Revoke(agreements::Revoke),
+    Revoke(revoke::Revoke),
     Sql(sql::Sql),
     Member(member::Member),
     Policy(policy::Policy),
@@ -117,6 +120,7 @@ fn run(args: Args, output: &Output) -> Result<(), Problem> {
     let command = match args.command {
         Command::Up(c) => return c.run(&home),
         Command::Init(c) => return c.run(&home, output),
+        Command::Keys(c) => return c.run(&home, output),
         Command::Config(c) => return c.run(&home, output),
         Command::Audit(c) => return c.run(&home, output),
         command => command,
@@ -128,7 +132,11 @@ fn run(args: Args, output: &Output) -> Result<(), Problem> {
         .map_err(|e| Problem::failed(format!("the runtime does not start: {e}")))?;
     runtime.block_on(async {
         match command {
-            Command::Up(_) | Command::Init(_) | Command::Config(_) | Command::Audit(_) => Ok(()),
+            Command::Up(_)
+            | Command::Init(_)
+            | Command::Keys(_)
+            | Command::Config(_)
+            | Command::Audit(_) => Ok(()),
             Command::Status(c) => c.run(&home, output).await,
             Command::Invite(c) => c.run(&home, output).await,
             Command::Join(c) => c.run(&home, output).await,

@@ -8,9 +8,9 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context, Poll};
 use std::time::Duration;
 
-use comity_identity::OrgId;
 use comity_identity::binding::{EXPORTER_BYTES, EXPORTER_LABEL};
 use comity_identity::tls::LeafName;
+use comity_identity::{Digest, OrgId};
 use rustls::ServerConfig;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::{TcpListener, TcpStream};
@@ -66,6 +66,8 @@ pub struct PeerConnection {
     pub exporter: [u8; EXPORTER_BYTES],
     /// The certificate, DER.
     pub leaf: Vec<u8>,
+    /// The SHA-256 of the certificate's public key.
+    pub spki: Digest,
 }
 
 /// The connections of `listener`, after their TLS handshake, until `stop`.
@@ -192,6 +194,7 @@ fn peer_of(stream: &TlsStream<TcpStream>) -> Option<PeerConnection> {
         node: name.peer.node.as_str().to_owned(),
         exporter,
         leaf,
+        spki: name.spki,
     })
 }
 

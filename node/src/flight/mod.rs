@@ -16,6 +16,7 @@ mod client;
 mod ending;
 mod face;
 pub(crate) mod incoming;
+mod leash;
 mod metadata;
 pub mod peers;
 mod service;

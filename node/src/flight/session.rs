@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use comity_identity::Digest;
+use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 use tonic::{Code, Request, Status};
 
@@ -56,6 +57,11 @@ pub trait Right: Send + Sync + std::fmt::Debug {
     /// Gives the stable code when the right has ended. Called for every batch,
     /// so it must be cheap when nothing changed.
     fn check(&self) -> Result<(), &'static str>;
+
+    /// Changes whenever [`Right::check`] may begin to answer otherwise: an answer
+    /// that waits for a slow source or a slow reader is woken by it
+    /// (`spec/5-data-plane.md#D-126`).
+    fn changes(&self) -> Vec<watch::Receiver<u64>>;
 }
 
 /// How much may be read. What is taken is shared by all who read under the same

@@ -17,6 +17,7 @@ use tokio_util::sync::WaitForCancellationFutureOwned;
 use tonic::{Code, Status};
 
 use super::MAX_MESSAGE_BYTES;
+use super::leash::Leash;
 use super::session::{Recorder, Right, Running, Session, over_limit, query_status, status};
 use super::tickets::Ticket;
 use crate::query::QueryError;
@@ -34,8 +35,7 @@ pub(super) fn encode(
     rows: SendableRecordBatchStream,
 ) -> BoxStream<'static, Result<FlightData, Status>> {
     let metered = Metered {
-        rows,
-        revoked: Box::pin(session.stop.clone().cancelled_owned()),
+        rows: Leash::of(session, rows),
         cancelled: Box::pin(ticket.ended.clone().cancelled_owned()),
         right: Arc::clone(&session.right),
         trace: session.trace.clone(),
@@ -74,8 +74,7 @@ pub(super) fn encode(
 /// (`spec/5-data-plane.md#D-111`), and
 /// writes the end down however the stream ends, dropped by the client included.
 struct Metered {
-    rows: SendableRecordBatchStream,
-    revoked: Pin<Box<WaitForCancellationFutureOwned>>,
+    rows: Leash,
     cancelled: Pin<Box<WaitForCancellationFutureOwned>>,
     right: Arc<dyn Right>,
     trace: String,
@@ -94,14 +93,14 @@ impl Stream for Metered {
         if self.done {
             return Poll::Ready(None);
         }
-        if self.revoked.as_mut().poll(cx).is_ready() {
+        if let Poll::Ready(code) = self.rows.poll_ended(cx) {
             let denied = Code::PermissionDenied;
-            return self.cut(denied, "revoked", "the right to read this has ended");
+            return self.cut(denied, code, "the right to read this has ended");
         }
         if self.cancelled.as_mut().poll(cx).is_ready() {
             return self.cut(Code::Cancelled, "cancelled", "the caller ended the query");
         }
-        match self.rows.poll_next_unpin(cx) {
+        match self.rows.poll_batch(cx) {
             Poll::Pending => Poll::Pending,
             Poll::Ready(None) => {
                 self.done = true;

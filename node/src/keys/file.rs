@@ -116,6 +116,18 @@ impl KeyFile {
         )
     }
 
+    /// Writes the key to `path`, encrypted if there is a passphrase.
+    pub(super) fn create_at(
+        &self,
+        path: PathBuf,
+        passphrase: Option<&SecretString>,
+    ) -> Result<PathBuf, KeysError> {
+        match passphrase {
+            Some(passphrase) => write_new(path, &sealed::seal(&self.encode(), passphrase)?),
+            None => write_new(path, &self.encode()),
+        }
+    }
+
     /// Reads a key that is in the clear.
     pub(super) fn open(dir: &Path, kind: Kind) -> Result<Self, KeysError> {
         let path = kind.path(dir);
@@ -220,7 +232,7 @@ pub(super) fn check_folder(dir: &Path) -> Result<(), KeysError> {
 }
 
 /// Creates `path` with `bytes`, durably, for its owner only.
-fn write_new(path: PathBuf, bytes: &[u8]) -> Result<PathBuf, KeysError> {
+pub(super) fn write_new(path: PathBuf, bytes: &[u8]) -> Result<PathBuf, KeysError> {
     let mut file = OpenOptions::new()
         .write(true)
         .create_new(true)
@@ -236,7 +248,7 @@ fn write_new(path: PathBuf, bytes: &[u8]) -> Result<PathBuf, KeysError> {
     Ok(path)
 }
 
-fn read(path: &Path) -> Result<Zeroizing<Vec<u8>>, KeysError> {
+pub(super) fn read(path: &Path) -> Result<Zeroizing<Vec<u8>>, KeysError> {
     let failed = |source| KeysError::io(path, source);
     let file = File::open(path).map_err(failed)?;
     // Asked of the open file, not of the name: what is checked is what is read.

@@ -28,12 +28,14 @@ use zeroize::Zeroizing;
 
 use crate::journal::sync_dir;
 
+mod change;
 mod error;
 mod file;
 mod key_log;
 mod passphrase;
 mod sealed;
 
+pub use change::{Replacement, Staged, settle};
 pub use error::KeysError;
 pub use key_log::refuse_key_log;
 pub use passphrase::{MAX_PASSPHRASE_BYTES, PassphraseSource};
@@ -143,6 +145,13 @@ impl Keys {
             tls_node: KeyFile::open(&dir, Kind::TlsNode)?.into_secret(),
             pseudonym: KeyFile::open(&dir, Kind::Pseudonym)?.seed()?,
         })
+    }
+
+    /// Opens the node's own key alone, where the others may be lost.
+    pub fn open_node(home: &Path) -> Result<SecretKey, KeysError> {
+        let dir = home.join(FOLDER);
+        file::check_folder(&dir)?;
+        KeyFile::open(&dir, Kind::Node)?.signing_key()
     }
 
     /// Opens the root key. `passphrase` is needed when it is encrypted.

@@ -45,6 +45,9 @@ pub enum LabError {
     /// The admin API refused.
     #[error("{0}: {1}")]
     Admin(String, ClientError),
+    /// A command failed.
+    #[error("{0}: {1}")]
+    Command(String, String),
     /// The SQL statement failed.
     #[error("{0}: {1}")]
     Sql(String, String),

@@ -163,6 +163,23 @@ impl Org {
             .map_err(|e| LabError::Io(self.alias.clone(), e))
     }
 
+    /// Runs the `comity` command with `args` for this home, and gives what it printed.
+    pub async fn run(&self, args: &[&str]) -> Result<String, LabError> {
+        let output = Command::new(&self.program)
+            .args(args)
+            .arg("--home")
+            .arg(self.home.path())
+            .stdin(Stdio::null())
+            .output()
+            .await
+            .map_err(|e| LabError::Io(self.program.display().to_string(), e))?;
+        if output.status.success() {
+            return Ok(String::from_utf8_lossy(&output.stdout).into_owned());
+        }
+        let said = String::from_utf8_lossy(&output.stderr).into_owned();
+        Err(LabError::Command(self.alias.clone(), said))
+    }
+
     /// `GET` from its admin API.
     pub async fn get<T: serde::de::DeserializeOwned>(&self, path: &str) -> Result<T, LabError> {
         self.admin()

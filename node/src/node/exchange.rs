@@ -114,7 +114,7 @@ pub(super) fn nodes_of(partners: &Partners, org: &OrgId) -> Vec<(PeerId, Vec<Mul
     let Some(organization) = partner.organization() else {
         return Vec::new();
     };
-    if organization.standing().is_frozen() {
+    if organization.standing().is_frozen() || partners.is_shut(&partner) {
         return Vec::new();
     }
     let nodes = organization.document().nodes(clock::now());
@@ -166,6 +166,11 @@ impl Node {
         let mut now: BTreeMap<_, _> = nodes_of(&self.partners, org).into_iter().collect();
         // A document may list any key, ours too.
         now.remove(&self.network.peer_id());
+        let ended = self.partners.get(org).is_some_and(|p| p.is_ended());
+        if ended && self.partners.end_notice_for(org).is_none() {
+            // It ended the federation: it may come, nobody runs after it.
+            now.values_mut().for_each(Vec::clear);
+        }
         let before = admitted.insert(*org, now.clone()).unwrap_or_default();
         for gone in before.keys().filter(|peer| !now.contains_key(peer)) {
             if !admitted.values().any(|nodes| nodes.contains_key(gone)) {
@@ -180,9 +185,13 @@ impl Node {
         }
     }
 
-    /// Strangers may knock as long as an invitation is open.
+    /// Strangers may knock as long as an invitation is open, and as long as there
+    /// is a partner whose node may come back under a new key
+    /// (`spec/2-identity.md#I-56`). They are few, for seconds, and may say Hello.
     pub(super) async fn refresh_door(&self) {
-        let open = self.partners.open_invitations(clock::now()) > 0;
+        let now = clock::now();
+        let awaited = || self.partners.all().iter().any(|p| p.is_federated(now));
+        let open = self.partners.open_invitations(now) > 0 || awaited();
         self.network.set_open(open).await;
     }
 
@@ -197,10 +206,14 @@ impl Node {
         }
         if wanted.visit {
             self.sync(org).await;
+            // First of all: what it may no longer do.
+            self.tell_revocations(org).await;
+            if self.partners.get(org).is_some_and(|p| p.is_ended()) {
+                return;
+            }
             // What was not fetched with its head, or got lost on the way.
             self.fetch_results(org).await;
             self.negotiations.resume(org).await;
-            self.tell_revocations(org).await;
         }
     }
 
@@ -387,6 +400,20 @@ impl Node {
                     tracing::info!(partner = partner(), %error, "a revocation was not delivered; it is told again");
                     return;
                 }
+            }
+        }
+        // Last: whoever has heard of the end is let in no more.
+        let Some((federation, text)) = self.partners.end_notice_for(org) else {
+            return;
+        };
+        match ask(&self.network, &self.partners, org, Request::Revoke(text)).await {
+            Ok(_) | Err(RequestError::Refused { .. }) => {
+                self.partners.end_heard(federation);
+                self.let_in(org).await;
+            }
+            Err(error) => {
+                let partner = self.partners.alias(org);
+                tracing::info!(partner, %error, "the end of the federation was not delivered; it is told again");
             }
         }
     }

@@ -83,6 +83,12 @@ impl Node {
         let answered = match (request, org) {
             (Request::Hello(hello), org) => self.on_hello(inbound.peer, org, *hello).await,
             (_, Some(org)) if !counts(&org) => Err(RefusalCode::NotFederated),
+            // spec/4-negotiation.md#N-33
+            (Request::Fetch(_) | Request::Negotiate(_), Some(org))
+                if self.partners.get(&org).is_some_and(|p| p.is_ended()) =>
+            {
+                Err(RefusalCode::NotFederated)
+            }
             (_, None) => Err(RefusalCode::NotFederated),
             (Request::Fetch(digests), Some(org)) => self.on_fetch(&org, &digests),
             (Request::Negotiate(text), Some(org)) => self
@@ -119,7 +125,10 @@ impl Node {
             history: hello.history,
             document: hello.document,
         };
-        if let Some(org) = org {
+        // One whose federation has ended comes anew with an invitation, or not at all.
+        let ended = |org: &OrgId| self.partners.get(org).is_some_and(|p| p.is_ended());
+        let comes_anew = hello.invitation.is_some() && ended(&hello.org);
+        if let Some(org) = org.filter(|_| !comes_anew) {
             let admission = self.partners.update(evidence).await.map_err(|error| {
                 tracing::warn!(partner = self.partners.alias(&org), %error, "evidence refused");
                 admit_code(&error)
@@ -140,7 +149,9 @@ impl Node {
             let shown = federated && self.may_discover(&org).is_ok();
             return Ok(Response::Hello(Box::new(self.hello(shown, None))));
         }
-        let proof = hello.invitation.ok_or(RefusalCode::NotFederated)?;
+        let Some(proof) = hello.invitation else {
+            return self.on_new_node(peer, hello.org, evidence).await;
+        };
         let named = self
             .partners
             .check_proof(&proof, &hello.org, now)
@@ -173,6 +184,45 @@ impl Node {
             })?;
         self.let_in(&hello.org).await;
         self.refresh_door().await;
+        Ok(Response::Hello(Box::new(self.hello(false, None))))
+    }
+
+    /// A node that no document here lists says which organization it is of. It
+    /// counts if that one is known, and if the news that it brings, which count
+    /// from whoever brings them, list it (`spec/2-identity.md#I-56`).
+    ///
+    /// So a partner whose node has a new key comes back by itself: waiting for
+    /// its old node to say so would be waiting for the one that was stolen.
+    async fn on_new_node(
+        self: &Arc<Self>,
+        peer: PeerId,
+        org: OrgId,
+        evidence: Evidence,
+    ) -> Result<Response, RefusalCode> {
+        let now = clock::now();
+        // Before any signature is looked at: strangers make no work.
+        let known = self.partners.get(&org).filter(|p| p.is_federated(now));
+        if known.is_none() {
+            return Err(RefusalCode::NotFederated);
+        }
+        let admission = self.partners.update(evidence).await.map_err(|error| {
+            tracing::warn!(partner = self.partners.alias(&org), %peer, %error, "evidence refused");
+            RefusalCode::NotFederated
+        })?;
+        let organization = admission.organization;
+        let name = peer.to_string();
+        let listed = organization
+            .document()
+            .node_by_peer_id(&name, now)
+            .is_some();
+        if admission.changed {
+            self.let_in(&organization.id()).await;
+        }
+        if organization.id() != org || !listed {
+            return Err(RefusalCode::NotFederated);
+        }
+        tracing::info!(partner = self.partners.alias(&org), node = %peer, "its node has a new key");
+        self.visit(org);
         Ok(Response::Hello(Box::new(self.hello(false, None))))
     }
 
@@ -219,10 +269,17 @@ impl Node {
     }
 
     async fn on_revoke(&self, org: &OrgId, text: &str) -> Result<Response, RefusalCode> {
-        match self.agreements.revoked_by_peer(org, text).await {
-            Ok(true) => Ok(Response::Revoked),
-            Ok(false) => Err(RefusalCode::Malformed),
-            Err(_) => Err(RefusalCode::Unavailable),
+        let believed = self.agreements.revoked_by_peer(org, text).await;
+        if believed.map_err(|_| RefusalCode::Unavailable)? {
+            return Ok(Response::Revoked);
+        }
+        let ended = self.partners.ended_by_peer(org, text).await;
+        match ended.map_err(|_| RefusalCode::Unavailable)? {
+            true => {
+                self.let_in(org).await;
+                Ok(Response::Revoked)
+            }
+            false => Err(RefusalCode::Malformed),
         }
     }
 

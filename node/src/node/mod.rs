@@ -15,6 +15,7 @@ mod policies;
 mod products;
 mod results;
 mod start;
+mod taking_back;
 mod upkeep;
 
 use std::collections::BTreeSet;
@@ -25,7 +26,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::access::policy::Policies;
-use crate::access::{Agreements, Members, Negotiations, Partners};
+use crate::access::{Agreements, Grants, Members, Negotiations, Partners};
 use crate::admin::{Metrics, api};
 use crate::catalog::Catalog;
 use crate::certificate::Certificate;
@@ -49,6 +50,7 @@ pub struct Node {
     negotiations: Arc<Negotiations>,
     members: Arc<Members>,
     policies: Arc<Policies>,
+    grants: Arc<Grants>,
     certificate: Arc<Certificate>,
     network: network::Handle,
     metrics: Metrics,

@@ -76,6 +76,7 @@ impl Node {
         let contradicted = self.catalog.is_contradicted(&partner.org);
         let state = match (frozen, contradicted, partner.is_federated(now)) {
             (true, _, _) => "frozen",
+            _ if partner.is_ended() => "ended",
             (false, true, _) => "contradicted",
             (false, false, true) => "federated",
             (false, false, false) => "introduced",
@@ -95,6 +96,7 @@ impl Node {
                 _ => "expired",
             }
             .to_owned(),
+            document_version: organization.map_or(0, |o| o.document().version()),
         }
     }
 

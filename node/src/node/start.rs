@@ -22,8 +22,8 @@ use super::listeners::{Listeners, address};
 use super::measuring::Measuring;
 use crate::access::policy::Policies;
 use crate::access::{
-    self, Agreements, Disclosures, Members, Negotiations, Partners, PeerGate, Quotas, Refusals,
-    WorkbenchGate,
+    self, Agreements, Disclosures, Grants, Members, Negotiations, Partners, PeerGate, Quotas,
+    Refusals, WorkbenchGate,
 };
 use crate::admin::{self, Metrics, api};
 use crate::catalog::Catalog;
@@ -40,6 +40,7 @@ use crate::ledger::{self, Administered, Ledger, Marks, OPERATOR, Record};
 use crate::network::{self, DialPolicy, Settings};
 use crate::own::{Own, Reach};
 use crate::query::{Engine, EngineSettings};
+use crate::renewal;
 use crate::sources::Warehouses;
 
 /// Federations whose catalogs wait to be fetched.
@@ -49,8 +50,9 @@ impl Node {
     /// Opens `home` and starts every listener.
     pub async fn start(home: &Home, config: Config) -> Result<Arc<Self>, Failure> {
         let now = clock::now();
-        let keys = Keys::open(home.path()).map_err(|e| Failure::own("keys", e))?;
         let ledger = open_ledger(home, &config).await?;
+        renewal::settle(home, &ledger)?;
+        let keys = Keys::open(home.path()).map_err(|e| Failure::own("keys", e))?;
         let metrics = Metrics::default();
         // Before any listener is bound: nothing is served that nobody decides about.
         let policies = Policies::start(home.policies(), Arc::clone(&ledger), metrics.clone());
@@ -120,6 +122,7 @@ impl Node {
             Arc::clone(&partners),
         )?);
         let members = Arc::new(Members::load(Arc::clone(&ledger))?);
+        let grants = Arc::new(Grants::new(Arc::clone(&own)));
         let (federated, to_fetch) = mpsc::channel(FEDERATED_QUEUE);
         let negotiations = Arc::new(Negotiations::load(access::Parts {
             own: Arc::clone(&own),
@@ -162,6 +165,7 @@ impl Node {
             negotiations,
             members,
             policies,
+            grants,
             certificate,
             network,
             metrics,
@@ -237,6 +241,7 @@ impl Node {
             reach: Arc::new(access::Reach::new(
                 Arc::clone(&self.own),
                 Arc::clone(self.partners.keyring()),
+                Arc::clone(&self.grants),
                 self.certificate.current(),
                 self.dial,
                 Arc::clone(&self.measuring.observed),

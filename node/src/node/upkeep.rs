@@ -187,6 +187,7 @@ impl Node {
                 () = self.stop.cancelled() => return,
             };
             let Some(org) = org else { return };
+            self.refresh_door().await;
             self.visit(org);
         }
     }

@@ -56,7 +56,11 @@ impl Partners {
     pub async fn invite(&self, ask: api::Invite) -> Result<api::Invitation, Failure> {
         let now = clock::now();
         if let Some(alias) = &ask.alias {
-            self.check_alias(alias)?;
+            // Whose federation has ended may be invited again, under its name.
+            let ended = self.by_alias(alias).is_some_and(|p| p.is_ended());
+            if !ended {
+                self.check_alias(alias)?;
+            }
         }
         if self.open_invitations(now) >= MAX_OPEN_INVITATIONS {
             return Err(Failure::caller(

@@ -67,6 +67,9 @@ impl Partners {
     ) -> Result<Partner, Failure> {
         let now = clock::now();
         let org = meeting.org;
+        // After any end of before, within the same second too.
+        let ended = self.get(&org).and_then(|known| known.ended);
+        let met = ended.map_or(now, |ended| now.max(ended.at));
         let (alias, named_by_us) = match self.get(&org) {
             Some(known) => {
                 let confirmed = meeting.given_alias.as_ref() == Some(&known.alias);
@@ -92,9 +95,11 @@ impl Partners {
             federation: None,
             federated: None,
             named_by_us,
+            met,
+            ended: None,
             organization: None,
         };
-        let mut records = vec![Record::Partner(partner.record(now))];
+        let mut records = vec![Record::Partner(partner.record(met))];
         if is_guest {
             records.push(Record::InvitationUsed(InvitationUsed {
                 id: meeting.invitation,
@@ -113,6 +118,7 @@ impl Partners {
             *entry = Partner {
                 federation: entry.federation,
                 federated: entry.federated.clone(),
+                ended: entry.ended.take(),
                 ..partner.clone()
             };
         }

@@ -26,6 +26,10 @@ pub struct Partner {
     pub federation: Option<Digest>,
     pub(super) federated: Option<FederationTerms>,
     pub(super) named_by_us: bool,
+    /// When it was met, last.
+    pub(super) met: Timestamp,
+    /// The last federation that was taken back, and by whom.
+    pub(super) ended: Option<ledger::Revoked>,
     /// What the keyring knew when this was looked up.
     pub(super) organization: Option<Arc<Organization>>,
 }
@@ -64,6 +68,14 @@ impl Partner {
         organization.is_some_and(|o| o.freshness(now) != Freshness::Expired)
     }
 
+    /// Whether a side ended the federation and nobody was invited since. What
+    /// such an organization may still say is a Hello and revocations
+    /// (`spec/4-negotiation.md#N-33`).
+    pub fn is_ended(&self) -> bool {
+        let ended = self.ended.as_ref();
+        self.federation.is_none() && ended.is_some_and(|ended| self.met < ended.at)
+    }
+
     /// Whether our operator chose the alias. Otherwise the organization chose
     /// it, and it may be any free name: what is granted by alias must ask this.
     pub fn named_by_us(&self) -> bool {
@@ -85,6 +97,8 @@ impl Partner {
             federation: None,
             federated: None,
             named_by_us: record.named_by_us,
+            met: record.at,
+            ended: None,
             organization: None,
         }
     }
@@ -114,6 +128,17 @@ impl Partner {
         if known.is_none_or(|known| known.expires < terms.expires) {
             self.federation = Some(federation);
             self.federated = Some(terms);
+        }
+    }
+
+    /// A side took a federation back. Of several the last one is remembered.
+    pub(super) fn ended_by(&mut self, ended: ledger::Revoked) {
+        if self.federation == Some(ended.agreement) {
+            self.federation = None;
+            self.federated = None;
+        }
+        if self.ended.as_ref().is_none_or(|known| known.at <= ended.at) {
+            self.ended = Some(ended);
         }
     }
 }

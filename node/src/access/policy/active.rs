@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, PoisonError, RwLock};
 
 use comity_identity::{Digest, Timestamp};
-use tokio::sync::Mutex;
+use tokio::sync::{Mutex, watch};
 
 use super::asked::Asked;
 use super::corpus::Corpus;
@@ -31,7 +31,7 @@ pub struct Policies {
     metrics: Metrics,
     active: RwLock<Active>,
     /// Counts the sets that came into force.
-    epoch: AtomicU64,
+    changes: watch::Sender<u64>,
     refused: RwLock<Option<Refusal>>,
     errors: AtomicU64,
     watch: Mutex<Watch>,
@@ -85,7 +85,7 @@ impl Policies {
             ledger,
             metrics,
             active: RwLock::new(Active::of(engine)),
-            epoch: AtomicU64::new(1),
+            changes: watch::Sender::new(1),
             refused: RwLock::default(),
             errors: AtomicU64::new(0),
             watch: Mutex::new(Watch {
@@ -149,7 +149,12 @@ impl Policies {
 
     /// Grows by one when another set comes into force, after it did.
     pub fn epoch(&self) -> u64 {
-        self.epoch.load(Ordering::Acquire)
+        *self.changes.borrow()
+    }
+
+    /// Changes when [`Policies::epoch`] does.
+    pub(crate) fn changes(&self) -> watch::Receiver<u64> {
+        self.changes.subscribe()
     }
 
     /// As the admin API shows it.
@@ -215,7 +220,7 @@ impl Policies {
             *active = Active::of(engine);
             drop(active);
             // After the set: whoever reads the new number finds the new set.
-            self.epoch.fetch_add(1, Ordering::AcqRel);
+            self.changes.send_modify(|epoch| *epoch += 1);
         }
         *self.refused.write().unwrap_or_else(PoisonError::into_inner) = None;
         tracing::info!(policy = %digest, "these policies decide now");
