@@ -9,6 +9,7 @@
 //! terms        what a document permits: narrows, intersect
 //! revocation   one side takes a document back
 //! receipt      what was delivered, signed by both
+//! checkpoint   how far an organization's journal goes: its partners are witnesses
 //! results      what was measured of a product, beside what is promised
 //! wire         how all of it is framed, and how large it may be
 //! ```
@@ -21,6 +22,7 @@
 
 pub mod address;
 pub mod catalog;
+pub mod checkpoint;
 pub mod compatibility;
 pub mod invitation;
 pub mod keys;

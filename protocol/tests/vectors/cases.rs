@@ -319,5 +319,41 @@ pub(crate) fn cases(provider: &Party, consumer: &Party) -> Vec<Value> {
         false,
         "signed by the provider only",
     );
+    case(
+        "N-65",
+        "dispute",
+        "dispute",
+        c,
+        NOW,
+        true,
+        "the consumer received something else",
+    );
+    case(
+        "N-65",
+        "dispute",
+        "dispute",
+        p,
+        NOW,
+        false,
+        "a dispute of the consumer is not the provider's",
+    );
+    case(
+        "N-68",
+        "checkpoint",
+        "checkpoint",
+        c,
+        NOW,
+        true,
+        "an honest checkpoint",
+    );
+    case(
+        "N-68",
+        "checkpoint",
+        "checkpoint-by-announce",
+        c,
+        NOW,
+        false,
+        "signed by a key that does not agree",
+    );
     cases
 }
