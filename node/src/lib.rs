@@ -29,4 +29,5 @@ pub mod node;
 pub mod own;
 pub mod products;
 pub mod query;
+pub mod receipts;
 pub mod sources;

@@ -21,6 +21,7 @@ use crate::flight::{Denied, Gate, PeerConnection, Right, Session};
 use crate::ledger::{Ledger, Refused};
 use crate::own::Own;
 use crate::query::{GovernedTable, TableName, View};
+use crate::receipts::Given;
 
 /// Stands for a caller's trace id where none came.
 const NO_TRACE: &str = "0000000000000000";
@@ -42,6 +43,8 @@ pub struct PeerGate {
     pub refusals: Refusals,
     /// What is counted.
     pub metrics: Metrics,
+    /// What partners received, and whether they acknowledge it.
+    pub given: Arc<Given>,
 }
 
 impl Gate for PeerGate {
@@ -162,6 +165,11 @@ impl PeerGate {
         channel
             .check(&claims.binding, grant.holder())
             .map_err(|e| out("not-bound", e.to_string()))?;
+        // After the proof: nobody else learns how a consumer acknowledges.
+        if self.given.is_due(&agreement.id()) {
+            let reason = "receipts of this agreement are not acknowledged";
+            return Err(out("receipts-due", reason));
+        }
         let product = self
             .catalog
             .own_product(agreement.product())
@@ -202,6 +210,8 @@ impl PeerGate {
             subject: grant.subject().to_owned(),
             agreement: Some(agreement.id()),
             purpose: claims.purpose.clone(),
+            grant: Some(Digest::of(last)),
+            given: Some(Arc::clone(&self.given)),
         };
         Ok(Session {
             // A ticket is the holder's, under this agreement, and nobody else's (A16).

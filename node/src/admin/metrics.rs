@@ -15,6 +15,8 @@ pub struct Metrics {
     bytes: Family<Side, Counter>,
     refusals: Family<Code, Counter>,
     negotiations: Family<State, Counter>,
+    receipts: Family<State, Counter>,
+    alarms: Family<State, Counter>,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
@@ -94,6 +96,16 @@ impl Metrics {
         self.negotiations.get_or_create(&State { state }).inc();
     }
 
+    /// A receipt came to `state`.
+    pub fn receipt(&self, state: &'static str) {
+        self.receipts.get_or_create(&State { state }).inc();
+    }
+
+    /// Something happened that the owner must look at.
+    pub fn alarm(&self, state: &'static str) {
+        self.alarms.get_or_create(&State { state }).inc();
+    }
+
     /// Everything as OpenMetrics text.
     pub fn render(&self, reading: Reading) -> Result<String, std::fmt::Error> {
         let mut registry = Registry::with_prefix("comity");
@@ -118,6 +130,12 @@ impl Metrics {
             "state changes of negotiations",
             self.negotiations.clone(),
         );
+        registry.register(
+            "receipts",
+            "receipts, by what became of them",
+            self.receipts.clone(),
+        );
+        registry.register("alarms", "what the owner must look at", self.alarms.clone());
         for (name, help, value) in [
             (
                 "journal_records",

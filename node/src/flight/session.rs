@@ -7,6 +7,7 @@ use comity_identity::Digest;
 use tokio_util::sync::CancellationToken;
 use tonic::{Code, Request, Status};
 
+use super::tally::Moved;
 use super::{CODE, TRACE};
 use crate::query::{Prepared, QueryError, View};
 
@@ -63,8 +64,8 @@ pub trait Right: Send + Sync + std::fmt::Debug {
 pub trait Recorder: Send + Sync + std::fmt::Debug {
     /// A query is about to be served.
     async fn started(&self, query: Digest) -> Result<(), Denied>;
-    /// Its stream ended after `rows` and `bytes`; `code` says why when it ended early.
-    fn ended(&self, query: Digest, rows: u64, bytes: u64, code: Option<&'static str>);
+    /// Its stream ended after this had `moved`; `code` says why when it ended early.
+    fn ended(&self, query: Digest, moved: Moved, code: Option<&'static str>);
 }
 
 /// A refusal: a stable code and a trace id. The reason is in the owner's log

@@ -202,6 +202,9 @@ impl Node {
             self.negotiations.resume(org).await;
             self.tell_revocations(org).await;
         }
+        if wanted.visit || wanted.receipts {
+            self.send_receipts(org).await;
+        }
     }
 
     /// Exchanges identities and heads with `org`.

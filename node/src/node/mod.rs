@@ -12,6 +12,7 @@ mod listeners;
 mod measuring;
 mod operate;
 mod products;
+mod receipts;
 mod results;
 mod start;
 mod upkeep;
@@ -33,6 +34,7 @@ use crate::ledger::Ledger;
 use crate::network;
 use crate::own::{Own, Reach};
 use crate::query::Engine;
+use crate::receipts::{Given, Taken};
 
 /// One organization's running node.
 #[derive(Debug)]
@@ -58,6 +60,10 @@ pub struct Node {
     dial: network::DialPolicy,
     engine: Arc<Engine>,
     measuring: measuring::Measuring,
+    /// Receipts of what partners received of this node.
+    given: Arc<Given>,
+    /// Receipts of what this node received of partners.
+    taken: Arc<Taken>,
     stop: CancellationToken,
     tasks: TaskTracker,
 }
@@ -76,6 +82,11 @@ impl Node {
     /// The agreements.
     pub fn agreements(&self) -> &Arc<Agreements> {
         &self.agreements
+    }
+
+    /// The receipts of what partners received.
+    pub fn given(&self) -> &Arc<Given> {
+        &self.given
     }
 
     /// The members.

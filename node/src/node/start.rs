@@ -37,6 +37,7 @@ use crate::ledger::{Ledger, Marks};
 use crate::network::{self, DialPolicy, Settings};
 use crate::own::{Own, Reach};
 use crate::query::{Engine, EngineSettings};
+use crate::receipts::{self, Given, Taken};
 use crate::sources::Warehouses;
 
 /// Federations whose catalogs wait to be fetched.
@@ -143,6 +144,19 @@ impl Node {
             ),
             admin: format!("http://{}", address(&listeners.admin)?),
         };
+        let settings = receipts::Settings {
+            wait: Duration::from_secs(config.evidence.receipt_seconds),
+            max_unanswered: usize::try_from(config.evidence.max_unacknowledged)
+                .unwrap_or(usize::MAX),
+        };
+        let given = Given::load(
+            Arc::clone(&own),
+            Arc::clone(&ledger),
+            metrics.clone(),
+            settings,
+        );
+        let given = Arc::new(given.await?);
+        let taken = Taken::new(Arc::clone(&own), Arc::clone(&ledger), metrics.clone());
         let node = Arc::new(Self {
             home: home.clone(),
             name: config.organization.name.clone(),
@@ -170,6 +184,8 @@ impl Node {
                 )
             })?),
             measuring: Measuring::new(home, &config.measure)?,
+            given,
+            taken: Arc::new(taken),
             stop: CancellationToken::new(),
             tasks: TaskTracker::new(),
         });
@@ -181,6 +197,7 @@ impl Node {
         node.tasks.spawn(Arc::clone(&node).renew_in_time());
         node.tasks.spawn(Arc::clone(&node).visit_in_time());
         node.tasks.spawn(Arc::clone(&node).reopen_sources_in_time());
+        node.tasks.spawn(Arc::clone(&node).make_receipts_in_time());
         node.tasks.spawn(Arc::clone(&node).measure_in_time());
         node.tasks.spawn(Arc::clone(&node).note_observed_in_time());
         node.say_where()?;
@@ -203,6 +220,7 @@ impl Node {
             ledger: Arc::clone(&self.ledger),
             refusals: Refusals::new(Arc::clone(&self.ledger)),
             metrics: self.metrics.clone(),
+            given: Arc::clone(&self.given),
         });
         let workbench_tls = config
             .workbench
@@ -224,6 +242,7 @@ impl Node {
                 self.certificate.current(),
                 self.dial,
                 Arc::clone(&self.measuring.observed),
+                Arc::clone(self.taken.reading()),
             )),
         });
         let token = std::fs::read_to_string(self.home.admin_token()).map_err(|e| {
