@@ -16,6 +16,7 @@ mod lakes;
 mod pipeline;
 mod postgres_is_the_warehouse;
 mod promises;
+mod receipts;
 mod revocation_ends_access;
 mod upstream;
 mod versions;

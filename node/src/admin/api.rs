@@ -10,11 +10,13 @@ use comity_protocol::terms::Terms;
 use serde::{Deserialize, Serialize};
 
 mod measured;
+mod receipts;
 
 pub use measured::{
     JustMeasured, Measure, Measured, Measurement, Observed, Promised, ResultsTaken, ResultsUrl,
     Rewritten, Statement, Verdict,
 };
+pub use receipts::Receipts;
 
 /// The state of a node: `GET /v1/status`.
 #[derive(Clone, Debug, Serialize, Deserialize)]

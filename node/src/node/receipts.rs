@@ -11,6 +11,7 @@ use comity_protocol::wire::{Receipted, RefusalCode, Request, Response};
 use super::Node;
 use super::exchange::ask;
 use crate::access::Agreement;
+use crate::admin::api;
 use crate::clock;
 use crate::network::RequestError;
 
@@ -34,6 +35,25 @@ enum Later {
 }
 
 impl Node {
+    /// How partners acknowledge what they received, by agreement.
+    pub fn receipts(&self) -> Vec<api::Receipts> {
+        let ours = self.agreements.of_side(Side::Provider);
+        let view = |a: &Arc<Agreement>| {
+            let standing = self.given.standing(&a.id());
+            api::Receipts {
+                agreement: a.id(),
+                partner: self.partners.alias(&a.peer()),
+                product: a.product().to_owned(),
+                open: standing.open,
+                made: standing.made,
+                unanswered: standing.unanswered,
+                disputed: standing.disputed,
+                paused: standing.paused,
+            }
+        };
+        ours.iter().map(view).collect()
+    }
+
     /// Makes receipts when they are due, and has them sent, until the node stops.
     pub(super) async fn make_receipts_in_time(self: Arc<Self>) {
         loop {

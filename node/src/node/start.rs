@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use comity_identity::keyring::Keyring;
 use comity_identity::tls::{peer_server_config, workbench_server_config};
+use comity_protocol::negotiation::Side;
 use libp2p::Multiaddr;
 use libp2p::multiaddr::Protocol;
 use rustls::time_provider::DefaultTimeProvider;
@@ -149,11 +150,17 @@ impl Node {
             max_unanswered: usize::try_from(config.evidence.max_unacknowledged)
                 .unwrap_or(usize::MAX),
         };
+        let given_under: Vec<_> = agreements
+            .of_side(Side::Provider)
+            .iter()
+            .map(|a| a.id())
+            .collect();
         let given = Given::load(
             Arc::clone(&own),
             Arc::clone(&ledger),
             metrics.clone(),
             settings,
+            &given_under,
         );
         let given = Arc::new(given.await?);
         let taken = Taken::new(Arc::clone(&own), Arc::clone(&ledger), metrics.clone());

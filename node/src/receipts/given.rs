@@ -108,7 +108,8 @@ pub enum AnswerError {
 }
 
 impl Given {
-    /// Reads what is in no receipt, and what is not answered, from the ledger.
+    /// Reads what is in no receipt, and what is not answered, from the ledger,
+    /// for `agreements`: those in which this organization is the provider.
     /// A delivery whose end was never written, because the node ended first,
     /// ends now as interrupted (`spec/4-negotiation.md#N-71`).
     pub async fn load(
@@ -116,10 +117,17 @@ impl Given {
         ledger: Arc<Ledger>,
         metrics: Metrics,
         settings: Settings,
+        agreements: &[Digest],
     ) -> Result<Self, ledger::Error> {
         let mut deliveries = Vec::new();
         let mut interrupted = Vec::new();
-        for (_, record) in ledger.scan(Table::Deliveries, &[])? {
+        // By agreement: the table also has what this node received of partners,
+        // of whom one that never makes a receipt lets it grow.
+        let mut unsettled = Vec::new();
+        for agreement in agreements {
+            unsettled.extend(ledger.scan(Table::Deliveries, agreement.as_bytes())?);
+        }
+        for (_, record) in unsettled {
             match record {
                 Record::Delivery(d) if d.rows.is_some() => deliveries.push(d),
                 Record::Delivery(d) => interrupted.push(Delivery {

@@ -71,6 +71,23 @@ impl Taken {
         })?;
         let _turn = self.turn.lock().await;
         let held = self.witnesses.held(provider).map_err(unavailable)?;
+        if asked.held != held.map_or(0, |h| h.size) {
+            return Ok(Response::ProveFrom(held.map_or(0, |h| h.size)));
+        }
+        let shown = Held {
+            size: stated.receipt().journal_size,
+            root: stated.receipt().journal_root,
+        };
+        // Before the chain is looked at: a journal that was cut tells itself by
+        // both, and this is what a court can check.
+        if !Witnesses::is_consistent(held, shown, &asked.proof) {
+            let (text, proof) = (&asked.text, &asked.proof);
+            let alarm = self
+                .witnesses
+                .alarm(*provider, held, shown, text, proof, now);
+            alarm.await.map_err(unavailable)?;
+            return Err(RefusalCode::ConflictingEvidence);
+        }
         let last = self.last(&of.0).map_err(unavailable)?;
         let place = last.as_ref().map(|l| Place {
             seq: l.seq,
@@ -91,21 +108,6 @@ impl Taken {
                     OutOfTurn::Fork => RefusalCode::ConflictingEvidence,
                 });
             }
-        }
-        if asked.held != held.map_or(0, |h| h.size) {
-            return Ok(Response::ProveFrom(held.map_or(0, |h| h.size)));
-        }
-        let shown = Held {
-            size: stated.receipt().journal_size,
-            root: stated.receipt().journal_root,
-        };
-        if !Witnesses::is_consistent(held, shown, &asked.proof) {
-            let (text, proof) = (&asked.text, &asked.proof);
-            let alarm = self
-                .witnesses
-                .alarm(*provider, held, shown, text, proof, now);
-            alarm.await.map_err(unavailable)?;
-            return Err(RefusalCode::ConflictingEvidence);
         }
         let deliveries = &stated.receipt().deliveries;
         if deliveries
