@@ -449,8 +449,10 @@ async fn an_answer_that_is_still_read_is_waited_for() {
 async fn a33_a_provider_that_rewrites_its_journal_is_caught_and_the_evidence_kept() {
     let world = World::new();
     let given = world.given(AT_ONCE).await;
-    world.receive(1, 0).await;
-    world.deliver(&given, 1).await;
+    for n in 1..=3 {
+        world.receive(n, 0).await;
+        world.deliver(&given, n).await;
+    }
     given.make_due(Instant::now()).await.unwrap();
     let (first, _) = world.message(&given, 1, 0);
     assert_eq!(world.settle(&given, 1).await, Ok(true));
