@@ -30,5 +30,6 @@ pub mod node;
 pub mod own;
 pub mod products;
 pub mod query;
+pub mod receipts;
 pub mod renewal;
 pub mod sources;

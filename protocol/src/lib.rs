@@ -10,6 +10,7 @@
 //! terms        what a document permits: narrows, intersect
 //! revocation   one side takes a document back
 //! receipt      what was delivered, signed by both
+//! checkpoint   how far an organization's journal goes: its partners are witnesses
 //! results      what was measured of a product, beside what is promised
 //! wire         how all of it is framed, and how large it may be
 //! ```

@@ -57,6 +57,38 @@ pub enum Request {
     Negotiate(String),
     /// Say that an agreement is revoked, a compact envelope.
     Revoke(String),
+    /// State what was delivered, and ask for the countersignature.
+    Receipt(Box<Receipted>),
+}
+
+/// A receipt on its way to be answered (`spec/4-negotiation.md#N-68`).
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Receipted {
+    /// The receipt with the provider's signature, a general envelope.
+    pub text: String,
+    /// The size of the provider's checkpoint that the consumer holds, as the
+    /// provider believes; 0 for none.
+    pub held: u64,
+    /// That the journal at the smaller of `held` and the receipt's size is a
+    /// beginning of the journal at the larger.
+    pub proof: Vec<Digest>,
+    /// The size of the consumer's checkpoint that the provider holds; 0 for none.
+    pub witness: u64,
+}
+
+/// The answer to a receipt.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ReceiptAnswer {
+    /// The receipt with both signatures, a general envelope; or a dispute, a
+    /// compact envelope.
+    pub text: String,
+    /// The consumer's own checkpoint, a compact envelope.
+    pub checkpoint: String,
+    /// That the consumer's journal at `witness` is a beginning of that one;
+    /// empty when no such proof can be given.
+    pub proof: Vec<Digest>,
 }
 
 /// The answer to a [`Request`].
@@ -71,6 +103,10 @@ pub enum Response {
     Negotiate(Vec<String>),
     /// To `Revoke`: the revocation is recorded here.
     Revoked,
+    /// To `Receipt`: the countersignature, or a dispute.
+    Receipt(Box<ReceiptAnswer>),
+    /// To `Receipt`: prove it from the checkpoint of this size, which is the one held here.
+    ProveFrom(u64),
     /// The request is refused, with a stable code.
     Refused(Refusal),
 }
@@ -126,8 +162,10 @@ mod tests {
 
     use super::*;
     use crate::catalog::{DescriptorList, HEAD, MAX_PRODUCTS};
+    use crate::checkpoint::{CHECKPOINT, MAX_PROOF_HASHES};
     use crate::negotiation::MESSAGE;
     use crate::product::DESCRIPTOR;
+    use crate::receipt::{DISPUTE, RECEIPT};
     use crate::revocation::REVOCATION;
 
     /// The bytes of `message` as JSON, which is never shorter than its CBOR.
@@ -146,6 +184,12 @@ mod tests {
             Request::Fetch(fetch),
             Request::Negotiate(text(MESSAGE.limit())),
             Request::Revoke(text(REVOCATION.limit())),
+            Request::Receipt(Box::new(Receipted {
+                text: text(RECEIPT.limit()),
+                held: u64::MAX,
+                proof: vec![Digest::of(b""); MAX_PROOF_HASHES],
+                witness: u64::MAX,
+            })),
         ] {
             assert!(bytes(&request) <= MAX_REQUEST_BYTES);
         }
@@ -181,6 +225,12 @@ mod tests {
             assert!(bytes(&Response::Fetch(vec![statement])) <= MAX_RESPONSE_BYTES);
         }
         assert_eq!(HEAD.limit(), MAX_GOSSIP_BYTES);
+        let answer = ReceiptAnswer {
+            text: text(RECEIPT.limit().max(DISPUTE.limit())),
+            checkpoint: text(CHECKPOINT.limit()),
+            proof: vec![Digest::of(b""); MAX_PROOF_HASHES],
+        };
+        assert!(bytes(&Response::Receipt(Box::new(answer))) <= MAX_RESPONSE_BYTES);
     }
 
     #[test]

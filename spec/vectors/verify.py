@@ -141,11 +141,12 @@ KINDS = {
     "federation": ("comity-federation+jwt", "agree"),
     "revocation": ("comity-revocation+jwt", "agree"),
     "receipt": ("comity-receipt+jwt", "agree"),
+    "dispute": ("comity-dispute+jwt", "agree"),
     "checkpoint": ("comity-checkpoint+jwt", "agree"),
 }
 BY_BOTH = {"agreement", "federation", "receipt"}  # the provider's signature, then the consumer's
 # The rules that say who signs. A case that breaks another rule has a good envelope.
-ABOUT_SIGNATURES = {"C-1", "C-10", "C-90", "N-1", "N-9", "N-21", "N-23", "N-26", "V-5"}
+ABOUT_SIGNATURES = {"C-1", "C-10", "C-90", "N-1", "N-9", "N-21", "N-23", "N-26", "N-65", "V-5"}
 
 
 def signatures_of(text):

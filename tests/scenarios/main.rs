@@ -19,6 +19,7 @@ mod pipeline;
 mod policies;
 mod postgres_is_the_warehouse;
 mod promises;
+mod receipts;
 mod revocation_ends_access;
 mod taking_back;
 mod upstream;

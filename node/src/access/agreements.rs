@@ -86,6 +86,11 @@ impl Agreement {
         self.signed.digest()
     }
 
+    /// The document with both signatures.
+    pub fn signed(&self) -> &SignedDocument {
+        &self.signed
+    }
+
     /// What this organization is in it.
     pub fn side(&self) -> Side {
         self.side

@@ -164,7 +164,7 @@ impl Grants {
     ///
     /// Two nested hashes with the key in front, so that a hash cannot be
     /// lengthened into another member's.
-    fn pseudonym(&self, member: &str, peer: &OrgId) -> String {
+    pub(super) fn pseudonym(&self, member: &str, peer: &OrgId) -> String {
         let key = &self.own.keys().pseudonym;
         let inner = Digest::of(&[&key[..], &peer.as_bytes()[..], member.as_bytes()].concat());
         let outer = Digest::of(&[&key[..], &inner.as_bytes()[..]].concat());

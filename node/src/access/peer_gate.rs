@@ -29,6 +29,7 @@ use crate::flight::{Denied, Gate, PeerConnection, Right, Session};
 use crate::ledger::{Ledger, Refused};
 use crate::own::Own;
 use crate::query::{Disclosed, GovernedTable, Salts, TableName, View};
+use crate::receipts::Given;
 
 /// Stands for a caller's trace id where none came.
 const NO_TRACE: &str = "0000000000000000";
@@ -58,6 +59,8 @@ pub struct PeerGate {
     pub quotas: Arc<Quotas>,
     /// What the owner's configuration says of partners.
     pub notes: Vec<PartnerNote>,
+    /// What partners received, and whether they acknowledge it.
+    pub given: Arc<Given>,
 }
 
 impl Gate for PeerGate {
@@ -189,6 +192,11 @@ impl PeerGate {
         channel
             .check(&claims.binding, grant.holder())
             .map_err(|e| out("not-bound", e.to_string()))?;
+        // After the proof: nobody else learns how a consumer acknowledges.
+        if self.given.is_due(&agreement.id()) {
+            let reason = "receipts of this agreement are not acknowledged";
+            return Err(out("receipts-due", reason));
+        }
         let product = self
             .catalog
             .own_product(agreement.product())
@@ -242,6 +250,8 @@ impl PeerGate {
             agreement: Some(agreement.id()),
             purpose: claims.purpose.clone(),
             policy,
+            grant: Some(Digest::of(last)),
+            given: Some(Arc::clone(&self.given)),
         };
         Ok(Session {
             // A ticket is the holder's, under this agreement, and nobody else's (A16).

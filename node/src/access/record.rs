@@ -8,8 +8,9 @@ use comity_identity::{Digest, OrgId, Timestamp};
 
 use crate::admin::{Listener, Metrics};
 use crate::clock;
-use crate::flight::{Denied, Recorder};
+use crate::flight::{Denied, Moved, Recorder};
 use crate::ledger::{self, Delivery, Ledger, Record, RefusedMore};
+use crate::receipts::Given;
 
 /// Writes the deliveries of one session to the journal.
 #[derive(Clone, Debug)]
@@ -26,6 +27,10 @@ pub(super) struct Audit {
     pub(super) purpose: Option<String>,
     /// The policies that decided.
     pub(super) policy: Digest,
+    /// The digest of the last link of the grant chain, when a peer is served.
+    pub(super) grant: Option<Digest>,
+    /// Who states the delivery to the peer.
+    pub(super) given: Option<Arc<Given>>,
 }
 
 impl Audit {
@@ -37,8 +42,10 @@ impl Audit {
             agreement: self.agreement,
             purpose: self.purpose.clone(),
             query,
+            grant: self.grant,
             rows: None,
             bytes: None,
+            content: None,
             ended: None,
             policy: Some(self.policy),
             at: clock::now(),
@@ -71,23 +78,27 @@ impl Recorder for Audit {
         }
     }
 
-    fn ended(&self, query: Digest, rows: u64, bytes: u64, code: Option<&'static str>) {
+    fn ended(&self, query: Digest, moved: Moved, code: Option<&'static str>) {
+        let outcome = code.unwrap_or("ok");
         self.metrics
-            .query(self.listener, code.unwrap_or("ok"), rows, bytes);
+            .query(self.listener, outcome, moved.rows, moved.bytes);
         let delivery = Delivery {
-            rows: Some(rows),
-            bytes: Some(bytes),
+            rows: Some(moved.rows),
+            bytes: Some(moved.bytes),
+            content: moved.content.filter(|_| self.agreement.is_some()),
             ended: code.map(str::to_owned),
             ..self.delivery(query)
         };
-        let ledger = Arc::clone(&self.ledger);
+        let (ledger, given) = (Arc::clone(&self.ledger), self.given.clone());
         // Called when a stream is dropped, where nothing can be awaited.
         let Ok(runtime) = tokio::runtime::Handle::try_current() else {
             return;
         };
         runtime.spawn(async move {
-            if let Err(error) = ledger.commit(&Record::Delivery(delivery)).await {
+            if let Err(error) = ledger.commit(&Record::Delivery(delivery.clone())).await {
                 tracing::error!(%error, "the end of a delivery could not be logged");
+            } else if let Some(given) = given {
+                given.delivered(&delivery);
             }
         });
     }

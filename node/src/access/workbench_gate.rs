@@ -6,9 +6,9 @@ use std::time::Instant;
 
 use arrow::datatypes::SchemaRef;
 use async_trait::async_trait;
-use comity_identity::OrgId;
 use comity_identity::keyring::Keyring;
 use comity_identity::tls::{CurrentLeaf, peer_client_config};
+use comity_identity::{Digest, OrgId};
 use comity_protocol::negotiation::Side;
 use comity_protocol::product::VerifiedDescriptor;
 use datafusion::error::DataFusionError;
@@ -31,7 +31,7 @@ use crate::admin::{Listener, Metrics};
 use crate::catalog::{Catalog, OwnProduct, types};
 use crate::clock;
 use crate::flight::{
-    Asked, Denied, Gate, PURPOSE, PeerClient, Right, Session, Unlimited, workbench,
+    Asked, Denied, Gate, PURPOSE, PeerClient, Right, Session, Taker, Unlimited, workbench,
 };
 use crate::ledger::Ledger;
 use crate::measure::{Observations, freshness};
@@ -40,6 +40,7 @@ use crate::own::Own;
 use crate::query::{
     self, PartnerTable, QueryError, RemoteTable, Salts, TableName, View, ViewBuilder,
 };
+use crate::receipts::Reading;
 
 /// Judges every call of a member, and gives the view: own products behind the
 /// barrier, partners' products as tables.
@@ -110,6 +111,8 @@ impl Gate for WorkbenchGate {
             agreement: None,
             purpose,
             policy,
+            grant: None,
+            given: None,
         };
         Ok(Session {
             key: format!("member {member}"),
@@ -403,12 +406,14 @@ pub struct Reach {
     leaf: Arc<CurrentLeaf>,
     dial: DialPolicy,
     observed: Arc<Observations>,
+    reading: Arc<Reading>,
     clients: Mutex<HashMap<OrgId, Arc<PeerClient>>>,
 }
 
 impl Reach {
     /// Ways that present `leaf` and dial only organizations in `keyring`, where `dial` permits.
-    /// What is seen on them is noted in `observed`.
+    /// What is seen on them is noted in `observed`, and what comes is written
+    /// down by `reading`.
     pub fn new(
         own: Arc<Own>,
         keyring: Arc<Keyring>,
@@ -416,6 +421,7 @@ impl Reach {
         leaf: Arc<CurrentLeaf>,
         dial: DialPolicy,
         observed: Arc<Observations>,
+        reading: Arc<Reading>,
     ) -> Self {
         Self {
             own,
@@ -424,6 +430,7 @@ impl Reach {
             leaf,
             dial,
             observed,
+            reading,
             clients: Mutex::default(),
         }
     }
@@ -513,9 +520,21 @@ impl query::Partner for Reader {
             trace: self.trace.clone(),
             sql,
         };
+        let last = asked.grant.last().map_or(&[][..], |link| link.as_bytes());
+        let of = (
+            asked.agreement,
+            Digest::of(last),
+            Digest::of(asked.sql.as_bytes()),
+        );
+        let subject = self.reach.grants.pseudonym(&self.member.member, &org);
+        // Before it is asked: a receipt may come before the answer is read.
+        let taker = self.reach.reading.begin(&asked.trace, org, of, subject);
+        let taker: Arc<dyn Taker> = Arc::new(taker);
         let client = self.reach.client(org, &self.alias)?;
         let began = Instant::now();
-        let answer = client.query(&self.reach.addresses(&org), &asked).await;
+        let answer = client
+            .query(&self.reach.addresses(&org), &asked, &taker)
+            .await;
         let stop = self.agreement.stop().clone();
         let rows = answer.map(|(_, rows)| until_revoked(&self.alias, stop, rows));
         let rows = rows.map_err(QueryError::from);

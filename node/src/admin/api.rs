@@ -11,6 +11,7 @@ use serde::{Deserialize, Serialize};
 
 mod measured;
 mod policy;
+mod receipts;
 mod taking_back;
 
 pub use measured::{
@@ -18,6 +19,7 @@ pub use measured::{
     Rewritten, Statement, Verdict,
 };
 pub use policy::{ExplainPolicy, PolicyNames, PolicyStatus};
+pub use receipts::Receipts;
 pub use taking_back::{LiveGrant, Revocable, TakeBack, TakenBack};
 
 /// The state of a node: `GET /v1/status`.

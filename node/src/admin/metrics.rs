@@ -16,6 +16,8 @@ pub struct Metrics {
     refusals: Family<Code, Counter>,
     negotiations: Family<State, Counter>,
     policy_alarms: Family<Alarm, Counter>,
+    receipts: Family<State, Counter>,
+    alarms: Family<State, Counter>,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
@@ -105,6 +107,16 @@ impl Metrics {
         self.policy_alarms.get_or_create(&Alarm { kind }).inc();
     }
 
+    /// A receipt came to `state`.
+    pub fn receipt(&self, state: &'static str) {
+        self.receipts.get_or_create(&State { state }).inc();
+    }
+
+    /// Something happened that the owner must look at.
+    pub fn alarm(&self, state: &'static str) {
+        self.alarms.get_or_create(&State { state }).inc();
+    }
+
     /// Everything as OpenMetrics text.
     pub fn render(&self, reading: Reading) -> Result<String, std::fmt::Error> {
         let mut registry = Registry::with_prefix("comity");
@@ -134,6 +146,12 @@ impl Metrics {
             "sets of policies refused, and policies that could not be evaluated",
             self.policy_alarms.clone(),
         );
+        registry.register(
+            "receipts",
+            "receipts, by what became of them",
+            self.receipts.clone(),
+        );
+        registry.register("alarms", "what the owner must look at", self.alarms.clone());
         for (name, help, value) in [
             (
                 "journal_records",

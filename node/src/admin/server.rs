@@ -108,6 +108,7 @@ fn routes(node: Arc<Node>, role: &'static str) -> Router {
         .route("/v1/requests/{id}/counter", post(counter))
         .route("/v1/requests/{id}/decline", post(decline))
         .route("/v1/agreements", get(agreements))
+        .route("/v1/receipts", get(receipts))
         .route("/v1/agreements/{id}/revoke", post(revoke))
         .route("/v1/revocations", post(take_back))
         .route("/v1/grants", get(live_grants))
@@ -341,6 +342,10 @@ async fn decline(
 
 async fn agreements(State(node): State<Arc<Node>>) -> Answer<Vec<api::Agreement>> {
     Ok(Json(node.agreements().list()))
+}
+
+async fn receipts(State(node): State<Arc<Node>>) -> Answer<Vec<api::Receipts>> {
+    Ok(Json(node.receipts()))
 }
 
 async fn revoke(

@@ -115,6 +115,9 @@ fn delivery(org: OrgId, subject: &str, rows: Option<u64>) -> Record {
         rows,
         bytes: rows,
         ended: None,
+        grant: None,
+        content: None,
+        policy: None,
         at: NOW,
     })
 }
@@ -283,6 +286,7 @@ fn an_erased_member_is_in_no_file_and_the_journal_verifies() {
             org,
             code: "denied".to_owned(),
             reason: reason.to_owned(),
+            policy: None,
             at: NOW,
         })
     };

@@ -58,7 +58,7 @@ const fn optional(
 }
 
 /// The sections with what they are about, in the order of the file.
-pub(super) const SECTIONS: [(&str, &str); 11] = [
+pub(super) const SECTIONS: [(&str, &str); 12] = [
     ("organization", "Who the organization is, to people."),
     (
         "network",
@@ -85,6 +85,10 @@ pub(super) const SECTIONS: [(&str, &str); 11] = [
         "Whether own products keep what their contracts promise, measured and announced.",
     ),
     (
+        "evidence",
+        "Receipts: what partners received, signed by both sides.",
+    ),
+    (
         "journal",
         "The journal: the record of everything the node promised.",
     ),
@@ -97,7 +101,7 @@ pub(super) const SECTIONS: [(&str, &str); 11] = [
 ];
 
 /// Every key, section by section.
-pub(super) const KEYS: [Key; 27] = [
+pub(super) const KEYS: [Key; 29] = [
     key("organization", "name", &["The name that people read."]),
     key(
         "organization",
@@ -244,6 +248,24 @@ pub(super) const KEYS: [Key; 27] = [
         &[
             "Seconds that one query of a measurement may take; all of one product's, ten times as long.",
             "What takes longer has no verdict, which is not a pass.",
+        ],
+    ),
+    number(
+        "evidence",
+        "receipt_seconds",
+        1..=3600,
+        &[
+            "Seconds after a delivery until a receipt of it, and of all since, is made and sent to the",
+            "partner; 256 deliveries do not wait. While one is unanswered the next waits 12 times as long.",
+        ],
+    ),
+    number(
+        "evidence",
+        "max_unacknowledged",
+        1..=1000,
+        &[
+            "Receipts under one agreement that the partner may leave unanswered; then its queries under",
+            "it are refused with `receipts-due` until it answers.",
         ],
     ),
     number(

@@ -30,8 +30,8 @@ pub use error::{ConfigError, UnknownKey};
 pub use partner::PartnerNote;
 pub use sections::{ADMIN_PORT, NETWORK_PORT, PEERS_PORT, WORKBENCH_PORT};
 pub use sections::{
-    Admin, Index, Journal, Log, LogFormat, Measure, Network, Organization, Peers, Query, Shutdown,
-    Source, Workbench,
+    Admin, Evidence, Index, Journal, Log, LogFormat, Measure, Network, Organization, Peers, Query,
+    Shutdown, Source, Workbench,
 };
 
 /// The file's name within a home folder.
@@ -58,6 +58,8 @@ pub struct Config {
     pub query: Query,
     /// How own products are measured.
     pub measure: Measure,
+    /// How deliveries are acknowledged.
+    pub evidence: Evidence,
     /// How the journal is kept.
     pub journal: Journal,
     /// How the index is kept.

@@ -182,6 +182,25 @@ impl Default for Measure {
     }
 }
 
+/// `[evidence]`
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Evidence {
+    /// Seconds after a delivery until a receipt of it is made.
+    pub receipt_seconds: u64,
+    /// Unacknowledged receipts at which an agreement pauses.
+    pub max_unacknowledged: u64,
+}
+
+impl Default for Evidence {
+    fn default() -> Self {
+        Self {
+            receipt_seconds: 5,
+            max_unacknowledged: 8,
+        }
+    }
+}
+
 /// `[journal]`
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]

@@ -9,6 +9,7 @@ use arrow_flight::error::FlightError;
 use arrow_flight::sql::{CommandStatementQuery, ProstMessageExt as _};
 use arrow_flight::{FlightDescriptor, FlightInfo};
 use comity_identity::Signer;
+use comity_protocol::receipt::TRACE_CHARS;
 use datafusion::error::DataFusionError;
 use datafusion::execution::SendableRecordBatchStream;
 use datafusion::physical_plan::stream::RecordBatchStreamAdapter;
@@ -18,7 +19,8 @@ use rustls::ClientConfig;
 use tokio::sync::Mutex;
 use tonic::Status;
 
-use super::{Asked, CODE, PeerChannel, incoming};
+use super::tally::{Tallied, Tally};
+use super::{Asked, CODE, End, Moved, PeerChannel, TRACE, incoming};
 use crate::network::DialPolicy;
 use crate::query::QueryError;
 
@@ -64,6 +66,13 @@ pub(crate) fn epoch_of(epoch: impl Fn() -> u64 + Send + Sync + 'static) -> Epoch
 /// Wraps the lookup of the present certificate.
 pub(crate) fn leaf_of(leaf: impl Fn() -> Vec<u8> + Send + Sync + 'static) -> LeafOf {
     LeafOf(Box::new(leaf))
+}
+
+/// Told what came of one partner's answer.
+pub trait Taker: Send + Sync + std::fmt::Debug {
+    /// The answer with this trace ended. Called once at most, perhaps while a
+    /// stream is dropped, where nothing can be awaited.
+    fn took(&self, trace: String, moved: Moved, end: End);
 }
 
 /// Why a partner gave nothing.
@@ -143,11 +152,12 @@ impl PeerClient {
         &self,
         addresses: &[String],
         asked: &Asked,
+        taker: &Arc<dyn Taker>,
     ) -> Result<(SchemaRef, SendableRecordBatchStream), ClientError> {
         let mut again = true;
         loop {
             let live = self.connection(addresses).await?;
-            match self.ask(live, asked).await {
+            match self.ask(live, asked, taker).await {
                 Ok(answer) => return Ok(answer),
                 Err(status) if again && is_stale(&status) => {
                     *self.live.lock().await = None;
@@ -162,6 +172,7 @@ impl PeerClient {
         &self,
         live: PeerChannel,
         asked: &Asked,
+        taker: &Arc<dyn Taker>,
     ) -> Result<(SchemaRef, SendableRecordBatchStream), Status> {
         let command = CommandStatementQuery {
             query: asked.sql.clone(),
@@ -179,7 +190,13 @@ impl PeerClient {
             .and_then(|e| e.ticket)
             .ok_or_else(|| Status::internal("the partner gave no ticket"))?;
         let get = live.request(ticket, asked, &*self.holder)?;
-        let messages = service.do_get(get).await?.into_inner();
+        let answer = service.do_get(get).await?;
+        let trace = trace_of(&answer, asked)?;
+        let taker = Arc::clone(taker);
+        // Before anything is decoded: what counts is what is on the wire.
+        let messages = Tallied::new(answer.into_inner(), Tally::hashing(), move |moved, end| {
+            taker.took(trace, moved, end);
+        });
         let checked = messages.map(|message| {
             let message = message.map_err(|status| FlightError::Tonic(Box::new(status)))?;
             let sound = incoming::check(&message).map(|()| message);
@@ -240,6 +257,20 @@ impl PeerClient {
     fn refused(&self, status: &Status) -> ClientError {
         error_of(&self.alias, status)
     }
+}
+
+/// The trace of an answer: the sixteen digits that were asked with, and
+/// sixteen of the provider's. Without it no receipt could be compared with what
+/// came (`spec/5-data-plane.md#D-122`).
+fn trace_of<T>(answer: &tonic::Response<T>, asked: &Asked) -> Result<String, Status> {
+    let lower = |b: u8| b.is_ascii_digit() || (b'a'..=b'f').contains(&b);
+    let trace = answer.metadata().get(TRACE).and_then(|t| t.to_str().ok());
+    let named = |t: &&str| {
+        let own = asked.trace.to_ascii_lowercase();
+        t.len() == TRACE_CHARS && t.bytes().all(lower) && t.starts_with(&own)
+    };
+    let trace = trace.filter(named).map(str::to_owned);
+    trace.ok_or_else(|| Status::data_loss("the answer does not name its trace"))
 }
 
 fn error_of(alias: &str, status: &Status) -> ClientError {

@@ -115,7 +115,8 @@ mod tests {
     use tokio::sync::watch;
 
     use super::*;
-    use crate::flight::session::{Denied, Recorder};
+    use crate::flight::session::{Denied, Recorder, Unlimited};
+    use crate::flight::tally::Moved;
     use crate::query::View;
 
     #[derive(Debug)]
@@ -143,7 +144,8 @@ mod tests {
         async fn started(&self, _: Digest) -> Result<(), Denied> {
             Ok(())
         }
-        fn ended(&self, _: Digest, _: u64, _: u64, _: Option<&'static str>) {}
+        fn refused(&self, _: &'static str) {}
+        fn ended(&self, _: Digest, _: Moved, _: Option<&'static str>) {}
     }
 
     fn session() -> (Session, Arc<Standing>) {
@@ -157,7 +159,7 @@ mod tests {
             stop: CancellationToken::new(),
             right: Arc::clone(&right) as _,
             member: false,
-            max_rows: None,
+            allowance: Arc::new(Unlimited),
             trace: String::new(),
             recorder: Arc::new(Nobody),
             token: None,

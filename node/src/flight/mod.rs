@@ -23,15 +23,17 @@ mod service;
 mod session;
 pub(crate) mod sql_client;
 mod stream;
+mod tally;
 mod tickets;
 pub mod workbench;
 
 pub use accept::{Connection, PeerConnection};
 pub use channel::{Asked, PeerChannel};
-pub use client::{ClientError, PeerClient};
+pub use client::{ClientError, PeerClient, Taker};
 pub(crate) use client::{epoch_of, leaf_of};
 pub use session::{Allowance, Denied, Gate, OverLimit, Recorder, Right, Session, Unlimited};
 pub use sql_client::{SqlClient, SqlError};
+pub use tally::{End, Moved};
 
 /// The header that names the agreement.
 pub const AGREEMENT: &str = "comity-agreement";

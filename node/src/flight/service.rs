@@ -27,12 +27,14 @@ use prost::Message as _;
 use prost::bytes::Bytes;
 use tonic::{Code, Request, Response, Status, Streaming};
 
+use super::TRACE;
 use super::actions;
 use super::binding;
 use super::ending;
 use super::metadata::Answer;
 use super::session::{Running, Session, query_status, session, status};
 use super::stream::encode;
+use super::tally::Moved;
 use super::tickets::{Statement, Ticket as Ticketed, Tickets};
 use crate::clock;
 use crate::query::{Engine, Prepared};
@@ -123,14 +125,19 @@ impl SqlService {
         let rows = match prepared.run().await {
             Ok(rows) => rows,
             Err(error) => {
-                session.recorder.ended(query, 0, 0, Some(error.code()));
+                let nothing = Moved::nothing();
+                session.recorder.ended(query, nothing, Some(error.code()));
                 return Err(query_status(&error, &session.trace));
             }
         };
         let schema = prepared.schema();
-        Ok(Response::new(encode(
-            session, running, &ticket, schema, rows,
-        )))
+        let messages = encode(session, running, &ticket, schema, rows);
+        let mut response: Response<Messages> = Response::new(messages);
+        // By it both sides name the delivery (spec/5-data-plane.md#D-122).
+        if let Ok(trace) = session.trace.parse() {
+            response.metadata_mut().insert(TRACE, trace);
+        }
+        Ok(response)
     }
 
     /// The info of a metadata command: the command itself is the ticket, and

@@ -8,6 +8,7 @@ use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 use tonic::{Code, Request, Status};
 
+use super::tally::Moved;
 use super::{CODE, RETRY_AFTER, TRACE};
 use crate::query::{Prepared, QueryError, View};
 
@@ -160,8 +161,8 @@ pub trait Recorder: Send + Sync + std::fmt::Debug {
     async fn started(&self, query: Digest) -> Result<(), Denied>;
     /// A query was refused before it was served, with this stable code.
     fn refused(&self, code: &'static str);
-    /// Its stream ended after `rows` and `bytes`; `code` says why when it ended early.
-    fn ended(&self, query: Digest, rows: u64, bytes: u64, code: Option<&'static str>);
+    /// Its stream ended after this had `moved`; `code` says why when it ended early.
+    fn ended(&self, query: Digest, moved: Moved, code: Option<&'static str>);
 }
 
 /// A refusal: a stable code and a trace id. The reason is in the owner's log

@@ -1,7 +1,7 @@
-//! From record batches to Flight messages: counted, cut when rights end.
+//! From record batches to Flight messages: cut when rights end, counted as they leave.
 
 use std::pin::Pin;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::task::{Context, Poll};
 
 use arrow::array::{Array as _, RecordBatch};
@@ -9,7 +9,6 @@ use arrow::datatypes::SchemaRef;
 use arrow_flight::FlightData;
 use arrow_flight::encode::FlightDataEncoderBuilder;
 use arrow_flight::error::FlightError;
-use comity_identity::Digest;
 use datafusion::execution::SendableRecordBatchStream;
 use futures::stream::BoxStream;
 use futures::{Stream, StreamExt as _, TryStreamExt as _};
@@ -18,7 +17,8 @@ use tonic::{Code, Status};
 
 use super::MAX_MESSAGE_BYTES;
 use super::leash::Leash;
-use super::session::{Recorder, Right, Running, Session, over_limit, query_status, status};
+use super::session::{Right, Running, Session, over_limit, query_status, status};
+use super::tally::{End, Tallied, Tally};
 use super::tickets::Ticket;
 use crate::query::QueryError;
 
@@ -34,22 +34,27 @@ pub(super) fn encode(
     schema: SchemaRef,
     rows: SendableRecordBatchStream,
 ) -> BoxStream<'static, Result<FlightData, Status>> {
+    let code = Arc::new(OnceLock::new());
     let metered = Metered {
         rows: Leash::of(session, rows),
         cancelled: Box::pin(ticket.ended.clone().cancelled_owned()),
         right: Arc::clone(&session.right),
         trace: session.trace.clone(),
-        query: ticket.statement.digest(),
-        recorder: Arc::clone(&session.recorder),
         delivered: (0, 0),
         running,
-        ended: None,
+        code: Arc::clone(&code),
         done: false,
     };
     let pieces = metered
         .map_ok(|batch| futures::stream::iter(pieces(batch)))
         .try_flatten();
-    FlightDataEncoderBuilder::new()
+    let (query, recorder) = (ticket.statement.digest(), Arc::clone(&session.recorder));
+    // A partner counts what it receives; a member of ours needs no proof of it.
+    let tally = match session.member {
+        true => Tally::counting(),
+        false => Tally::hashing(),
+    };
+    let messages = FlightDataEncoderBuilder::new()
         .with_schema(schema)
         // Batches are cut here by their real size; the encoder would count
         // whole buffers behind small slices and shatter them.
@@ -66,23 +71,29 @@ pub(super) fn encode(
                     "",
                 )
             }
-        })
-        .boxed()
+        });
+    Tallied::new(messages, tally, move |moved, end| {
+        let code = match end {
+            End::Whole => None,
+            End::Failed => Some(code.get().copied().unwrap_or("internal")),
+            End::Dropped => Some("cancelled"),
+        };
+        recorder.ended(query, moved, code);
+    })
+    .boxed()
 }
 
-/// Counts what leaves, keeps within what may be read, ends when rights end
-/// (`spec/5-data-plane.md#D-111`), and
-/// writes the end down however the stream ends, dropped by the client included.
+/// Keeps within what may be read, and ends when rights end (`spec/5-data-plane.md#D-111`).
 struct Metered {
     rows: Leash,
     cancelled: Pin<Box<WaitForCancellationFutureOwned>>,
     right: Arc<dyn Right>,
     trace: String,
-    query: Digest,
-    recorder: Arc<dyn Recorder>,
+    /// Rows and bytes so far.
     delivered: (u64, u64),
     running: Running,
-    ended: Option<&'static str>,
+    /// Why it ended early, for whoever counts behind the encoder.
+    code: Arc<OnceLock<&'static str>>,
     done: bool,
 }
 
@@ -114,7 +125,7 @@ impl Stream for Metered {
                 let (rows, bytes) = (batch.num_rows() as u64, size(&batch) as u64);
                 if let Err(over) = self.running.take(self.delivered, rows, bytes) {
                     self.done = true;
-                    self.ended = Some(over.code);
+                    let _ = self.code.set(over.code);
                     let status = over_limit(over, &self.trace);
                     return Poll::Ready(Some(Err(status)));
                 }
@@ -124,7 +135,7 @@ impl Stream for Metered {
             Poll::Ready(Some(Err(error))) => {
                 let error = QueryError::of(&error);
                 self.done = true;
-                self.ended = Some(error.code());
+                let _ = self.code.set(error.code());
                 let status = query_status(&error, &self.trace);
                 Poll::Ready(Some(Err(status)))
             }
@@ -140,21 +151,9 @@ impl Metered {
         message: &str,
     ) -> Poll<Option<Result<RecordBatch, Status>>> {
         self.done = true;
-        self.ended = Some(code);
+        let _ = self.code.set(code);
         let status = status(grpc, code, message, &self.trace);
         Poll::Ready(Some(Err(status)))
-    }
-}
-
-impl Drop for Metered {
-    fn drop(&mut self) {
-        let ended = match (self.ended, self.done) {
-            (Some(code), _) => Some(code),
-            (None, true) => None,
-            (None, false) => Some("cancelled"),
-        };
-        self.recorder
-            .ended(self.query, self.delivered.0, self.delivered.1, ended);
     }
 }
 

@@ -40,7 +40,7 @@ use sums::{Sums, range_end, record_key};
 /// The version of what the tables hold. An older index is rebuilt, a newer one refused.
 ///
 /// Raise it with every change of a key's or a value's encoding.
-pub const SCHEMA_VERSION: u64 = 1;
+pub const SCHEMA_VERSION: u64 = 2;
 
 /// Turns one journal record into changes of the index.
 ///

@@ -43,11 +43,15 @@ pub enum Table {
     Meta = 11,
     /// What was measured of products, own and foreign.
     Results = 12,
+    /// Deliveries that no receipt settled yet, sent and received.
+    Deliveries = 13,
+    /// Receipts that something is still to be done with.
+    Receipts = 14,
 }
 
 impl Table {
     /// Every table.
-    pub const ALL: [Self; 12] = [
+    pub const ALL: [Self; 14] = [
         Self::Organizations,
         Self::Documents,
         Self::Products,
@@ -60,6 +64,8 @@ impl Table {
         Self::Grants,
         Self::Meta,
         Self::Results,
+        Self::Deliveries,
+        Self::Receipts,
     ];
 
     /// The name of the table on disk and in messages.
@@ -77,6 +83,8 @@ impl Table {
             Self::Grants => "grants",
             Self::Meta => "meta",
             Self::Results => "results",
+            Self::Deliveries => "deliveries",
+            Self::Receipts => "receipts",
         }
     }
 }

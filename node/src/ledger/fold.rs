@@ -4,6 +4,7 @@
 //! made again from the record alone, in any order, any number of times.
 
 use comity_identity::{Digest, OrgId};
+use comity_protocol::receipt;
 use comity_protocol::results::Results;
 
 use super::{Contradicted, Record};
@@ -21,6 +22,10 @@ pub enum Facet {
     TwoHeads = 3,
     /// Its newest two documents with one version.
     TwoDocuments = 4,
+    /// How far its journal was proven to go.
+    Witnessed = 5,
+    /// The newest proof that it rewrote its journal.
+    Rewritten = 6,
 }
 
 /// Which fact about an agreement, a federation or an invitation an entry points at.
@@ -31,6 +36,20 @@ pub enum Stage {
     Made = 1,
     /// It was used up or revoked.
     Ended = 2,
+}
+
+/// Which fact about an agreement's receipts an entry points at.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u8)]
+pub enum ReceiptFacet {
+    /// The last receipt that this node, the provider, made.
+    Last = 1,
+    /// One that is not answered yet.
+    Unanswered = 2,
+    /// One that is disputed, which the operator has not accepted.
+    Disputed = 3,
+    /// The last one that this node, the consumer, answered.
+    Taken = 4,
 }
 
 /// The key of a fact about an organization.
@@ -58,6 +77,23 @@ pub fn message_key(negotiation: &str, position: u64) -> Vec<u8> {
 pub fn descriptor_key(org: &OrgId, digest: &Digest) -> Vec<u8> {
     let mut key = org.as_bytes().to_vec();
     key.extend_from_slice(digest.as_bytes());
+    key
+}
+
+/// The key of a delivery that no receipt settled yet: at the provider's what
+/// was sent, at the consumer's what was received.
+pub fn delivery_key(agreement: &Digest, trace: &str) -> Vec<u8> {
+    let mut key = agreement.as_bytes().to_vec();
+    key.extend_from_slice(trace.as_bytes());
+    key
+}
+
+/// The key of a fact about the receipts of an agreement; `seq` is that of the
+/// receipt where there may be several, else 0.
+pub fn receipt_key(agreement: &Digest, facet: ReceiptFacet, seq: u64) -> Vec<u8> {
+    let mut key = agreement.as_bytes().to_vec();
+    key.push(facet as u8);
+    key.extend_from_slice(&seq.to_be_bytes());
     key
 }
 
@@ -138,11 +174,65 @@ pub(super) fn entries(position: u64, record: &Record) -> Vec<(Table, Op)> {
             vec![(Table::Members, Op::delete(m.name.clone()))]
         }
         Record::PolicyActivated(_) => put(Table::Documents, POLICY.to_vec()),
-        // Audit records are read from the journal in order; nothing looks them up by key.
-        Record::Delivery(_)
-        | Record::Refused(_)
+        // The start, and then the end in its place. Deliveries of before receipts
+        // were exchanged have no grant, and get none.
+        Record::Delivery(d) => match (&d.agreement, &d.grant) {
+            (Some(agreement), Some(_)) => put(Table::Deliveries, delivery_key(agreement, &d.trace)),
+            _ => Vec::new(),
+        },
+        Record::Received(r) => put(Table::Deliveries, delivery_key(&r.agreement, &r.trace)),
+        Record::Receipt(r) => {
+            let of = |facet, seq| receipt_key(&r.agreement, facet, seq);
+            let mut ops = settled(&r.agreement, &r.text);
+            for key in [
+                of(ReceiptFacet::Last, 0),
+                of(ReceiptFacet::Unanswered, r.seq),
+            ] {
+                ops.extend(put(Table::Receipts, key));
+            }
+            ops
+        }
+        Record::ReceiptAnswered(r) => {
+            let of = |facet| receipt_key(&r.agreement, facet, r.seq);
+            let mut ops = vec![(Table::Receipts, Op::delete(of(ReceiptFacet::Unanswered)))];
+            if r.disputed {
+                ops.extend(put(Table::Receipts, of(ReceiptFacet::Disputed)));
+            }
+            ops
+        }
+        Record::DisputeAccepted(d) => {
+            let key = receipt_key(&d.agreement, ReceiptFacet::Disputed, d.seq);
+            vec![(Table::Receipts, Op::delete(key))]
+        }
+        Record::ReceiptTaken(r) => {
+            let mut ops = settled(&r.agreement, r.receipt.as_ref().unwrap_or(&r.text));
+            let key = receipt_key(&r.agreement, ReceiptFacet::Taken, 0);
+            ops.extend(put(Table::Receipts, key));
+            ops
+        }
+        Record::Witnessed(w) => put(Table::Organizations, org_key(&w.org, Facet::Witnessed)),
+        Record::JournalRewritten(j) => put(Table::Organizations, org_key(&j.org, Facet::Rewritten)),
+        // Read from the journal in order; nothing looks them up by key.
+        Record::Refused(_)
         | Record::RefusedMore(_)
         | Record::Administered(_)
         | Record::PolicyRefused(_) => Vec::new(),
     }
+}
+
+/// The deliveries of a receipt are settled: they are looked up no more. The
+/// text was verified, or made, before it was written.
+fn settled(agreement: &Digest, text: &str) -> Vec<(Table, Op)> {
+    let Ok((receipt, _)) = receipt::Receipt::recall(text) else {
+        return Vec::new();
+    };
+    let traces = receipt.deliveries.iter().map(|d| &d.trace);
+    traces
+        .map(|trace| {
+            (
+                Table::Deliveries,
+                Op::delete(delivery_key(agreement, trace)),
+            )
+        })
+        .collect()
 }

@@ -15,15 +15,16 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use comity_identity::Digest;
 
 pub use fold::{
-    Facet, MAX_STATEMENTS, OWN, POLICY, Stage, descriptor_key, message_key, org_key, results_key,
-    rewritten_key, stage_key,
+    Facet, MAX_STATEMENTS, OWN, POLICY, ReceiptFacet, Stage, delivery_key, descriptor_key,
+    message_key, org_key, receipt_key, results_key, rewritten_key, stage_key,
 };
 pub use marks::Marks;
 pub use record::{
-    Administered, Announced, Contradicted, Contradiction, Delivery, Evidence, ForeignHead,
-    InvitationUsed, Invited, Measured, Member, MemberRemoved, Message, OPERATOR, Partner,
-    PolicyActivated, PolicyRefused, Published, Record, Refused, RefusedMore, Retired, Revoked,
-    Signed, SignedKind, Statement,
+    Administered, Announced, Contradicted, Contradiction, Delivery, DisputeAccepted, Evidence,
+    ForeignHead, InvitationUsed, Invited, JournalRewritten, Measured, Member, MemberRemoved,
+    Message, OPERATOR, Partner, PolicyActivated, PolicyRefused, Published, Receipt,
+    ReceiptAnswered, ReceiptTaken, Received, Record, Refused, RefusedMore, Retired, Revoked,
+    Signed, SignedKind, Statement, Witnessed,
 };
 
 use crate::failure::Failure;
@@ -252,6 +253,13 @@ impl Ledger {
         let size = self.journal.len();
         let root = self.journal.root(size).unwrap_or_default();
         (size, Digest::from_bytes(root))
+    }
+
+    /// The proof that the first `old` records are a beginning of the first
+    /// `new`; none when there are fewer.
+    pub fn consistency(&self, old: u64, new: u64) -> Option<Vec<Digest>> {
+        let proof = self.journal.consistency_proof(old, new)?;
+        Some(proof.into_iter().map(Digest::from_bytes).collect())
     }
 
     /// Why the index was rebuilt when it was opened, if it was.

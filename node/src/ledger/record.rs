@@ -12,6 +12,12 @@ use comity_identity::{Digest, OrgId, Timestamp, keyring};
 use comity_protocol::version::Version;
 use serde::{Deserialize, Serialize};
 
+mod evidence;
+
+pub use evidence::{
+    DisputeAccepted, JournalRewritten, Receipt, ReceiptAnswered, ReceiptTaken, Received, Witnessed,
+};
+
 /// One line of the node's log.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "record", rename_all = "kebab-case")]
@@ -65,6 +71,20 @@ pub enum Record {
     PolicyActivated(PolicyActivated),
     /// Policies that were refused as a whole; those before them decide.
     PolicyRefused(PolicyRefused),
+    /// An answer of a partner was received, whole or broken off.
+    Received(Received),
+    /// A receipt that this node, the provider, signed: written before it is sent.
+    Receipt(Receipt),
+    /// What the consumer answered to a receipt of this node.
+    ReceiptAnswered(ReceiptAnswered),
+    /// What this node, the consumer, answered to a receipt: written before it is sent.
+    ReceiptTaken(ReceiptTaken),
+    /// The operator accepts what a consumer disputed.
+    DisputeAccepted(DisputeAccepted),
+    /// How far the journal of a partner was proven to go.
+    Witnessed(Witnessed),
+    /// A partner's journal was rewritten or cut: the evidence (A33).
+    JournalRewritten(JournalRewritten),
 }
 
 /// The proof of who this organization is.
@@ -335,12 +355,18 @@ pub struct Delivery {
     pub purpose: Option<String>,
     /// The digest of the query text; the text may hold personal data.
     pub query: Digest,
+    /// The digest of the last link of the grant chain, when a peer is served.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub grant: Option<Digest>,
     /// Rows that left, at the end.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub rows: Option<u64>,
     /// Bytes of Arrow data that left, at the end.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub bytes: Option<u64>,
+    /// The digest of the messages that left, at the end, when a peer is served.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub content: Option<Digest>,
     /// The stable code, when it ended early.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub ended: Option<String>,

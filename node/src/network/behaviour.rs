@@ -47,6 +47,7 @@ pub(super) struct Behaviour {
     fetch: request_response::Behaviour<Codec>,
     negotiate: request_response::Behaviour<Codec>,
     revoke: request_response::Behaviour<Codec>,
+    receipt: request_response::Behaviour<Codec>,
     mdns: Toggle<mdns::tokio::Behaviour>,
 }
 
@@ -102,6 +103,7 @@ impl Behaviour {
             fetch: requests(Kind::Fetch),
             negotiate: requests(Kind::Negotiate),
             revoke: requests(Kind::Revoke),
+            receipt: requests(Kind::Receipt),
             mdns,
         })
     }
@@ -113,6 +115,7 @@ impl Behaviour {
             Kind::Fetch => &mut self.fetch,
             Kind::Negotiate => &mut self.negotiate,
             Kind::Revoke => &mut self.revoke,
+            Kind::Receipt => &mut self.receipt,
         }
     }
 }

@@ -23,6 +23,7 @@ pub(super) enum Kind {
     Fetch,
     Negotiate,
     Revoke,
+    Receipt,
 }
 
 impl Kind {
@@ -33,6 +34,7 @@ impl Kind {
             Request::Fetch(_) => Self::Fetch,
             Request::Negotiate(_) => Self::Negotiate,
             Request::Revoke(_) => Self::Revoke,
+            Request::Receipt(_) => Self::Receipt,
         }
     }
 
@@ -43,6 +45,7 @@ impl Kind {
             Self::Fetch => "/comity/fetch/1",
             Self::Negotiate => "/comity/negotiate/1",
             Self::Revoke => "/comity/revoke/1",
+            Self::Receipt => "/comity/receipt/1",
         })
     }
 
@@ -53,6 +56,7 @@ impl Kind {
             Response::Fetch(_) => self == Self::Fetch,
             Response::Negotiate(_) => self == Self::Negotiate,
             Response::Revoked => self == Self::Revoke,
+            Response::Receipt(_) | Response::ProveFrom(_) => self == Self::Receipt,
             Response::Refused(_) => true,
         }
     }

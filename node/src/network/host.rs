@@ -247,6 +247,7 @@ impl Host {
             BehaviourEvent::Fetch(event) => self.exchange(Kind::Fetch, event),
             BehaviourEvent::Negotiate(event) => self.exchange(Kind::Negotiate, event),
             BehaviourEvent::Revoke(event) => self.exchange(Kind::Revoke, event),
+            BehaviourEvent::Receipt(event) => self.exchange(Kind::Receipt, event),
             BehaviourEvent::Gossip(event) => self.gossip(event),
             BehaviourEvent::Ping(ping::Event {
                 peer,

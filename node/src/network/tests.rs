@@ -114,6 +114,7 @@ impl Site {
                         Request::Fetch(_) => Response::Fetch(Vec::new()),
                         Request::Negotiate(text) => Response::Negotiate(vec![text.clone()]),
                         Request::Revoke(_) => Response::Revoked,
+                        Request::Receipt(asked) => Response::ProveFrom(asked.held),
                         Request::Hello(hello) => Response::Hello(hello.clone()),
                     };
                     inbound.answer(answer);

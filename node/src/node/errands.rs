@@ -5,7 +5,7 @@
 //! must renew, ever waits for another organization: a partner that is connected
 //! and silent costs its own errand and nothing else.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -31,6 +31,8 @@ pub(super) struct Errands {
     pub(super) places: Semaphore,
     /// Places for fetched catalogs.
     pub(super) fetches: Semaphore,
+    /// Organizations that are asked again soon.
+    waiting: Mutex<BTreeSet<OrgId>>,
 }
 
 /// What is wanted of one organization. An entry exists exactly as long as its
@@ -39,6 +41,8 @@ pub(super) struct Errands {
 pub(super) struct Wanted {
     /// Exchange identities, repeat negotiations, tell revocations.
     pub(super) visit: bool,
+    /// Send the receipts that it has not answered. A visit does so as well.
+    pub(super) receipts: bool,
     /// Fetch what this head announces: the newest that was heard of.
     pub(super) head: Option<Box<VerifiedHead>>,
     /// Another head with the number of `head`: evidence once `head` is taken.
@@ -51,12 +55,30 @@ impl Errands {
             orgs: Mutex::default(),
             places: Semaphore::new(MAX_ERRANDS),
             fetches: Semaphore::new(MAX_FETCHES),
+            waiting: Mutex::default(),
         }
     }
 
     /// Wants a visit to `org`. Gives whether the caller must begin the errand.
     pub(super) fn want_visit(&self, org: OrgId) -> bool {
         self.want(org, |wanted| wanted.visit = true)
+    }
+
+    /// Wants `org` to be sent receipts. Gives whether the caller must begin the errand.
+    pub(super) fn want_receipts(&self, org: OrgId) -> bool {
+        self.want(org, |wanted| wanted.receipts = true)
+    }
+
+    /// Notes that `org` is asked again soon. Gives whether nobody waits for that yet.
+    pub(super) fn wait_for(&self, org: OrgId) -> bool {
+        let mut waiting = self.waiting.lock().unwrap_or_else(PoisonError::into_inner);
+        waiting.insert(org)
+    }
+
+    /// The wait of [`Errands::wait_for`] is over.
+    pub(super) fn waited_for(&self, org: &OrgId) {
+        let mut waiting = self.waiting.lock().unwrap_or_else(PoisonError::into_inner);
+        waiting.remove(org);
     }
 
     /// Wants the catalog of `head`. Gives whether the caller must begin the errand.
@@ -79,7 +101,7 @@ impl Errands {
     pub(super) fn next(&self, org: &OrgId) -> Option<Wanted> {
         let mut orgs = self.lock();
         let wanted = std::mem::take(orgs.get_mut(org)?);
-        if wanted.visit || wanted.head.is_some() {
+        if wanted.visit || wanted.receipts || wanted.head.is_some() {
             return Some(wanted);
         }
         orgs.remove(org);

@@ -215,6 +215,9 @@ impl Node {
             self.fetch_results(org).await;
             self.negotiations.resume(org).await;
         }
+        if wanted.visit || wanted.receipts {
+            self.send_receipts(org).await;
+        }
     }
 
     /// Exchanges identities and heads with `org`.

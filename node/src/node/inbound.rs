@@ -97,6 +97,7 @@ impl Node {
                 .await
                 .map(Response::Negotiate),
             (Request::Revoke(text), Some(org)) => self.on_revoke(&org, &text).await,
+            (Request::Receipt(asked), Some(org)) => self.on_receipt(&org, &asked).await,
         };
         match answered {
             Ok(response) => inbound.answer(response),

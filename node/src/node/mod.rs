@@ -13,6 +13,7 @@ mod measuring;
 mod operate;
 mod policies;
 mod products;
+mod receipts;
 mod results;
 mod start;
 mod taking_back;
@@ -36,6 +37,7 @@ use crate::ledger::Ledger;
 use crate::network;
 use crate::own::{Own, Reach};
 use crate::query::Engine;
+use crate::receipts::{Given, Taken};
 
 /// One organization's running node.
 #[derive(Debug)]
@@ -63,6 +65,10 @@ pub struct Node {
     dial: network::DialPolicy,
     engine: Arc<Engine>,
     measuring: measuring::Measuring,
+    /// Receipts of what partners received of this node.
+    given: Arc<Given>,
+    /// Receipts of what this node received of partners.
+    taken: Arc<Taken>,
     stop: CancellationToken,
     tasks: TaskTracker,
 }
@@ -81,6 +87,11 @@ impl Node {
     /// The agreements.
     pub fn agreements(&self) -> &Arc<Agreements> {
         &self.agreements
+    }
+
+    /// The receipts of what partners received.
+    pub fn given(&self) -> &Arc<Given> {
+        &self.given
     }
 
     /// The members.

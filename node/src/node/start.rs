@@ -8,6 +8,7 @@ use std::time::Duration;
 use comity_identity::keyring::Keyring;
 use comity_identity::tls::{peer_server_config, workbench_server_config};
 use comity_identity::{Digest, Timestamp};
+use comity_protocol::negotiation::Side;
 use libp2p::Multiaddr;
 use libp2p::multiaddr::Protocol;
 use rustls::time_provider::DefaultTimeProvider;
@@ -40,6 +41,7 @@ use crate::ledger::{self, Administered, Ledger, Marks, OPERATOR, Record};
 use crate::network::{self, DialPolicy, Settings};
 use crate::own::{Own, Reach};
 use crate::query::{Engine, EngineSettings};
+use crate::receipts::{self, Given, Taken};
 use crate::renewal;
 use crate::sources::Warehouses;
 
@@ -154,6 +156,25 @@ impl Node {
             ),
             admin: format!("http://{}", address(&listeners.admin)?),
         };
+        let settings = receipts::Settings {
+            wait: Duration::from_secs(config.evidence.receipt_seconds),
+            max_unanswered: usize::try_from(config.evidence.max_unacknowledged)
+                .unwrap_or(usize::MAX),
+        };
+        let given_under: Vec<_> = agreements
+            .of_side(Side::Provider)
+            .iter()
+            .map(|a| a.id())
+            .collect();
+        let given = Given::load(
+            Arc::clone(&own),
+            Arc::clone(&ledger),
+            metrics.clone(),
+            settings,
+            &given_under,
+        );
+        let given = Arc::new(given.await?);
+        let taken = Taken::new(Arc::clone(&own), Arc::clone(&ledger), metrics.clone());
         let node = Arc::new(Self {
             home: home.clone(),
             name: config.organization.name.clone(),
@@ -183,6 +204,8 @@ impl Node {
                 )
             })?),
             measuring: Measuring::new(home, &config.measure)?,
+            given,
+            taken: Arc::new(taken),
             stop: CancellationToken::new(),
             tasks: TaskTracker::new(),
         });
@@ -195,6 +218,7 @@ impl Node {
         node.tasks.spawn(Arc::clone(&node).visit_in_time());
         node.tasks.spawn(Arc::clone(&node).reopen_sources_in_time());
         node.tasks.spawn(Arc::clone(&node).watch_policies());
+        node.tasks.spawn(Arc::clone(&node).make_receipts_in_time());
         node.tasks.spawn(Arc::clone(&node).measure_in_time());
         node.tasks.spawn(Arc::clone(&node).note_observed_in_time());
         node.say_where()?;
@@ -222,6 +246,7 @@ impl Node {
             quotas,
             disclosures: Disclosures::default(),
             notes: config.partner.clone(),
+            given: Arc::clone(&self.given),
         });
         let workbench_tls = config
             .workbench
@@ -245,6 +270,7 @@ impl Node {
                 self.certificate.current(),
                 self.dial,
                 Arc::clone(&self.measuring.observed),
+                Arc::clone(self.taken.reading()),
             )),
         });
         let token = std::fs::read_to_string(self.home.admin_token()).map_err(|e| {

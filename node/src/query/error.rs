@@ -62,6 +62,9 @@ impl QueryError {
             "withdrawn" => {
                 "; it is no longer announced: 'comity status' and 'comity search' show what is"
             }
+            "receipts-due" => {
+                "; receipts of what it delivered are not acknowledged: see this node's log"
+            }
             "purpose" => "; state a purpose that was agreed",
             "busy" | "unavailable" => "; try again shortly",
             _ => "",

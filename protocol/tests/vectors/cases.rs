@@ -329,5 +329,23 @@ pub(crate) fn cases(provider: &Party, consumer: &Party) -> Vec<Value> {
     ] {
         case("V-5", "checkpoint", text, p, NOW, accepted, name);
     }
+    case(
+        "N-65",
+        "dispute",
+        "dispute",
+        c,
+        NOW,
+        true,
+        "the consumer received something else",
+    );
+    case(
+        "N-65",
+        "dispute",
+        "dispute",
+        p,
+        NOW,
+        false,
+        "a dispute of the consumer is not the provider's",
+    );
     cases
 }

@@ -13,7 +13,7 @@ use comity_protocol::negotiation::{
     AGREEMENT, FederationTerms, Message, Negotiation, NegotiationId, Proposal,
 };
 use comity_protocol::product::{Column, ColumnType, DESCRIPTOR, Descriptor, Table};
-use comity_protocol::receipt::{Delivery, Receipt};
+use comity_protocol::receipt::{Answer, Delivered, Receipt, Received, StatedReceipt};
 use comity_protocol::results::{
     Check, Extent, Kind, Measure, RESULTS, Results, Status, TableExtent, Target, Threshold,
 };
@@ -406,13 +406,28 @@ fn after(
     agreement: Digest,
     texts: &mut BTreeMap<String, String>,
 ) {
+    let delivered = |trace: &str| Delivered {
+        trace: trace.to_owned(),
+        grant: Digest::of(b"grant"),
+        query: Digest::of(b"SELECT 1"),
+        policy: None,
+        snapshot: None,
+        rows: 26_115,
+        bytes: 1_048_576,
+        content: Digest::of(b"content"),
+        ended: None,
+        at: NOW,
+    };
+    let mut broken = delivered("fedcba9876543210fedcba9876543210");
+    broken.ended = Some("cancelled".to_owned());
+    broken.policy = Some(Digest::of(b"policy"));
+    broken.snapshot = Some("delta:7".to_owned());
     let receipt = Receipt {
         v: 1,
         agreement,
-        grant: Digest::of(b"grant"),
-        trace: "0123456789abcdef0123456789abcdef".to_owned(),
-        rows: 26_115,
-        bytes: 1_048_576,
+        seq: 2,
+        prev: Some(Digest::of(b"the first receipt")),
+        deliveries: vec![delivered("0123456789abcdef0123456789abcdef"), broken],
         at: NOW,
         journal_size: 12,
         journal_root: Digest::of(b"root"),
@@ -425,14 +440,29 @@ fn after(
         NOW,
     )
     .unwrap();
-    let delivery = Delivery {
-        grant: receipt.grant,
-        trace: &receipt.trace,
-        rows: receipt.rows,
-        bytes: receipt.bytes,
-    };
     let of = (agreement, signed.document());
-    let whole = Receipt::countersign(&half, of, &delivery, &consumer.agree, keys, NOW).unwrap();
+    let received = |trace: &str| Received {
+        grant: Digest::of(b"grant"),
+        query: Digest::of(b"SELECT 1"),
+        rows: 26_115,
+        bytes: 1_048_576,
+        content: Digest::of(b"content"),
+        whole: trace.starts_with('0'),
+    };
+    let stated = || StatedReceipt::verify(&half, of, keys, NOW).unwrap();
+    let answer = stated().answer(|trace| Some(received(trace)), &consumer.agree, NOW);
+    let Answer::Countersigned(whole) = answer.unwrap() else {
+        panic!("the receipt is disputed");
+    };
+    let fewer = |trace: &str| {
+        let mut fewer = received(trace);
+        fewer.rows -= 1;
+        trace.starts_with('0').then_some(fewer)
+    };
+    let answer = stated().answer(fewer, &consumer.agree, NOW);
+    let Answer::Disputed(dispute) = answer.unwrap() else {
+        panic!("the receipt is countersigned");
+    };
     let revocation = Revocation {
         v: 1,
         org: provider.org(),
@@ -443,6 +473,7 @@ fn after(
     let mut keep = |name: &str, text: String| texts.insert(name.to_owned(), text);
     keep("receipt-half", half);
     keep("receipt", whole);
+    keep("dispute", dispute);
     keep("revocation", revocation.sign(&provider.agree).unwrap());
     keep(
         "revocation-by-consumer",

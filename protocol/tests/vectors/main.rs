@@ -18,7 +18,7 @@ use comity_protocol::checkpoint::{CHECKPOINT, Checkpoint};
 use comity_protocol::invitation::{INVITATION, Invitation, PREFIX};
 use comity_protocol::negotiation::{AGREEMENT, FEDERATION, MESSAGE, Message, SignedDocument};
 use comity_protocol::product::{DESCRIPTOR, VerifiedDescriptor};
-use comity_protocol::receipt::{RECEIPT, SignedReceipt};
+use comity_protocol::receipt::{DISPUTE, Dispute, RECEIPT, Receipt, SignedReceipt};
 use comity_protocol::results::{RESULTS, VerifiedResults};
 use comity_protocol::revocation::{REVOCATION, Revocation};
 use serde_json::Value;
@@ -95,6 +95,11 @@ fn judge(vectors: &Value, keys: &Organizations, case: &Value) -> bool {
             let of = (agreement.digest(), agreement.document());
             SignedReceipt::verify(text, of, keys, now).is_ok()
         }
+        "dispute" => {
+            let (receipt, id) = Receipt::recall(named("receipt-half")).unwrap();
+            let of = (receipt.agreement, id);
+            Dispute::verify(text, &org(), of, keys, now).is_ok()
+        }
         kind => panic!("unknown kind {kind}"),
     }
 }
@@ -134,6 +139,7 @@ fn every_honest_payload_fits_its_schema() {
         ("agreement", general(AGREEMENT, "agreement")),
         ("federation", general(FEDERATION, "federation")),
         ("receipt", general(RECEIPT, "receipt")),
+        ("dispute", compact(DISPUTE, "dispute")),
     ];
     payloads.extend(messages.map(|name| ("negotiation", compact(MESSAGE, name))));
     let terms = &compact(MESSAGE, "request")["body"]["proposal"]["terms"];

@@ -1,0 +1,231 @@
+//! Counting what is on the wire, the same at both ends (`spec/5-data-plane.md#D-125`).
+
+use std::pin::Pin;
+use std::task::{Context, Poll};
+
+use arrow::ipc::root_as_message;
+use arrow_flight::FlightData;
+use comity_identity::Digest;
+use futures::{Stream, StreamExt as _};
+use sha2::{Digest as _, Sha256};
+
+/// The largest count that a receipt can state: what every JSON reader holds exactly.
+const MAX_COUNT: u64 = (1 << 53) - 1;
+
+/// What moved in one answer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Moved {
+    /// The rows of its record batches.
+    pub rows: u64,
+    /// The bytes of the bodies of record batches and dictionaries.
+    pub bytes: u64,
+    /// The digest of these messages; none where nobody else counts.
+    pub content: Option<Digest>,
+}
+
+impl Moved {
+    /// Of an answer that ended before anything moved.
+    pub fn nothing() -> Self {
+        Tally::hashing().end()
+    }
+}
+
+/// How an answer ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum End {
+    /// All of it moved, and it ended well.
+    Whole,
+    /// It ended with an error.
+    Failed,
+    /// Whoever reads it went away.
+    Dropped,
+}
+
+/// Counts messages.
+#[derive(Clone, Debug)]
+pub(super) struct Tally {
+    rows: u64,
+    bytes: u64,
+    content: Option<Sha256>,
+}
+
+impl Tally {
+    /// Counts, and hashes what it counts.
+    pub(super) fn hashing() -> Self {
+        Self {
+            content: Some(Sha256::new()),
+            ..Self::counting()
+        }
+    }
+
+    /// Only counts: nobody at the other end compares.
+    pub(super) fn counting() -> Self {
+        Self {
+            rows: 0,
+            bytes: 0,
+            content: None,
+        }
+    }
+
+    /// Counts `message`, if it holds a record batch or a dictionary. One whose
+    /// header cannot be read holds none.
+    pub(super) fn add(&mut self, message: &FlightData) {
+        let Ok(header) = root_as_message(&message.data_header) else {
+            return;
+        };
+        let rows = match header.header_as_record_batch() {
+            Some(batch) => u64::try_from(batch.length()).unwrap_or(0),
+            None if header.header_as_dictionary_batch().is_some() => 0,
+            None => return,
+        };
+        let bytes = message.data_body.len() as u64;
+        self.rows = self.rows.saturating_add(rows).min(MAX_COUNT);
+        self.bytes = self.bytes.saturating_add(bytes).min(MAX_COUNT);
+        if let Some(content) = &mut self.content {
+            for part in [&message.data_header, &message.data_body] {
+                // The length in front: else bytes could move from one part to the other.
+                content.update((part.len() as u64).to_be_bytes());
+                content.update(part);
+            }
+        }
+    }
+
+    /// What was counted.
+    pub(super) fn end(self) -> Moved {
+        Moved {
+            rows: self.rows,
+            bytes: self.bytes,
+            content: self
+                .content
+                .map(|c| Digest::from_bytes(c.finalize().into())),
+        }
+    }
+}
+
+/// Told once what moved and how it ended.
+type OnEnd = Box<dyn FnOnce(Moved, End) + Send>;
+
+/// A stream of messages that counts them, and tells at its end, which may be
+/// that it is dropped.
+pub(super) struct Tallied<S> {
+    messages: S,
+    tally: Tally,
+    on_end: Option<OnEnd>,
+}
+
+impl<S> Tallied<S> {
+    /// Counts `messages` with `tally`.
+    pub(super) fn new(
+        messages: S,
+        tally: Tally,
+        on_end: impl FnOnce(Moved, End) + Send + 'static,
+    ) -> Self {
+        Self {
+            messages,
+            tally,
+            on_end: Some(Box::new(on_end)),
+        }
+    }
+
+    fn tell(&mut self, end: End) {
+        if let Some(on_end) = self.on_end.take() {
+            on_end(self.tally.clone().end(), end);
+        }
+    }
+}
+
+impl<E, S: Stream<Item = Result<FlightData, E>> + Unpin> Stream for Tallied<S> {
+    type Item = Result<FlightData, E>;
+
+    fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
+        let next = self.messages.poll_next_unpin(cx);
+        match &next {
+            Poll::Pending => {}
+            Poll::Ready(Some(Ok(message))) => self.tally.add(message),
+            Poll::Ready(Some(Err(_))) => self.tell(End::Failed),
+            Poll::Ready(None) => self.tell(End::Whole),
+        }
+        next
+    }
+}
+
+impl<S> Drop for Tallied<S> {
+    fn drop(&mut self) {
+        self.tell(End::Dropped);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::{Arc, Mutex};
+
+    use arrow::array::{Int64Array, RecordBatch};
+    use arrow_flight::utils::batches_to_flight_data;
+    use futures::executor::block_on;
+
+    use super::*;
+
+    fn messages() -> Vec<FlightData> {
+        let numbers = Arc::new(Int64Array::from_iter_values(0..600)) as _;
+        let batch = RecordBatch::try_from_iter([("n", numbers)]).unwrap();
+        batches_to_flight_data(&batch.schema(), vec![batch.clone(), batch]).unwrap()
+    }
+
+    fn counted(messages: &[FlightData]) -> Moved {
+        let mut tally = Tally::hashing();
+        messages.iter().for_each(|m| tally.add(m));
+        tally.end()
+    }
+
+    #[test]
+    fn rows_and_bodies_count_and_the_schema_does_not() {
+        let messages = messages();
+        assert_eq!(messages.len(), 3);
+        let all = counted(&messages);
+        assert_eq!(all.rows, 1200);
+        let bodies: usize = messages.iter().map(|m| m.data_body.len()).sum();
+        assert_eq!(all.bytes, bodies as u64);
+        assert_eq!(all, counted(&messages[1..]), "the schema");
+        assert_ne!(all, counted(&messages[1..2]));
+        assert_eq!(counted(&messages[..1]), Moved::nothing());
+        assert_eq!(Moved::nothing().content, Some(Digest::of(b"")));
+    }
+
+    #[test]
+    fn one_changed_bit_or_another_order_is_another_content() {
+        let messages = messages();
+        let honest = counted(&messages);
+        let mut changed = messages.clone();
+        let mut body = changed[1].data_body.to_vec();
+        body[8] ^= 1;
+        changed[1].data_body = body.into();
+        let changed = counted(&changed);
+        assert_eq!((changed.rows, changed.bytes), (honest.rows, honest.bytes));
+        assert_ne!(changed.content, honest.content);
+    }
+
+    #[test]
+    fn the_end_is_told_once_however_it_comes() {
+        let told = Arc::new(Mutex::new(Vec::new()));
+        let tallied = |items: Vec<Result<FlightData, ()>>| {
+            let told = Arc::clone(&told);
+            let stream = futures::stream::iter(items);
+            Tallied::new(stream, Tally::hashing(), move |moved, end| {
+                told.lock().unwrap().push((moved.rows, end));
+            })
+        };
+        let good = || messages().into_iter().map(Ok);
+        let mut whole = tallied(good().collect());
+        while block_on(whole.next()).is_some() {}
+        drop(whole);
+        let mut failed = tallied(good().take(2).chain([Err(())]).collect());
+        while block_on(failed.next()).is_some() {}
+        drop(failed);
+        let mut dropped = tallied(good().collect());
+        block_on(dropped.next());
+        drop(dropped);
+        let told = told.lock().unwrap();
+        let expected = [(1200, End::Whole), (600, End::Failed), (0, End::Dropped)];
+        assert_eq!(*told, expected);
+    }
+}
