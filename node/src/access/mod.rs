@@ -35,6 +35,7 @@ mod workbench_gate;
 pub use agreements::{Agreement, Agreements, Standing};
 pub use disclosures::Disclosures;
 pub use grants::Grants;
+pub(crate) use issuers::Issuers;
 pub use measuring::measuring_view;
 pub use members::{MAX_MEMBERS, Members};
 pub use negotiations::{Negotiations, Parts, Post};
