@@ -85,36 +85,51 @@ fn holds(folder: &Path, text: &str) -> std::io::Result<bool> {
     Ok(false)
 }
 
-async fn weather(config: &str) -> Result<(Org, tempfile::TempDir), Box<dyn std::error::Error>> {
+async fn weather() -> Result<(Org, tempfile::TempDir), Box<dyn std::error::Error>> {
     let (lab, dir) = lab();
-    let org = lab
-        .org("weather-service", "Weather Service", config)
-        .await?;
+    let org = lab.org("weather-service", "Weather Service", "").await?;
     let contract = contracts().join("weather-service/weather.odcs.yaml");
     org.publish(&contract).await?;
     Ok((org, dir))
 }
 
+/// Has `org` take `issuer` for its identity provider.
+fn trust(org: &Org, issuer: &str) -> std::io::Result<()> {
+    let mut config = std::fs::read_to_string(org.home().config())?;
+    let issuer = format!("\n[oidc]\nissuer = \"{issuer}\"\naudience = \"comity\"\n");
+    for (default, set) in [
+        ("\n[oidc]\n", issuer.as_str()),
+        (
+            "\nclients = []\n",
+            "\nclients = [\"analyst\", \"visitor\"]\n",
+        ),
+        (
+            "\nrole_map = {}\n",
+            "\nroles_claim = \"groups\"\nrole_map = { g-planning = \"planner\" }\n",
+        ),
+    ] {
+        assert!(config.contains(default), "{default}");
+        config = config.replacen(default, set, 1);
+    }
+    std::fs::write(org.home().config(), config)
+}
+
 /// The records of a node's journal, as `comity audit show` gives them.
 async fn records(org: &Org) -> Result<Vec<Value>, Box<dyn std::error::Error>> {
-    let shown = org.run(&["--json", "audit", "show"]).await?;
-    let lines = shown.lines().map(serde_json::from_str::<Value>);
-    let lines = lines.collect::<Result<Vec<_>, _>>()?;
-    Ok(lines
-        .into_iter()
-        .map(|line| line["record"].clone())
-        .collect())
+    let shown = org.run(&["--json", "audit", "show", "--full"]).await?;
+    let lines = shown.lines().map(serde_json::from_str);
+    Ok(lines.collect::<Result<_, _>>()?)
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a34_a_real_identity_provider_makes_members_and_its_other_tokens_do_not() -> Outcome {
     let mut provider = Provider::start()?;
-    let config = format!(
-        "[oidc]\nissuer = \"{}\"\naudience = \"comity\"\nclients = [\"analyst\", \"visitor\"]\n\
-         roles_claim = \"groups\"\nrole_map = {{ g-planning = \"planner\" }}\n",
-        provider.issuer()
-    );
-    let (org, _dir) = weather(&config).await?;
+    let (lab, _dir) = lab();
+    let mut org = lab.found("weather-service", "Weather Service", "").await?;
+    trust(&org, provider.issuer())?;
+    org.start().await?;
+    let contract = contracts().join("weather-service/weather.odcs.yaml");
+    org.publish(&contract).await?;
     let analyst = provider.token("analyst", "urn:comity")?;
     let visitor = provider.token("visitor", "urn:comity")?;
     asked_with(&org, &analyst).await?;
@@ -179,7 +194,7 @@ async fn a34_a_real_identity_provider_makes_members_and_its_other_tokens_do_not(
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_token_that_expires_ends_its_running_answer() -> Outcome {
-    let (org, _dir) = weather("").await?;
+    let (org, _dir) = weather().await?;
     let token = org
         .run(&["member", "add", "guest", "--expires", "10s"])
         .await?;
@@ -204,7 +219,7 @@ async fn a_token_that_expires_ends_its_running_answer() -> Outcome {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a35_a_members_token_calls_the_admin_api_as_far_as_its_scope_goes() -> Outcome {
-    let (org, _dir) = weather("").await?;
+    let (org, _dir) = weather().await?;
     let admin = org.status().await?.listening.admin;
     let scoped = async |name: &str, scope: &str| {
         let token = org.run(&["member", "add", name, "--scope", scope]).await?;
@@ -238,9 +253,9 @@ async fn a35_a_members_token_calls_the_admin_api_as_far_as_its_scope_goes() -> O
     let all = records(&org).await?;
     let act = all
         .iter()
-        .find(|r| r["record"] == "administered" && r["by"] == by.as_str());
+        .find(|r| r["kind"] == "administered" && r["record"]["by"] == by.as_str());
     let act = act.ok_or("the act is not in the journal")?;
-    assert_eq!(act["target"], "POST /v1/members");
+    assert_eq!(act["record"]["target"], "POST /v1/members");
     // One token ends, the next one goes on.
     let second = org
         .run(&["member", "token", "cleo", "--scope", "administer"])
@@ -264,9 +279,9 @@ async fn a_pseudonym_is_resolved_by_its_own_organization_alone_and_that_is_noted
     let served = records(&three.weather).await?;
     let served = served
         .iter()
-        .find(|r| r["record"] == "delivery" && r["agreement"].is_string());
+        .find(|r| r["kind"] == "delivery" && r["record"]["agreement"].is_string());
     let pseudonym = served
-        .and_then(|r| r["subject"].as_str())
+        .and_then(|r| r["record"]["subject"].as_str())
         .ok_or("no delivery")?;
 
     let resolve =
@@ -289,7 +304,7 @@ async fn a_pseudonym_is_resolved_by_its_own_organization_alone_and_that_is_noted
     let noted = records(&three.port).await?;
     let noted = noted
         .iter()
-        .filter(|r| r["act"] == "resolve" && r["target"] == pseudonym);
+        .filter(|r| r["record"]["act"] == "resolve" && r["record"]["target"] == pseudonym);
     assert_eq!(noted.count(), 1);
     Ok(())
 }

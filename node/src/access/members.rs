@@ -36,7 +36,9 @@ const MAX_ROLE_CHARS: usize = 64;
 
 /// The most members of the identity provider that are remembered. Whoever comes
 /// then is refused: a use that is not written down cannot be resolved in a dispute.
-const MAX_SEEN: usize = 1_000_000;
+/// Well below what one scan of the ledger reads, removed ones counted twice: a
+/// node whose members cannot be read does not start.
+const MAX_SEEN: usize = 100_000;
 
 /// The members: those with local tokens, and those whom the identity provider
 /// vouches for.

@@ -275,7 +275,7 @@ pub(super) const KEYS: [Key; 41] = [
         "\"login-ca.pem\"",
         &[
             "The certificates that vouch for the issuer's servers; a relative path starts at the home",
-            "folder. Unset: the authorities of this system.",
+            "folder. Unset: the authorities of this system. The issuer is asked without a proxy.",
         ],
     ),
     key(
