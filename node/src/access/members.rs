@@ -89,7 +89,8 @@ pub struct Held {
 }
 
 /// Why a token does not make its bearer a member. For the owner's log: whoever
-/// sent it is told the stable code and no more.
+/// sent it is told the stable code and no more. The texts name nobody: a log
+/// outlives what can be erased of a member (`spec/6-evidence.md#V-9`).
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum Unproven {
@@ -97,7 +98,7 @@ pub enum Unproven {
     #[error("no member has this token")]
     Unknown,
     /// It has expired.
-    #[error("the token {id} of {name} has expired")]
+    #[error("the token {id} has expired")]
     Expired {
         /// Whose it was.
         name: String,
@@ -105,7 +106,7 @@ pub enum Unproven {
         id: String,
     },
     /// It is for something else.
-    #[error("the token {id} of {name} is not for this")]
+    #[error("the token {id} is not for this")]
     Scope {
         /// Whose it is.
         name: String,
@@ -116,10 +117,10 @@ pub enum Unproven {
     #[error("the identity provider's token does not count: {0}")]
     Issued(#[from] Refusal),
     /// It was issued before the member was removed.
-    #[error("{0} was removed after the token was issued")]
+    #[error("the member was removed after the token was issued")]
     Removed(String),
     /// The first use could not be written down.
-    #[error("that {0} was here is not written down")]
+    #[error("that the member was here is not written down")]
     Unwritten(String),
 }
 

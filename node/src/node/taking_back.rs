@@ -36,7 +36,12 @@ impl Node {
             Revocable::Node => self.take_back_node(&mut taken).await?,
             Revocable::Partner => self.take_back_partner(&mut taken).await?,
         }
-        tracing::info!(what = ?taken.what, id = taken.id, "revoked");
+        // A member's name is in the journal, where it can be erased; not in the log.
+        let id = match taken.what {
+            Revocable::Member => "(a member)",
+            _ => taken.id.as_str(),
+        };
+        tracing::info!(what = ?taken.what, id, "revoked");
         Ok(taken)
     }
 
