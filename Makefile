@@ -12,7 +12,7 @@ PYTHON ?= python3
 VENV   := $(CARGO_TARGET_DIR)/venv
 COMITY := $(CARGO_TARGET_DIR)/debug/comity
 
-.PHONY: postgres demo build test lint unit vectors scenarios clients release bench bench-exchange bench-sources bench-memory bench-revocation fmt clean-venv
+.PHONY: postgres oidc demo build test lint unit vectors scenarios clients release bench bench-exchange bench-sources bench-memory bench-revocation fmt clean-venv
 
 demo:
 	cargo run --locked --quiet -p comity -- demo
@@ -37,6 +37,13 @@ unit: postgres $(VENV)/ready
 postgres:
 	@ls /usr/lib/postgresql/*/bin/initdb >/dev/null 2>&1 || { apt-get update -qq && apt-get install -y -qq postgresql; }
 
+# A real OpenID Connect server, which a scenario starts.
+oidc:
+	@command -v npm >/dev/null || { apt-get update -qq && apt-get install -y -qq nodejs npm; }
+	@mkdir -p $(CARGO_TARGET_DIR)/oidc
+	@cp tests/oidc/package.json tests/oidc/package-lock.json tests/oidc/server.js $(CARGO_TARGET_DIR)/oidc
+	@cd $(CARGO_TARGET_DIR)/oidc && { cmp -s package-lock.json installed.json || { npm ci --silent --no-audit --no-fund && cp package-lock.json installed.json; }; }
+
 # The published test vectors, checked without any code of ours; and that the
 # rules of the specification and the code name each other.
 vectors:
@@ -47,8 +54,8 @@ vectors:
 
 # Real node processes on loopback.
 # The credentials are those of the S3 server that a scenario starts on loopback.
-scenarios: build postgres $(VENV)/ready $(VENV)-contracts/ready
-	COMITY_BIN=$(COMITY) COMITY_PYTHON=$(VENV)/bin/python COMITY_DATACONTRACT=$(VENV)-contracts/bin/datacontract \
+scenarios: build postgres oidc $(VENV)/ready $(VENV)-contracts/ready
+	COMITY_BIN=$(COMITY) COMITY_OIDC=$(CARGO_TARGET_DIR)/oidc COMITY_PYTHON=$(VENV)/bin/python COMITY_DATACONTRACT=$(VENV)-contracts/bin/datacontract \
 	DATACONTRACT_S3_ACCESS_KEY_ID=scenario-key DATACONTRACT_S3_SECRET_ACCESS_KEY=scenario-secret \
 	cargo test --locked -p comity-tests
 

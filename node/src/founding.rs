@@ -97,6 +97,7 @@ pub fn found(home: &Home, plan: &Plan) -> Result<Founded, Failure> {
         document,
     };
     let owner = Member {
+        terms: None,
         name: OWNER.to_owned(),
         token_hash: Digest::of(token.as_bytes()),
         at: now,

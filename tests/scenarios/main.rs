@@ -15,6 +15,7 @@ mod hostile_partner;
 mod hostile_request;
 mod key_runbooks;
 mod lakes;
+mod members;
 mod pipeline;
 mod policies;
 mod postgres_is_the_warehouse;

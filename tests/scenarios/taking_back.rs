@@ -40,8 +40,11 @@ async fn becomes(org: &Org, alias: &str, state: &str) -> Result<(), LabError> {
 }
 
 async fn member(org: &Org, name: &str) -> Result<api::MemberToken, LabError> {
-    let name = name.to_owned();
-    org.post("/v1/members", &api::AddMember { name }).await
+    let added = api::AddMember {
+        name: name.to_owned(),
+        ..api::AddMember::default()
+    };
+    org.post("/v1/members", &added).await
 }
 
 /// The consumer takes back a grant, and then a member with its grants: the

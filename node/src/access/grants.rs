@@ -9,6 +9,7 @@ use comity_identity::{Digest, LEEWAY, OrgId, Signer as _, Timestamp};
 use data_encoding::HEXLOWER;
 
 use super::agreements::Agreement;
+use super::members::VerifiedMember;
 use crate::failure::Failure;
 use crate::own::Own;
 
@@ -27,8 +28,16 @@ pub struct Grants {
     kept: Mutex<HashMap<Use, Vec<Kept>>>,
 }
 
-/// What a grant is for: the member, the agreement, the purpose stated.
-type Use = (String, Digest, Option<String>);
+/// What a grant is for and says of its holder. A member's grant for one login
+/// does not serve another login with other roles.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+struct Use {
+    member: String,
+    agreement: Digest,
+    purpose: Option<String>,
+    roles: BTreeSet<String>,
+    authentication: BTreeSet<String>,
+}
 
 /// A grant that was issued.
 #[derive(Debug)]
@@ -48,30 +57,42 @@ impl Grants {
     }
 
     /// The grant chain for `member` under `agreement`: one link, held by this
-    /// node's key, for the purpose stated or for every agreed one. `still` says
-    /// whether the member has not been removed since it asked.
+    /// node's key, for the purpose stated or for every agreed one. Of the member's
+    /// roles it states those of `negotiated`, which the federation with the
+    /// partner names: others mean nothing there and are none of its business
+    /// (`spec/5-data-plane.md#D-210`). It ends with the member's token at the
+    /// latest. `still` says whether the member has not been removed since it asked.
     pub fn for_member(
         &self,
-        member: &str,
-        agreement: &Agreement,
+        member: &VerifiedMember,
+        (agreement, negotiated): (&Agreement, &[String]),
         purpose: Option<&str>,
         still: &dyn Fn() -> bool,
         now: Timestamp,
     ) -> Result<Vec<String>, Failure> {
-        let key = (
-            member.to_owned(),
-            agreement.id(),
-            purpose.map(str::to_owned),
-        );
+        let roles = member.roles().iter();
+        let key = Use {
+            member: member.name().to_owned(),
+            agreement: agreement.id(),
+            purpose: purpose.map(str::to_owned),
+            roles: roles.filter(|r| negotiated.contains(r)).cloned().collect(),
+            authentication: member.authentication().clone(),
+        };
+        let longest = now.saturating_add(MAX_LIFETIME);
+        let expires = member.until().map_or(longest, |end| end.min(longest));
         let mut kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner);
         // spec/5-data-plane.md#D-128. With the grants locked: a removal takes back those that are kept after
         // it ended the token, so none slips in between.
         if !still() {
             return Err(Failure::caller("unauthenticated", "the member was removed"));
         }
-        if let Some(known) = kept.get(&key).and_then(|all| all.last())
-            && known.expires.since(now) > RENEW_BEFORE
-        {
+        // One that ends with the token cannot be renewed by issuing it anew.
+        let serves = |known: &&Kept| {
+            let long = known.expires.since(now) > RENEW_BEFORE || known.expires == expires;
+            long && known.expires <= expires
+        };
+        let known = kept.get(&key).and_then(|all| all.iter().rev().find(serves));
+        if let Some(known) = known {
             return Ok(known.links.clone());
         }
         kept.retain(|_, all| {
@@ -88,16 +109,15 @@ impl Grants {
             Some(purpose) => BTreeSet::from([purpose.to_owned()]),
             None => agreement.terms().purposes.clone(),
         };
-        let expires = now.saturating_add(MAX_LIFETIME);
         let grant = Grant {
             v: 1,
             iss: self.own.org(),
             aud: agreement.peer(),
             agr: agreement.id(),
-            sub: self.pseudonym(member, &agreement.peer()),
+            sub: self.pseudonym(member.name(), &agreement.peer()),
             act: Vec::new(),
-            roles: BTreeSet::new(),
-            amr: BTreeSet::from(["local-token".to_owned()]),
+            roles: key.roles.clone(),
+            amr: key.authentication.clone(),
             cnf: self.own.keys().node.public(),
             tables: None,
             cols: None::<BTreeMap<String, BTreeSet<String>>>,
@@ -138,9 +158,9 @@ impl Grants {
     /// The grants that live at `now`: `jti`, member, agreement, end.
     pub fn live(&self, now: Timestamp) -> Vec<(String, String, Digest, Timestamp)> {
         let kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner);
-        let of = |((member, agreement, _), all): (&Use, &Vec<Kept>)| {
+        let of = |(of, all): (&Use, &Vec<Kept>)| {
             let live = all.iter().filter(|grant| now < grant.expires);
-            let shown = |g: &Kept| (g.jti.clone(), member.clone(), *agreement, g.expires);
+            let shown = |g: &Kept| (g.jti.clone(), of.member.clone(), of.agreement, g.expires);
             live.map(shown).collect::<Vec<_>>()
         };
         let mut live: Vec<_> = kept.iter().flat_map(of).collect();
@@ -151,8 +171,8 @@ impl Grants {
     fn forget(&self, which: impl Fn(&str, &str) -> bool, now: Timestamp) -> Vec<String> {
         let mut kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner);
         let mut gone = Vec::new();
-        for ((member, _, _), all) in kept.iter_mut() {
-            let taken = all.extract_if(.., |grant| which(member, &grant.jti));
+        for (of, all) in kept.iter_mut() {
+            let taken = all.extract_if(.., |grant| which(&of.member, &grant.jti));
             gone.extend(taken.filter(|grant| counts(grant, now)).map(|g| g.jti));
         }
         kept.retain(|_, all| !all.is_empty());
@@ -164,7 +184,7 @@ impl Grants {
     ///
     /// Two nested hashes with the key in front, so that a hash cannot be
     /// lengthened into another member's.
-    pub(super) fn pseudonym(&self, member: &str, peer: &OrgId) -> String {
+    pub(crate) fn pseudonym(&self, member: &str, peer: &OrgId) -> String {
         let key = &self.own.keys().pseudonym;
         let inner = Digest::of(&[&key[..], &peer.as_bytes()[..], member.as_bytes()].concat());
         let outer = Digest::of(&[&key[..], &inner.as_bytes()[..]].concat());

@@ -5,6 +5,8 @@
 //! negotiations   requests, offers, signatures
 //! agreements     what both signed: in force, expired, revoked
 //! grants         our members, to partners
+//! members        our own people and programs, by their tokens
+//! oidc           the identity provider's tokens
 //! claims         what is known of whoever asks, for row filters
 //! scope          agreement AND grant AND what is announced: one constructor
 //! peer_gate      judges every call of a partner
@@ -24,6 +26,7 @@ mod issuers;
 mod measuring;
 mod members;
 mod negotiations;
+mod oidc;
 mod partners;
 mod peer_gate;
 pub mod policy;
@@ -37,8 +40,10 @@ pub use disclosures::Disclosures;
 pub use grants::Grants;
 pub(crate) use issuers::Issuers;
 pub use measuring::measuring_view;
-pub use members::{MAX_MEMBERS, Members};
+pub(crate) use members::is_role;
+pub use members::{Held, MAX_TOKENS, Members, Unproven, VerifiedMember, Wanted};
 pub use negotiations::{Negotiations, Parts, Post};
+pub use oidc::Issuer;
 pub use partners::{Meeting, Partner, Partners, WelcomeError};
 pub use peer_gate::PeerGate;
 pub use quota::Quotas;

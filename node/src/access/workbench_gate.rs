@@ -8,7 +8,7 @@ use arrow::datatypes::SchemaRef;
 use async_trait::async_trait;
 use comity_identity::keyring::Keyring;
 use comity_identity::tls::{CurrentLeaf, peer_client_config};
-use comity_identity::{Digest, OrgId};
+use comity_identity::{Digest, OrgId, Timestamp};
 use comity_protocol::negotiation::Side;
 use comity_protocol::product::VerifiedDescriptor;
 use datafusion::error::DataFusionError;
@@ -18,10 +18,11 @@ use futures::StreamExt as _;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 use tonic::Request;
+use tonic::metadata::MetadataMap;
 
 use super::agreements::{Agreement, Agreements, Standing};
 use super::grants::Grants;
-use super::members::Members;
+use super::members::{Members, Unproven, VerifiedMember};
 use super::partners::{Partner, Partners};
 use super::peer_gate::governed;
 use super::policy::{Asked as AskedOfPolicy, CODE, Permitted, Policies};
@@ -66,18 +67,22 @@ pub struct WorkbenchGate {
     pub reach: Arc<Reach>,
 }
 
+#[async_trait]
 impl Gate for WorkbenchGate {
+    async fn prepare(&self, metadata: &MetadataMap) {
+        if let Some(token) = workbench::token(metadata) {
+            self.members.prepare(&token).await;
+        }
+    }
+
     fn admit(&self, request: &Request<()>) -> Result<Session, Denied> {
         let trace = trace();
         let token = workbench::token(request.metadata());
-        let member = token.as_deref().and_then(|t| self.members.authenticate(t));
-        let (Some(token), Some(member)) = (token, member) else {
-            self.metrics.refused("unauthenticated");
-            return Err(Denied::new(
-                "unauthenticated",
-                "send a member's token: 'comity member add NAME' makes one",
-                &trace,
-            ));
+        let member = token.as_deref().ok_or(Unproven::Unknown);
+        let member = member.and_then(|t| self.members.verify(t, clock::now()));
+        let member = match member {
+            Ok(member) => Arc::new(member),
+            Err(why) => return Err(self.unproven(&why, &trace)),
         };
         let purpose = match request.metadata().get(PURPOSE).map(|p| p.to_str()) {
             None => None,
@@ -94,8 +99,7 @@ impl Gate for WorkbenchGate {
         };
         let membership = Arc::new(Membership {
             members: Arc::clone(&self.members),
-            token: token.clone(),
-            member: member.clone(),
+            member: Arc::clone(&member),
         });
         // Read before the judgement: what comes meanwhile is judged again.
         let policy = self.policies.digest();
@@ -107,7 +111,7 @@ impl Gate for WorkbenchGate {
             listener: Listener::Workbench,
             trace: trace.clone(),
             org: self.own.org(),
-            subject: member.clone(),
+            subject: member.name().to_owned(),
             agreement: None,
             purpose,
             policy,
@@ -115,7 +119,7 @@ impl Gate for WorkbenchGate {
             given: None,
         };
         Ok(Session {
-            key: format!("member {member}"),
+            key: member.key(),
             view,
             stop: CancellationToken::new(),
             right: Arc::new(MemberRight {
@@ -127,7 +131,7 @@ impl Gate for WorkbenchGate {
             allowance: Arc::new(Unlimited),
             trace,
             recorder: Arc::new(audit),
-            token: Some(token),
+            token,
         })
     }
 }
@@ -136,14 +140,13 @@ impl Gate for WorkbenchGate {
 #[derive(Debug)]
 struct Membership {
     members: Arc<Members>,
-    token: String,
-    member: String,
+    member: Arc<VerifiedMember>,
 }
 
 impl Membership {
-    /// Whether the token is still the member's.
+    /// Whether the member's token still counts.
     fn stands(&self) -> bool {
-        self.members.authenticate(&self.token).as_deref() == Some(&self.member)
+        self.members.stands(&self.member, clock::now())
     }
 }
 
@@ -167,11 +170,36 @@ impl Right for MemberRight {
     }
 
     fn changes(&self) -> Vec<watch::Receiver<u64>> {
-        vec![self.membership.members.changes(), self.policies.changes()]
+        let mut changes = self.membership.members.changes();
+        changes.push(self.policies.changes());
+        changes
+    }
+
+    fn until(&self) -> Option<Timestamp> {
+        self.membership.member.until()
     }
 }
 
 impl WorkbenchGate {
+    /// Refuses a call without a member. Why is the owner's to read
+    /// (`spec/5-data-plane.md#D-118`).
+    fn unproven(&self, why: &Unproven, trace: &str) -> Denied {
+        tracing::info!(trace, %why, "no member");
+        let (code, message) = match why {
+            Unproven::Unwritten(_) => ("unavailable", "the node cannot write down who comes"),
+            Unproven::Unknown => (
+                "unauthenticated",
+                "send a member's token: 'comity member add NAME' makes one",
+            ),
+            _ => (
+                "unauthenticated",
+                "the token does not count here; the node's log says why",
+            ),
+        };
+        self.metrics.refused(code);
+        Denied::new(code, message, trace)
+    }
+
     /// What the member may see, and what must go on to be permitted meanwhile.
     fn view(
         &self,
@@ -179,7 +207,7 @@ impl WorkbenchGate {
         purpose: Option<&str>,
         trace: &str,
     ) -> (Arc<View>, Vec<Permitted>) {
-        let member = membership.member.as_str();
+        let member = &*membership.member;
         let now = clock::now();
         let mut permitted = Vec::new();
         let mut view = View::builder(self.own.alias());
@@ -359,6 +387,7 @@ impl WorkbenchGate {
                         descriptor,
                         now,
                     ),
+                    negotiated: partner.recognized().0.to_vec(),
                     freshness: terms
                         .flatten()
                         .and_then(|t| freshness(descriptor, table, t)),
@@ -483,6 +512,8 @@ struct Reader {
     policies: Arc<Policies>,
     metrics: Metrics,
     asked: AskedOfPolicy,
+    /// The roles that the federation with the partner names.
+    negotiated: Vec<String>,
     /// The column of the promised freshness, where the agreement shows it.
     freshness: Option<String>,
 }
@@ -507,7 +538,7 @@ impl query::Partner for Reader {
             .grants
             .for_member(
                 &self.member.member,
-                &self.agreement,
+                (&self.agreement, &self.negotiated),
                 self.purpose.as_deref(),
                 &|| self.member.stands(),
                 now,
@@ -526,7 +557,7 @@ impl query::Partner for Reader {
             Digest::of(last),
             Digest::of(asked.sql.as_bytes()),
         );
-        let subject = self.reach.grants.pseudonym(&self.member.member, &org);
+        let subject = self.reach.grants.pseudonym(self.member.member.name(), &org);
         // Before it is asked: a receipt may come before the answer is read.
         let taker = self.reach.reading.begin(&asked.trace, org, of, subject);
         let taker: Arc<dyn Taker> = Arc::new(taker);

@@ -10,6 +10,7 @@ use comity_protocol::terms::Terms;
 use serde::{Deserialize, Serialize};
 
 mod measured;
+mod members;
 mod policy;
 mod receipts;
 mod taking_back;
@@ -17,6 +18,9 @@ mod taking_back;
 pub use measured::{
     JustMeasured, Measure, Measured, Measurement, Observed, Promised, ResultsTaken, ResultsUrl,
     Rewritten, Statement, Verdict,
+};
+pub use members::{
+    AddMember, EndToken, Member, MemberToken, RemoveMember, ResolveMember, ResolvedMember, Token,
 };
 pub use policy::{ExplainPolicy, PolicyNames, PolicyStatus};
 pub use receipts::Receipts;
@@ -349,23 +353,6 @@ pub struct Agreement {
     pub state: String,
     /// What it permits.
     pub terms: Terms,
-}
-
-/// `POST /v1/members`.
-#[derive(Clone, Debug, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct AddMember {
-    /// The member's name.
-    pub name: String,
-}
-
-/// A member's token, shown once.
-#[derive(Clone, Debug, Serialize, Deserialize)]
-pub struct MemberToken {
-    /// The member's name.
-    pub name: String,
-    /// The token for the workbench listener.
-    pub token: String,
 }
 
 /// Why a request to the admin API failed.

@@ -16,6 +16,7 @@ use tokio::net::{TcpListener, UnixListener};
 use tokio_util::sync::CancellationToken;
 
 use super::{administer, api, results};
+use crate::access::Wanted;
 use crate::access::policy::Explanation;
 use crate::failure::{Failure, Fault};
 use crate::node::Node;
@@ -68,6 +69,7 @@ pub async fn serve_tcp(
 ) {
     let guard = Arc::new(Guard {
         token: Digest::of(token.as_bytes()),
+        node: Arc::clone(&node),
     });
     let app = routes(Arc::clone(&node), administer::TOKEN)
         .layer(middleware::from_fn_with_state(guard, authorize))
@@ -114,6 +116,9 @@ fn routes(node: Arc<Node>, role: &'static str) -> Router {
         .route("/v1/grants", get(live_grants))
         .route("/v1/members", get(members).post(add_member))
         .route("/v1/members/remove", post(remove_member))
+        .route("/v1/members/tokens", post(give_token))
+        .route("/v1/members/tokens/end", post(end_token))
+        .route("/v1/members/resolve", post(resolve_member))
         .route("/v1/policy", get(policy))
         .route("/v1/policy/explain", post(explain_policy))
         .fallback(nothing_here)
@@ -139,12 +144,13 @@ async fn to_the_end(request: Request, next: Next) -> Response {
 
 struct Guard {
     token: Digest,
+    node: Arc<Node>,
 }
 
 /// A35: a browser page on this machine must not drive the node. There are no
 /// cookies, the token is a header that a foreign page cannot set without a
 /// preflight, and a request with a foreign Host or any Origin is refused.
-async fn authorize(State(guard): State<Arc<Guard>>, request: Request, next: Next) -> Response {
+async fn authorize(State(guard): State<Arc<Guard>>, mut request: Request, next: Next) -> Response {
     let headers = request.headers();
     if headers.contains_key(header::ORIGIN) || !host_is_loopback(headers) {
         return refuse(
@@ -160,11 +166,10 @@ async fn authorize(State(guard): State<Arc<Guard>>, request: Request, next: Next
             .and_then(|v| v.strip_prefix("Bearer "));
         // Equal hashes, not equal texts: the comparison's timing says nothing about the token.
         if token.map(|t| Digest::of(t.as_bytes())) != Some(guard.token) {
-            return refuse(
-                StatusCode::UNAUTHORIZED,
-                "no-token",
-                "send the token of HOME/admin.token as 'Authorization: Bearer …'",
-            );
+            match administer::member(&guard.node, token.unwrap_or_default(), request.method()) {
+                Ok(by) => drop(request.extensions_mut().insert(by)),
+                Err(refusal) => return *refusal,
+            }
         }
     }
     next.run(request).await
@@ -366,26 +371,55 @@ async fn explain_policy(
     Ok(Json(node.explain_policy(ask)?))
 }
 
-async fn members(State(node): State<Arc<Node>>) -> Json<Vec<String>> {
-    let mut names = node.members().names();
-    names.sort();
-    Json(names)
+async fn members(State(node): State<Arc<Node>>) -> Json<Vec<api::Member>> {
+    Json(node.list_members())
 }
 
 async fn add_member(
     State(node): State<Arc<Node>>,
     Json(ask): Json<api::AddMember>,
 ) -> Answer<api::MemberToken> {
-    let token = node.members().add(&ask.name).await?;
-    Ok(Json(api::MemberToken {
-        name: ask.name,
-        token,
-    }))
+    let (name, wanted) = wanted(ask);
+    let (held, token) = node.members().add(&name, wanted).await?;
+    Ok(Json(api::MemberToken::of(held, token)))
+}
+
+async fn give_token(
+    State(node): State<Arc<Node>>,
+    Json(ask): Json<api::AddMember>,
+) -> Answer<api::MemberToken> {
+    let (name, wanted) = wanted(ask);
+    let (held, token) = node.members().give_token(&name, wanted).await?;
+    Ok(Json(api::MemberToken::of(held, token)))
+}
+
+fn wanted(ask: api::AddMember) -> (String, Wanted) {
+    let wanted = Wanted {
+        scope: ask.scope,
+        roles: ask.roles,
+        expires: ask.expires,
+    };
+    (ask.name, wanted)
+}
+
+async fn end_token(
+    State(node): State<Arc<Node>>,
+    Json(ask): Json<api::EndToken>,
+) -> Answer<serde_json::Value> {
+    node.members().end_token(&ask.name, &ask.token).await?;
+    Ok(Json(serde_json::json!({})))
+}
+
+async fn resolve_member(
+    State(node): State<Arc<Node>>,
+    Json(ask): Json<api::ResolveMember>,
+) -> Answer<Vec<api::ResolvedMember>> {
+    Ok(Json(node.resolve_member(ask).await?))
 }
 
 async fn remove_member(
     State(node): State<Arc<Node>>,
-    Json(ask): Json<api::AddMember>,
+    Json(ask): Json<api::RemoveMember>,
 ) -> Answer<serde_json::Value> {
     let id = ask.name;
     let what = api::Revocable::Member;

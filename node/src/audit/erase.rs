@@ -1,5 +1,7 @@
 //! A member's personal data, erased without breaking the proofs.
 
+use std::collections::BTreeSet;
+
 use comity_identity::OrgId;
 use serde_json::{Map, Value};
 
@@ -28,7 +30,7 @@ pub fn erase_member(home: &Home, name: &str) -> Result<Erasure, Failure> {
     let mut looked = Looked::default();
     super::walk(&home.journal(), |_, record| looked.at(record, name))?;
     let own = looked.own.ok_or_else(super::nobody)?;
-    if looked.active {
+    if !looked.tokens.is_empty() {
         let message = format!("{name} is a member with a token");
         return Err(Failure::caller("active-member", message)
             .next("run 'comity member remove' first, stop the node, and erase then"));
@@ -87,7 +89,8 @@ fn forget_index(home: &Home) -> Result<(), Failure> {
 #[derive(Default)]
 struct Looked {
     own: Option<OrgId>,
-    active: bool,
+    /// The member's tokens that count, by id; one of before they had ids by none.
+    tokens: BTreeSet<Option<String>>,
     found: u64,
 }
 
@@ -98,8 +101,13 @@ impl Looked {
         };
         match record {
             Record::Own(evidence) => self.own = Some(evidence.org),
-            Record::Member(member) if member.name == name => self.active = true,
-            Record::MemberRemoved(member) if member.name == name => self.active = false,
+            Record::Member(member) if member.name == name => {
+                self.tokens.insert(member.terms.map(|terms| terms.id));
+            }
+            Record::MemberTokenEnded(member) if member.name == name => {
+                self.tokens.remove(&member.token);
+            }
+            Record::MemberRemoved(member) if member.name == name => self.tokens.clear(),
             _ => {}
         }
     }
@@ -126,7 +134,9 @@ fn concerns(record: &[u8], own: &OrgId, name: &str) -> bool {
     match text(&record, "record") {
         Some("delivery") => ours() && is("subject", name),
         Some("refused") => ours() && text(&record, "reason").is_some_and(|r| names(r, name)),
-        Some("member" | "member-removed") => is("name", name),
+        Some("member" | "member-removed" | "member-token-ended" | "member-seen") => {
+            is("name", name)
+        }
         _ => false,
     }
 }

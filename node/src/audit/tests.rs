@@ -1,5 +1,6 @@
 //! Journals that were changed, and what verifying them says.
 
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
 use comity_identity::envelope::General;
@@ -292,6 +293,7 @@ fn an_erased_member_is_in_no_file_and_the_journal_verifies() {
     };
     own.add(&[
         Record::Member(Member {
+            terms: None,
             name: "zenobia".to_owned(),
             token_hash: Digest::of(b"token"),
             at: NOW,
@@ -307,6 +309,7 @@ fn an_erased_member_is_in_no_file_and_the_journal_verifies() {
     let refusal = erase_member(&own.home, "zenobia").unwrap_err();
     assert!(refusal.to_string().contains("with a token"), "{refusal}");
     own.add(&[Record::MemberRemoved(MemberRemoved {
+        tokens: BTreeSet::new(),
         name: "zenobia".to_owned(),
         at: NOW,
     })]);

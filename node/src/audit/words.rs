@@ -142,7 +142,10 @@ impl Filter {
             named("agreement") || (kind == "signed" && named("id"))
         };
         let member = |wanted: &str| {
-            let named = matches!(kind, "member" | "member-removed") && any(&["name"], wanted);
+            let named = matches!(
+                kind,
+                "member" | "member-removed" | "member-token-ended" | "member-seen"
+            ) && any(&["name"], wanted);
             named || any(&["subject", "member"], wanted)
         };
         let trace = |wanted: &str| text(record, "trace").is_some_and(|t| t.contains(wanted));
@@ -227,7 +230,9 @@ fn says(kind: &str, record: &Map<String, Value>, aliases: &HashMap<String, Strin
         ),
         "revoked" => format!("{} revoked the agreement {}", org("by"), short("agreement")),
         "member" => format!("gave the member {} a token", of("name")),
-        "member-removed" => format!("ended the token of the member {}", of("name")),
+        "member-removed" => format!("ended the tokens of the member {}", of("name")),
+        "member-token-ended" => format!("ended a token of the member {}", of("name")),
+        "member-seen" => format!("the member {} was here for the first time", of("name")),
         "delivery" => delivery(record, &org("org"), of("subject")),
         "refused" => format!("refused {}: {} ({})", org("org"), of("code"), of("reason")),
         "received" => format!(

@@ -11,7 +11,8 @@ use libp2p::multiaddr::Protocol;
 use tracing_subscriber::EnvFilter;
 
 use super::keys::KEYS;
-use super::{ApproveRule, Config, PartnerNote, Source, example};
+use super::{ApproveRule, Config, Oidc, PartnerNote, Source, example};
+use crate::access::is_role;
 
 /// Something wrong or doubtful in a configuration.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -67,6 +68,7 @@ pub(super) fn check(config: &Config) -> Vec<Problem> {
     ranges(config, &mut found);
     listeners(config, &mut found);
     network(config, &mut found);
+    oidc(&config.oidc, &mut found);
     if let Err(error) = EnvFilter::try_new(&config.log.level) {
         found.error("log.level", format!("{error}; write for example \"info\""));
     }
@@ -217,6 +219,59 @@ fn network(config: &Config, found: &mut Found) {
             );
         }
     }
+}
+
+fn oidc(oidc: &Oidc, found: &mut Found) {
+    let mut error = |key: &str, message: &str| found.error(format!("oidc.{key}"), message);
+    let Some(issuer) = &oidc.issuer else {
+        if oidc.audience.is_some() {
+            error("issuer", "is not set: without it `audience` has no use");
+        }
+        return;
+    };
+    let url = "must be an https URL without query and fragment, or http on this machine";
+    if !is_provider_url(issuer) {
+        error("issuer", url);
+    }
+    if oidc
+        .jwks_url
+        .as_deref()
+        .is_some_and(|u| !is_provider_url(u))
+    {
+        error("jwks_url", url);
+    }
+    if oidc.audience.as_deref().is_none_or(str::is_empty) {
+        let message = "is not set: a token that the issuer made for another service must not count";
+        error("audience", message);
+    }
+    if oidc.algorithms.is_empty() {
+        error("algorithms", "must name at least one");
+    }
+    if oidc.name_claim.is_empty() {
+        error("name_claim", "must name a claim, such as \"sub\"");
+    }
+    if oidc.roles_claim.is_some() == oidc.role_map.is_empty() {
+        error(
+            "role_map",
+            "and `roles_claim` need each other: set both or none",
+        );
+    }
+    if !oidc.role_map.values().all(|role| is_role(role)) {
+        let message = "our roles have 1 to 64 of the characters a-z A-Z 0-9 - _ . :";
+        error("role_map", message);
+    }
+}
+
+/// Whether the identity provider may be asked there: nobody on the way can
+/// change its keys (A34).
+pub(crate) fn is_provider_url(text: &str) -> bool {
+    let Ok(url) = reqwest::Url::parse(text) else {
+        return false;
+    };
+    let host = url.host_str().unwrap_or_default();
+    let here = matches!(host, "localhost" | "127.0.0.1" | "[::1]");
+    let plain = url.query().is_none() && url.fragment().is_none() && url.username().is_empty();
+    plain && !host.is_empty() && (url.scheme() == "https" || (url.scheme() == "http" && here))
 }
 
 fn source(name: &str, source: &Source, found: &mut Found) {

@@ -58,7 +58,7 @@ const fn optional(
 }
 
 /// The sections with what they are about, in the order of the file.
-pub(super) const SECTIONS: [(&str, &str); 12] = [
+pub(super) const SECTIONS: [(&str, &str); 13] = [
     ("organization", "Who the organization is, to people."),
     (
         "network",
@@ -71,6 +71,10 @@ pub(super) const SECTIONS: [(&str, &str); 12] = [
     (
         "workbench",
         "The Flight SQL listener of the organization's own members.",
+    ),
+    (
+        "oidc",
+        "The organization's identity provider: its tokens make members, beside local ones.",
     ),
     (
         "admin",
@@ -101,7 +105,7 @@ pub(super) const SECTIONS: [(&str, &str); 12] = [
 ];
 
 /// Every key, section by section.
-pub(super) const KEYS: [Key; 29] = [
+pub(super) const KEYS: [Key; 41] = [
     key("organization", "name", &["The name that people read."]),
     key(
         "organization",
@@ -189,6 +193,89 @@ pub(super) const KEYS: [Key; 29] = [
         "tls",
         &[
             "Whether members connect with TLS, to a certificate of the organization's own authority.",
+        ],
+    ),
+    optional(
+        "oidc",
+        "issuer",
+        "\"https://login.example.org/realms/staff\"",
+        &["The issuer, exactly as it stands in its tokens. Plain http on this machine only."],
+    ),
+    optional(
+        "oidc",
+        "audience",
+        "\"https://comity.example.org\"",
+        &["What tokens for this node name as their audience. Needed with `issuer`."],
+    ),
+    key(
+        "oidc",
+        "clients",
+        &[
+            "The programs (client ids, `azp`) whose tokens count. Empty: any that the issuer gives the",
+            "audience to; a token for several audiences must then have been given to `audience` itself.",
+        ],
+    ),
+    optional(
+        "oidc",
+        "jwks_url",
+        "\"https://login.example.org/realms/staff/keys\"",
+        &["Where the issuer's keys are. Unset: where its discovery document says."],
+    ),
+    key(
+        "oidc",
+        "algorithms",
+        &[
+            "The signatures that count: of \"RS256\", \"RS384\", \"RS512\", \"PS256\", \"PS384\", \"PS512\",",
+            "\"ES256\", \"ES384\", \"EdDSA\".",
+        ],
+    ),
+    key(
+        "oidc",
+        "name_claim",
+        &[
+            "The claim that is the member's name, behind \"oidc:\". It must never pass to somebody else.",
+        ],
+    ),
+    optional(
+        "oidc",
+        "roles_claim",
+        "\"groups\"",
+        &[
+            "The claim with the issuer's groups or roles; with a slash in front a JSON pointer, such as",
+            "\"/realm_access/roles\".",
+        ],
+    ),
+    key(
+        "oidc",
+        "role_map",
+        &[
+            "What the issuer's roles are called here, as { theirs = \"ours\" }. Others give no role.",
+        ],
+    ),
+    key(
+        "oidc",
+        "required_claims",
+        &["Claims that a token must have, with these values, as { tenant = \"harbour\" }."],
+    ),
+    number(
+        "oidc",
+        "leeway_seconds",
+        0..=300,
+        &["Seconds by which the issuer's clock may differ."],
+    ),
+    number(
+        "oidc",
+        "keys_max_age_seconds",
+        60..=86_400,
+        &["Seconds for which fetched keys count. They are fetched again after half of that."],
+    ),
+    optional(
+        "oidc",
+        "ca_file",
+        "\"login-ca.pem\"",
+        &[
+            "The certificates that vouch for the issuer's servers; a relative path starts at the home",
+            "folder. Unset: the authorities of this system. The issuer is asked without a proxy.",
         ],
     ),
     key(

@@ -20,13 +20,16 @@ mod check;
 mod error;
 mod example;
 mod keys;
+mod oidc;
 mod partner;
 mod ports;
 mod sections;
 
 pub use approve::{ApproveRule, TableRule};
+pub(crate) use check::is_provider_url;
 pub use check::{Problem, Severity};
 pub use error::{ConfigError, UnknownKey};
+pub use oidc::{Oidc, SignatureAlgorithm};
 pub use partner::PartnerNote;
 pub use sections::{ADMIN_PORT, NETWORK_PORT, PEERS_PORT, WORKBENCH_PORT};
 pub use sections::{
@@ -52,6 +55,8 @@ pub struct Config {
     pub peers: Peers,
     /// The Flight SQL listener of the organization's own members.
     pub workbench: Workbench,
+    /// The organization's identity provider.
+    pub oidc: Oidc,
     /// The node's own API.
     pub admin: Admin,
     /// What a query may cost.

@@ -58,6 +58,10 @@ fn the_example_has_every_key_and_no_other() {
     config.peers.advertised = Some("flight.example.org:7402".to_owned());
     config.admin.socket = Some("admin.sock".into());
     config.network.dial = Some(vec![crate::network::Area::Public]);
+    let text = || Some("x".to_owned());
+    (config.oidc.issuer, config.oidc.audience) = (text(), text());
+    (config.oidc.jwks_url, config.oidc.roles_claim) = (text(), text());
+    config.oidc.ca_file = Some("login-ca.pem".into());
     let tree = example::tree(&config);
     let of_struct: BTreeSet<(String, String)> = tree
         .as_object()

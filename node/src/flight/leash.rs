@@ -3,8 +3,10 @@
 use std::pin::Pin;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll};
+use std::time::Duration;
 
 use arrow::array::RecordBatch;
+use comity_identity::Timestamp;
 use datafusion::error::DataFusionError;
 use datafusion::execution::SendableRecordBatchStream;
 use futures::StreamExt as _;
@@ -12,6 +14,7 @@ use tokio::sync::oneshot;
 use tokio_util::sync::{CancellationToken, DropGuard};
 
 use super::session::{Right, Session};
+use crate::clock;
 
 /// The rows of an answer, and a watchman of its own who lets go of them the
 /// moment that the right ends (`spec/5-data-plane.md#D-126`).
@@ -88,13 +91,32 @@ async fn right_ends(stop: CancellationToken, right: Arc<dyn Right>) -> &'static 
         let changed = futures::future::select_all(changed);
         let silent = tokio::select! {
             () = stop.cancelled() => None,
+            () = moment(right.until()) => None,
             (changed, which, _) = changed => changed.is_err().then_some(which),
         };
         // Nobody is left who could change this.
         silent.map(|which| changes.swap_remove(which));
-        if changes.is_empty() {
-            stop.cancelled().await;
+        while changes.is_empty() {
+            tokio::select! {
+                () = stop.cancelled() => return "revoked",
+                () = moment(right.until()) => {}
+            }
+            if let Err(code) = right.check() {
+                return code;
+            }
         }
+    }
+}
+
+/// Waits until `at`, or for ever. Not less than a second, of which the clock
+/// knows no part: one that was set back must not keep this busy.
+async fn moment(at: Option<Timestamp>) {
+    match at {
+        Some(at) => {
+            let left = at.since(clock::now()).max(Duration::from_secs(1));
+            tokio::time::sleep(left).await;
+        }
+        None => std::future::pending().await,
     }
 }
 

@@ -19,6 +19,7 @@ pub(crate) mod incoming;
 mod leash;
 mod metadata;
 pub mod peers;
+mod prepared;
 mod service;
 mod session;
 pub(crate) mod sql_client;

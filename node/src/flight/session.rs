@@ -3,9 +3,10 @@
 use std::sync::Arc;
 
 use async_trait::async_trait;
-use comity_identity::Digest;
+use comity_identity::{Digest, Timestamp};
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
+use tonic::metadata::MetadataMap;
 use tonic::{Code, Request, Status};
 
 use super::tally::Moved;
@@ -13,7 +14,12 @@ use super::{CODE, RETRY_AFTER, TRACE};
 use crate::query::{Prepared, QueryError, View};
 
 /// Judges every call of a listener.
+#[async_trait]
 pub trait Gate: Send + Sync + 'static {
+    /// Gets ready to judge a call with these headers, where that takes time:
+    /// fetches keys, writes down who is new. Decides nothing.
+    async fn prepare(&self, _: &MetadataMap) {}
+
     /// What the call may see. It looks at the headers and at the connection,
     /// never at the message.
     fn admit(&self, request: &Request<()>) -> Result<Session, Denied>;
@@ -63,6 +69,12 @@ pub trait Right: Send + Sync + std::fmt::Debug {
     /// that waits for a slow source or a slow reader is woken by it
     /// (`spec/5-data-plane.md#D-126`).
     fn changes(&self) -> Vec<watch::Receiver<u64>>;
+
+    /// When [`Right::check`] begins to answer otherwise by itself, if it does:
+    /// an answer that waits is woken then (`spec/5-data-plane.md#D-203`).
+    fn until(&self) -> Option<Timestamp> {
+        None
+    }
 }
 
 /// How much may be read. What is taken is shared by all who read under the same

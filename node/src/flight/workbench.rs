@@ -13,6 +13,7 @@ use tonic::{Request, Status};
 
 use super::accept::accept;
 use super::face::Face;
+use super::prepared::Prepared;
 use super::service::SqlService;
 use super::{Gate, MAX_MESSAGE_BYTES, MAX_REQUEST_BYTES, peers};
 use crate::query::Engine;
@@ -29,10 +30,12 @@ pub async fn serve(
     let service = FlightServiceServer::new(face)
         .max_decoding_message_size(MAX_REQUEST_BYTES)
         .max_encoding_message_size(MAX_MESSAGE_BYTES + 64 * 1024);
+    let judging = Arc::clone(&gate);
     let judged = tonic::service::interceptor::InterceptedService::new(
         service,
-        move |request: Request<()>| judge(&*gate, request),
+        move |request: Request<()>| judge(&*judging, request),
     );
+    let judged = Prepared::new(judged, gate);
     let connections = accept(listener, tls, stop.clone());
     peers::server()
         .add_service(judged)

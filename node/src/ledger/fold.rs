@@ -7,7 +7,7 @@ use comity_identity::{Digest, OrgId};
 use comity_protocol::receipt;
 use comity_protocol::results::Results;
 
-use super::{Contradicted, Record};
+use super::{Contradicted, OIDC, Record};
 use crate::index::{Op, Table};
 
 /// Which fact about an organization an index entry points at.
@@ -125,6 +125,17 @@ fn product_key(org: &OrgId, product: &str) -> Vec<u8> {
     key
 }
 
+/// The key of a member's token; of a member's only one, where it has no id.
+fn token_key(name: &str, id: Option<&str>) -> Vec<u8> {
+    let mut key = name.as_bytes().to_vec();
+    if let Some(id) = id {
+        // No name has it: one member's keys never begin with another's.
+        key.push(0);
+        key.extend_from_slice(id.as_bytes());
+    }
+    key
+}
+
 /// The key of this organization's own evidence, and of its own head.
 pub const OWN: &[u8] = b"own";
 
@@ -169,9 +180,24 @@ pub(super) fn entries(position: u64, record: &Record) -> Vec<(Table, Op)> {
         Record::Message(m) => put(Table::Negotiations, message_key(&m.negotiation, position)),
         Record::Signed(s) => put(Table::Agreements, stage_key(&s.id, Stage::Made)),
         Record::Revoked(r) => put(Table::Agreements, stage_key(&r.agreement, Stage::Ended)),
-        Record::Member(m) => put(Table::Members, m.name.clone().into_bytes()),
+        Record::Member(m) => put(
+            Table::Members,
+            token_key(&m.name, m.terms.as_ref().map(|t| t.id.as_str())),
+        ),
+        Record::MemberTokenEnded(m) => {
+            let key = token_key(&m.name, m.token.as_deref());
+            vec![(Table::Members, Op::delete(key))]
+        }
+        Record::MemberSeen(m) => put(Table::Members, token_key(&m.name, None)),
+        // Whoever the provider vouches for is remembered as removed: tokens of
+        // before then are still about, and this node cannot end them.
+        Record::MemberRemoved(m) if m.name.starts_with(OIDC) => {
+            put(Table::Members, token_key(&m.name, Some("removed")))
+        }
         Record::MemberRemoved(m) => {
-            vec![(Table::Members, Op::delete(m.name.clone()))]
+            let ids = m.tokens.iter().map(|id| Some(id.as_str()));
+            let keys = ids.chain([None]).map(|id| token_key(&m.name, id));
+            keys.map(|key| (Table::Members, Op::delete(key))).collect()
         }
         Record::PolicyActivated(_) => put(Table::Documents, POLICY.to_vec()),
         // The start, and then the end in its place. Deliveries of before receipts

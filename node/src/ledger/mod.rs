@@ -22,9 +22,9 @@ pub use marks::Marks;
 pub use record::{
     Administered, Announced, Contradicted, Contradiction, Delivery, DisputeAccepted, Evidence,
     ForeignHead, InvitationUsed, Invited, JournalRewritten, Measured, Member, MemberRemoved,
-    Message, OPERATOR, Partner, PolicyActivated, PolicyRefused, Published, Receipt,
-    ReceiptAnswered, ReceiptTaken, Received, Record, Refused, RefusedMore, Retired, Revoked,
-    Signed, SignedKind, Statement, Witnessed,
+    MemberSeen, MemberTokenEnded, Message, OIDC, OPERATOR, Partner, PolicyActivated, PolicyRefused,
+    Published, Receipt, ReceiptAnswered, ReceiptTaken, Received, Record, Refused, RefusedMore,
+    Retired, Revoked, Signed, SignedKind, Statement, TokenScope, TokenTerms, Witnessed,
 };
 
 use crate::failure::Failure;

@@ -5,7 +5,7 @@
 //! unknown name stops the start, because a node that skips a promise it cannot
 //! read would break it.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 
 use comity_identity::{Digest, OrgId, Timestamp, keyring};
@@ -59,6 +59,10 @@ pub enum Record {
     Member(Member),
     /// A member who no longer may.
     MemberRemoved(MemberRemoved),
+    /// One of a member's tokens ended before its time.
+    MemberTokenEnded(MemberTokenEnded),
+    /// Somebody whom the identity provider vouches for was here for the first time.
+    MemberSeen(MemberSeen),
     /// Something was served, or is about to be: written before a byte leaves.
     Delivery(Delivery),
     /// Something was refused to a peer or a member.
@@ -322,8 +326,55 @@ pub struct Member {
     pub name: String,
     /// The SHA-256 of the member's token; the token itself is not kept.
     pub token_hash: Digest,
+    /// What the token is good for. Records of before tokens had terms have none:
+    /// such a token is for queries, has no roles and does not expire, and a
+    /// later one of the same member takes its place.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub terms: Option<TokenTerms>,
     /// When the token was made.
     pub at: Timestamp,
+}
+
+/// What a local token is good for (`spec/5-data-plane.md#D-200`).
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct TokenTerms {
+    /// Its id, which tells nothing about it: 16 hex digits.
+    pub id: String,
+    /// What it may be used for.
+    pub scope: TokenScope,
+    /// The roles that its holder has here.
+    #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
+    pub roles: BTreeSet<String>,
+    /// When it ends by itself, if it does.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub expires: Option<Timestamp>,
+}
+
+/// What a local token may be used for. None includes another: whoever queries
+/// and administers holds two tokens, and a leaked one opens one door.
+#[derive(
+    Clone,
+    Copy,
+    Debug,
+    Default,
+    PartialEq,
+    Eq,
+    PartialOrd,
+    Ord,
+    Serialize,
+    Deserialize,
+    clap::ValueEnum,
+)]
+#[serde(rename_all = "kebab-case")]
+pub enum TokenScope {
+    /// Queries at the workbench.
+    #[default]
+    Query,
+    /// Calls of the admin API that only read (`GET`), over TCP.
+    Observe,
+    /// Every call of the admin API, over TCP.
+    Administer,
 }
 
 /// See [`Record::MemberRemoved`].
@@ -331,6 +382,36 @@ pub struct Member {
 #[serde(deny_unknown_fields)]
 pub struct MemberRemoved {
     /// The member's name.
+    pub name: String,
+    /// The ids of the tokens that end with it.
+    #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
+    pub tokens: BTreeSet<String>,
+    /// When.
+    pub at: Timestamp,
+}
+
+/// See [`Record::MemberTokenEnded`].
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct MemberTokenEnded {
+    /// The member's name.
+    pub name: String,
+    /// The token's id; none for one of before tokens had ids.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub token: Option<String>,
+    /// When.
+    pub at: Timestamp,
+}
+
+/// What the names of members begin with whom the identity provider vouches for.
+/// No local member's name can.
+pub const OIDC: &str = "oidc:";
+
+/// See [`Record::MemberSeen`] (`spec/5-data-plane.md#D-208`).
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct MemberSeen {
+    /// The member's name: [`OIDC`] and what the provider calls it.
     pub name: String,
     /// When.
     pub at: Timestamp,
@@ -444,7 +525,8 @@ pub const OPERATOR: &str = "operator";
 pub struct Administered {
     /// What was done, such as `start` or `join`.
     pub act: String,
-    /// Who did it: [`OPERATOR`], until members administer.
+    /// Who did it: [`OPERATOR`], or `token` and the id of a member's token, which
+    /// names nobody once the member's own records are erased.
     pub by: String,
     /// To what: the configuration's digest, an organization. Holds no member's name.
     pub target: String,

@@ -50,6 +50,7 @@ fn ledger() -> (Ledger, Arc<AtomicBool>, tempfile::TempDir) {
 
 fn member(name: &str) -> Record {
     Record::Member(Member {
+        terms: None,
         name: name.to_owned(),
         token_hash: Digest::of(name.as_bytes()),
         at: Timestamp::from_secs(1_800_000_000),

@@ -10,6 +10,7 @@ mod exchange;
 mod inbound;
 mod listeners;
 mod measuring;
+mod members;
 mod operate;
 mod policies;
 mod products;

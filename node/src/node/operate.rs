@@ -18,10 +18,24 @@ use crate::network::{self, RequestError};
 impl Node {
     /// Writes down an act of the operator that leaves no other record, before
     /// its effect; a node that cannot write refuses it (`spec/6-evidence.md#V-3`).
-    async fn administered(&self, act: &str, target: impl ToString) -> Result<(), Failure> {
+    pub(super) async fn administered(
+        &self,
+        act: &str,
+        target: impl ToString,
+    ) -> Result<(), Failure> {
+        self.administered_by(OPERATOR.to_owned(), act, target).await
+    }
+
+    /// [`Node::administered`], by somebody else than the operator.
+    pub(super) async fn administered_by(
+        &self,
+        by: String,
+        act: &str,
+        target: impl ToString,
+    ) -> Result<(), Failure> {
         let record = Record::Administered(Administered {
             act: act.to_owned(),
-            by: OPERATOR.to_owned(),
+            by,
             target: target.to_string(),
             at: clock::now(),
         });

@@ -23,8 +23,8 @@ use super::listeners::{Listeners, address};
 use super::measuring::Measuring;
 use crate::access::policy::Policies;
 use crate::access::{
-    self, Agreements, Disclosures, Grants, Members, Negotiations, Partners, PeerGate, Quotas,
-    Refusals, WorkbenchGate,
+    self, Agreements, Disclosures, Grants, Issuer, Members, Negotiations, Partners, PeerGate,
+    Quotas, Refusals, WorkbenchGate,
 };
 use crate::admin::{self, Metrics, api};
 use crate::catalog::Catalog;
@@ -123,7 +123,8 @@ impl Node {
             Arc::clone(&ledger),
             Arc::clone(&partners),
         )?);
-        let members = Arc::new(Members::load(Arc::clone(&ledger))?);
+        let issuer = Issuer::new(&config.oidc, home.path())?;
+        let members = Arc::new(Members::load(Arc::clone(&ledger), issuer)?);
         let grants = Arc::new(Grants::new(Arc::clone(&own)));
         let (federated, to_fetch) = mpsc::channel(FEDERATED_QUEUE);
         let negotiations = Arc::new(Negotiations::load(access::Parts {

@@ -10,6 +10,7 @@ use comity_protocol::terms::{TableTerms, Terms};
 
 use super::asked::{self, Action, Asked, Circumstances, Principal, Resource};
 use crate::access::agreements::Agreement;
+use crate::access::members::VerifiedMember;
 use crate::access::partners::Partner;
 
 const SECONDS_A_DAY: u64 = 24 * 60 * 60;
@@ -78,7 +79,7 @@ impl Asked {
 
     /// A member reads an own product.
     pub(in crate::access) fn query_of_member<'a>(
-        member: &str,
+        member: &VerifiedMember,
         purpose: Option<&str>,
         product: &Descriptor,
         tables: impl Iterator<Item = (&'a String, &'a TableTerms)>,
@@ -87,12 +88,13 @@ impl Asked {
         let (columns, classifications) = opened(product, tables);
         Self {
             action: Action::Query,
-            principal: Principal::member(member),
+            principal: Principal::of_member(member),
             resource: Resource::product(product, true),
             context: Circumstances {
                 purposes: purpose.map(str::to_owned).into_iter().collect(),
                 columns,
                 classifications,
+                authentication: member.authentication().clone(),
                 ..Circumstances::at(now)
             },
         }
@@ -100,7 +102,7 @@ impl Asked {
 
     /// A grant is made out for a member, to read a partner's product.
     pub(in crate::access) fn issue_grant(
-        member: &str,
+        member: &VerifiedMember,
         purpose: Option<&str>,
         agreement: &Agreement,
         product: &Descriptor,
@@ -110,12 +112,13 @@ impl Asked {
         let (columns, classifications) = opened(product, terms.tables.iter());
         Self {
             action: Action::IssueGrant,
-            principal: Principal::member(member),
+            principal: Principal::of_member(member),
             resource: Resource::product(product, false),
             context: Circumstances {
                 purposes: purposes(purpose, &terms.purposes),
                 columns,
                 classifications,
+                authentication: member.authentication().clone(),
                 agreement: Some(asked::Agreement::of(agreement)),
                 ..Circumstances::at(now)
             },
@@ -162,11 +165,20 @@ impl Principal {
         }
     }
 
-    /// A member. Local tokens give no roles.
+    /// The member that is called so, of whose roles nothing is known: they are
+    /// its token's.
     pub fn member(name: &str) -> Self {
         Self::Member {
             name: name.to_owned(),
             roles: BTreeSet::new(),
+        }
+    }
+
+    /// A member, with the roles of its token.
+    pub fn of_member(member: &VerifiedMember) -> Self {
+        Self::Member {
+            name: member.name().to_owned(),
+            roles: member.roles().clone(),
         }
     }
 
