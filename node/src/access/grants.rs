@@ -99,6 +99,7 @@ impl Grants {
             roles: BTreeSet::new(),
             amr: BTreeSet::from(["local-token".to_owned()]),
             cnf: self.own.keys().node.public(),
+            cert: None,
             tables: None,
             cols: None::<BTreeMap<String, BTreeSet<String>>>,
             filter: Vec::new(),
@@ -164,7 +165,7 @@ impl Grants {
     ///
     /// Two nested hashes with the key in front, so that a hash cannot be
     /// lengthened into another member's.
-    pub(super) fn pseudonym(&self, member: &str, peer: &OrgId) -> String {
+    pub(crate) fn pseudonym(&self, member: &str, peer: &OrgId) -> String {
         let key = &self.own.keys().pseudonym;
         let inner = Digest::of(&[&key[..], &peer.as_bytes()[..], member.as_bytes()].concat());
         let outer = Digest::of(&[&key[..], &inner.as_bytes()[..]].concat());

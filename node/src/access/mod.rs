@@ -5,8 +5,10 @@
 //! negotiations   requests, offers, signatures
 //! agreements     what both signed: in force, expired, revoked
 //! grants         our members, to partners
+//! handed         the same, with a key of their own
 //! claims         what is known of whoever asks, for row filters
 //! scope          agreement AND grant AND what is announced: one constructor
+//! asker          who asks at the peer listener, proven
 //! peer_gate      judges every call of a partner
 //! workbench_gate judges every call of a member
 //! disclosures    what each partner was told of protected tables
@@ -17,9 +19,11 @@
 //! ```
 
 mod agreements;
+mod asker;
 mod claims;
 mod disclosures;
 mod grants;
+mod handed;
 mod issuers;
 mod measuring;
 mod members;
@@ -35,6 +39,7 @@ mod workbench_gate;
 pub use agreements::{Agreement, Agreements, Standing};
 pub use disclosures::Disclosures;
 pub use grants::Grants;
+pub use handed::{Handed, HandedOut, permit as permit_grant};
 pub use measuring::measuring_view;
 pub use members::{MAX_MEMBERS, Members};
 pub use negotiations::{Negotiations, Parts, Post};

@@ -112,6 +112,8 @@ impl Gate for WorkbenchGate {
             purpose,
             policy,
             grant: None,
+            direct: None,
+            budgets: Vec::new(),
             given: None,
         };
         Ok(Session {

@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use comity_identity::keyring::Keyring;
-use comity_identity::tls::{peer_server_config, workbench_server_config};
+use comity_identity::tls::{direct_server_config, workbench_server_config};
 use comity_identity::{Digest, Timestamp};
 use comity_protocol::negotiation::Side;
 use libp2p::Multiaddr;
@@ -23,8 +23,8 @@ use super::listeners::{Listeners, address};
 use super::measuring::Measuring;
 use crate::access::policy::Policies;
 use crate::access::{
-    self, Agreements, Disclosures, Grants, Members, Negotiations, Partners, PeerGate, Quotas,
-    Refusals, WorkbenchGate,
+    self, Agreements, Disclosures, Grants, HandedOut, Members, Negotiations, Partners, PeerGate,
+    Quotas, Refusals, WorkbenchGate,
 };
 use crate::admin::{self, Metrics, api};
 use crate::catalog::Catalog;
@@ -125,6 +125,7 @@ impl Node {
         )?);
         let members = Arc::new(Members::load(Arc::clone(&ledger))?);
         let grants = Arc::new(Grants::new(Arc::clone(&own)));
+        let handed = HandedOut::load(Arc::clone(&own), Arc::clone(&ledger), now)?;
         let (federated, to_fetch) = mpsc::channel(FEDERATED_QUEUE);
         let negotiations = Arc::new(Negotiations::load(access::Parts {
             own: Arc::clone(&own),
@@ -187,6 +188,7 @@ impl Node {
             members,
             policies,
             grants,
+            handed: Arc::new(handed),
             certificate,
             network,
             metrics,
@@ -232,7 +234,7 @@ impl Node {
         let engine = Arc::clone(&self.engine);
         let keyring = Arc::clone(self.partners.keyring());
         let peer_tls =
-            peer_server_config(keyring, self.certificate.current(), clock()).map_err(tls)?;
+            direct_server_config(keyring, self.certificate.current(), clock()).map_err(tls)?;
         let quotas = Arc::new(Quotas::load(&self.ledger, crate::clock::now())?);
         let peer_gate = Arc::new(PeerGate {
             own: Arc::clone(&self.own),
