@@ -32,7 +32,18 @@ struct Stage {
 
 impl Stage {
     async fn begin() -> Done<Self> {
-        let three = Three::meet().await?;
+        let mut three = Three::meet().await?;
+        for provider in [&mut three.weather, &mut three.registry] {
+            provider.stop().await?;
+            let path = provider.home().config();
+            let text = std::fs::read_to_string(&path)?;
+            assert!(text.contains("\ndirect = false\n"), "{text}");
+            std::fs::write(
+                &path,
+                text.replace("\ndirect = false\n", "\ndirect = true\n"),
+            )?;
+            provider.start().await?;
+        }
         let n = ask(&three.port, "weather-service", "weather").await?;
         let agreement = reaches(&three.port, &n.id, "FINALIZED").await?.agreement;
         three.port.run(&["member", "add", "analyst"]).await?;
@@ -175,6 +186,28 @@ async fn rows(
     Ok(count(&batches))
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn a_provider_that_does_not_say_so_takes_nodes_only() -> Outcome {
+    let mut stage = Stage::begin().await?;
+    let job = stage.key("job").await?;
+    let file = stage.issue("job", &[]).await?;
+    let weather = &mut stage.three.weather;
+    weather.stop().await?;
+    let path = weather.home().config();
+    let text = std::fs::read_to_string(&path)?;
+    std::fs::write(
+        &path,
+        text.replace("\ndirect = true\n", "\ndirect = false\n"),
+    )?;
+    weather.start().await?;
+    // TLS 1.3: the client may hear of it with its first call only.
+    if let Ok(channel) = dial(&file, &job).await {
+        let refused = rows(&channel, stage.agreement, &file.links, ALL).await;
+        assert_eq!(code(&refused.unwrap_err()), "none", "no call is answered");
+    }
+    Ok(())
+}
+
 /// What a script of `tests/clients` prints.
 async fn script(name: &str, args: [String; 3]) -> Done<String> {
     let path = std::path::Path::new(env!("CARGO_MANIFEST_DIR"))
@@ -290,7 +323,7 @@ async fn a4_what_is_handed_on_is_less_and_whoever_handed_it_on_is_not_its_holder
             &["--columns", "weather=origin,temp", "--rows", "30000"],
         )
         .await?;
-    let jfk = r#"{"weather":[{"col":"origin","op":"eq","val":"JFK"}]}"#;
+    let jfk = r#"{"weather":[{"compare":{"column":"origin","op":"eq","value":{"text":"JFK"}}}]}"#;
     let less = ["--columns", "weather=origin", "--where", jfk];
     let narrow = stage.narrow("job", "worker", &less).await?;
     let worker = dial(&narrow, &worker).await?;

@@ -17,7 +17,7 @@ use super::agreements::Agreement;
 use super::policy::{Asked, Policies};
 use crate::failure::{Failure, Fault};
 use crate::index::Table;
-use crate::ledger::{self, GrantIssued, Ledger, Record, grant_hour};
+use crate::ledger::{self, GrantIssued, Ledger, OPERATOR, Record, grant_hour};
 use crate::own::Own;
 
 /// The most grants that live at one time, handed out.
@@ -42,8 +42,14 @@ pub struct Handed {
 }
 
 impl HandedOut {
-    /// Reads those that live at `now` from the ledger.
-    pub fn load(own: Arc<Own>, ledger: Arc<Ledger>, now: Timestamp) -> Result<Self, ledger::Error> {
+    /// Reads those that live at `now` from the ledger. `who` tells members by
+    /// their pseudonyms: their names are not written down with grants.
+    pub fn load(
+        own: Arc<Own>,
+        ledger: Arc<Ledger>,
+        who: impl Fn(&Grant) -> Option<String>,
+        now: Timestamp,
+    ) -> Result<Self, ledger::Error> {
         let document = own.current();
         let mut live = BTreeMap::new();
         let hour = std::time::Duration::from_secs(3600);
@@ -61,7 +67,7 @@ impl HandedOut {
                     d.is_revoked(Revoked::Grant, &issued.jti, now)
                 };
                 if counts(&grant, now) && !revoked(&document.document) {
-                    let member = issued.member;
+                    let member = who(&grant).unwrap_or_else(|| grant.sub.clone());
                     live.insert(issued.jti, Handed { member, grant });
                 }
             }
@@ -98,8 +104,8 @@ impl HandedOut {
         let record = GrantIssued {
             jti: grant.jti.clone(),
             agreement: grant.agr,
-            member: member.to_owned(),
             text: text.clone(),
+            by: OPERATOR.to_owned(),
             expires: grant.exp,
             at: now,
         };
@@ -198,4 +204,79 @@ fn gone(member: &str) -> Failure {
         format!("no member is called '{member}', or not any more"),
     )
     .next("the member answers for the grant; see 'comity member list' and 'comity member add'")
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+    use std::time::Duration;
+
+    use comity_identity::{OrgId, SecretKey, Signer as _};
+
+    use super::*;
+    use crate::{clock, fixture};
+
+    fn grant(own: &Own, now: Timestamp) -> Grant {
+        Grant {
+            v: 1,
+            iss: own.org(),
+            aud: OrgId::from_inception(Digest::of(b"provider")),
+            agr: Digest::of(b"agreement"),
+            sub: "pseudonym".to_owned(),
+            act: Vec::new(),
+            roles: BTreeSet::new(),
+            amr: BTreeSet::new(),
+            cnf: SecretKey::from_seed(&[7; 32]).public(),
+            cert: None,
+            tables: None,
+            cols: None,
+            filter: Vec::new(),
+            purpose: BTreeSet::new(),
+            max_rows: None,
+            nbf: now,
+            exp: now.saturating_add(Duration::from_secs(600)),
+            jti: String::new(),
+            prt: None,
+        }
+    }
+
+    #[tokio::test]
+    async fn what_was_handed_out_is_known_after_a_restart_and_ends_with_its_member() {
+        let (own, dir) = fixture::own("port-authority");
+        let journal = dir.path().join("handed");
+        let ledger = Arc::new(Ledger::create(&journal).unwrap());
+        let now = clock::now();
+        let load = |now| {
+            let who = |_: &Grant| Some("analyst".to_owned());
+            HandedOut::load(Arc::clone(&own), Arc::clone(&ledger), who, now).unwrap()
+        };
+        let handed = load(now);
+        let refused = handed.issue("analyst", grant(&own, now), &|| false, now);
+        assert_eq!(refused.await.unwrap_err().code(), "unknown-member");
+        assert!(load(now).live(now).is_empty(), "nothing was written either");
+
+        let link = handed.issue("analyst", grant(&own, now), &|| true, now);
+        let link = Digest::of(link.await.unwrap().as_bytes());
+        let agreement = Digest::of(b"agreement");
+        let key = ledger::grant_key(&agreement, &link);
+        let record = ledger.get(Table::Grants, &key).unwrap();
+        assert!(matches!(record, Some(Record::GrantIssued(g)) if g.agreement == agreement));
+
+        let again = load(now);
+        assert_eq!(again.live(now), handed.live(now));
+        let (jti, ..) = again.live(now).remove(0);
+        assert!(again.get(&jti, now).is_some());
+        let end = now.saturating_add(Duration::from_secs(600));
+        assert!(again.get(&jti, end).is_none(), "what ended is not renewed");
+        assert!(
+            load(end.saturating_add(LEEWAY))
+                .live
+                .lock()
+                .unwrap()
+                .is_empty()
+        );
+        assert_eq!(again.forget_member("analyst", now), [jti.clone()]);
+        assert!(again.forget_member("analyst", now).is_empty());
+        assert!(again.get(&jti, now).is_none());
+    }
 }

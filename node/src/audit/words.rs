@@ -228,6 +228,11 @@ fn says(kind: &str, record: &Map<String, Value>, aliases: &HashMap<String, Strin
         "revoked" => format!("{} revoked the agreement {}", org("by"), short("agreement")),
         "member" => format!("gave the member {} a token", of("name")),
         "member-removed" => format!("ended the token of the member {}", of("name")),
+        "grant-issued" => format!(
+            "handed out the grant {} under {}",
+            of("jti"),
+            short("agreement")
+        ),
         "delivery" => delivery(record, &org("org"), of("subject")),
         "refused" => format!("refused {}: {} ({})", org("org"), of("code"), of("reason")),
         "received" => format!(

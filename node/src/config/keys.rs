@@ -101,7 +101,7 @@ pub(super) const SECTIONS: [(&str, &str); 12] = [
 ];
 
 /// Every key, section by section.
-pub(super) const KEYS: [Key; 29] = [
+pub(super) const KEYS: [Key; 30] = [
     key("organization", "name", &["The name that people read."]),
     key(
         "organization",
@@ -174,6 +174,14 @@ pub(super) const KEYS: [Key; 29] = [
         "\"flight.example.org:7402\"",
         &[
             "Host and port under which partners reach the listener, where they differ; needed with 0.0.0.0.",
+        ],
+    ),
+    key(
+        "peers",
+        "direct",
+        &[
+            "Whether holders of partners' grants may come by themselves, with certificates of their own",
+            "('comity grant client'), and not through their organization's node only.",
         ],
     ),
     key(

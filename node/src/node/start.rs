@@ -5,8 +5,9 @@ use std::net::IpAddr;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
+use comity_identity::grant::Grant;
 use comity_identity::keyring::Keyring;
-use comity_identity::tls::{direct_server_config, workbench_server_config};
+use comity_identity::tls::{direct_server_config, peer_server_config, workbench_server_config};
 use comity_identity::{Digest, Timestamp};
 use comity_protocol::negotiation::Side;
 use libp2p::Multiaddr;
@@ -125,7 +126,12 @@ impl Node {
         )?);
         let members = Arc::new(Members::load(Arc::clone(&ledger))?);
         let grants = Arc::new(Grants::new(Arc::clone(&own)));
-        let handed = HandedOut::load(Arc::clone(&own), Arc::clone(&ledger), now)?;
+        let names = members.names();
+        let who = |grant: &Grant| {
+            let is = |name: &&String| grants.pseudonym(name, &grant.aud) == grant.sub;
+            names.iter().find(is).cloned()
+        };
+        let handed = HandedOut::load(Arc::clone(&own), Arc::clone(&ledger), who, now)?;
         let (federated, to_fetch) = mpsc::channel(FEDERATED_QUEUE);
         let negotiations = Arc::new(Negotiations::load(access::Parts {
             own: Arc::clone(&own),
@@ -233,8 +239,12 @@ impl Node {
         let clock = || Arc::new(DefaultTimeProvider);
         let engine = Arc::clone(&self.engine);
         let keyring = Arc::clone(self.partners.keyring());
-        let peer_tls =
-            direct_server_config(keyring, self.certificate.current(), clock()).map_err(tls)?;
+        let listener = match config.peers.direct {
+            true => direct_server_config,
+            false => peer_server_config,
+        };
+        let leaf = self.certificate.current();
+        let peer_tls = listener(keyring, leaf, clock()).map_err(tls)?;
         let quotas = Arc::new(Quotas::load(&self.ledger, crate::clock::now())?);
         let peer_gate = Arc::new(PeerGate {
             own: Arc::clone(&self.own),

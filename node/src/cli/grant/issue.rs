@@ -16,7 +16,7 @@ use crate::home::Home;
 #[command(after_help = "Example:\n  \
     comity grant issue --agreement 1c9d04ab --to job.pub --for analyst -o job.grant\n  \
     comity grant issue --agreement 1c9d04ab --to job.pub --for analyst --actor job:train-42 \\\n    \
-    --columns weather=origin,temp --where '{\"weather\":[{\"col\":\"origin\",\"op\":\"eq\",\"val\":\"EWR\"}]}' --rows 100000 -o job.grant")]
+    --columns weather=origin,temp --where '{\"weather\":[{\"compare\":{\"column\":\"origin\",\"op\":\"eq\",\"value\":{\"text\":\"EWR\"}}}]}' --rows 100000 -o job.grant")]
 pub(super) struct Issue {
     /// The agreement, or any unique beginning of its hex digits.
     #[arg(long, value_name = "ID")]

@@ -11,10 +11,12 @@ pub struct GrantIssued {
     pub jti: String,
     /// The agreement that it is under.
     pub agreement: Digest,
-    /// The member who answers for it.
-    pub member: String,
-    /// The first link: what it permits, and whose key holds it.
+    /// The first link: what it permits, and whose key holds it. The member who
+    /// answers for it is named by its pseudonym: the record is evidence, and
+    /// names must be erasable (`spec/6-evidence.md#V-9`).
     pub text: String,
+    /// Who handed it out: [`super::OPERATOR`], until members administer.
+    pub by: String,
     /// When it ends.
     pub expires: Timestamp,
     /// When it was issued.
