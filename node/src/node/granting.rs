@@ -41,7 +41,9 @@ impl Node {
             Failure::new(Fault::Unknown, "unknown-grant", message)
                 .next("see 'comity revoke grant' for those that live, or issue a new one with 'comity grant issue'")
         })?;
-        let agreement = self.agreements.find(&handed.grant.agr.to_string())?;
+        let agreement = self.agreements.get(&handed.grant.agr);
+        let agreement =
+            agreement.ok_or_else(|| Failure::own("grant", "its agreement is not known"))?;
         let life = handed.grant.exp.since(handed.grant.nbf);
         let mut grant = handed.grant;
         (grant.nbf, grant.exp) = (now, now.saturating_add(life));

@@ -166,8 +166,6 @@ impl World {
             org: self.provider.own.org(),
             agreement: self.id(),
             grant: Digest::of(b"grant"),
-            direct: None,
-            budgets: Vec::new(),
             subject: "pseudonym".to_owned(),
             query: Digest::of(b"SELECT 1"),
             rows: n + more,
