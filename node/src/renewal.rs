@@ -110,7 +110,7 @@ struct Renewing<'a> {
 impl<'a> Renewing<'a> {
     fn begin(home: &'a Home, plan: &Plan) -> Result<Self, Failure> {
         let now = clock::now();
-        let ledger = Ledger::open(home, plan.journal.clone(), plan.index.clone()).map_err(|e| {
+        let ledger = Ledger::open(home, plan.journal, plan.index).map_err(|e| {
             Failure::from(e).next("stop the node first: 'comity keys' works while it is down")
         })?;
         settle(home, &ledger)?;

@@ -23,5 +23,6 @@ mod promises;
 mod receipts;
 mod revocation_ends_access;
 mod taking_back;
+mod terms_hold;
 mod upstream;
 mod versions;

@@ -132,9 +132,12 @@ max_days = 365
 async fn columns(org: &Org, statement: &str) -> Result<Vec<String>, LabError> {
     let rows = sql(org, statement).await?;
     let first = rows.first().and_then(|row| row.as_object());
-    Ok(first
-        .map(|row| row.keys().cloned().collect())
-        .unwrap_or_default())
+    let mut names: Vec<String> = first
+        .into_iter()
+        .flat_map(|row| row.keys().cloned())
+        .collect();
+    names.sort();
+    Ok(names)
 }
 
 /// Waits until `org` sees `product` of the shop in this version.

@@ -1,4 +1,4 @@
-//! Whose keys count in a negotiation: the partners' and our own.
+//! Whose keys count under what both sides sign: the partners' and our own.
 
 use comity_identity::keyring::Keyring;
 use comity_identity::organization::Role;
@@ -9,9 +9,9 @@ use crate::own::Own;
 
 /// The keyring, and this organization's own document, which is not in it: the
 /// keyring is what others say of themselves.
-pub(super) struct Issuers<'a> {
-    pub(super) own: &'a Own,
-    pub(super) keyring: &'a Keyring,
+pub(crate) struct Issuers<'a> {
+    pub(crate) own: &'a Own,
+    pub(crate) keyring: &'a Keyring,
 }
 
 impl IssuerKeys for Issuers<'_> {

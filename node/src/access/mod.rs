@@ -40,6 +40,7 @@ pub use agreements::{Agreement, Agreements, Standing};
 pub use disclosures::Disclosures;
 pub use grants::Grants;
 pub use handed::{Handed, HandedOut, permit as permit_grant};
+pub(crate) use issuers::Issuers;
 pub use measuring::measuring_view;
 pub use members::{MAX_MEMBERS, Members};
 pub use negotiations::{Negotiations, Parts, Post};

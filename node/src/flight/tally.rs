@@ -195,7 +195,7 @@ mod tests {
     fn one_changed_bit_or_another_order_is_another_content() {
         let messages = messages();
         let honest = counted(&messages);
-        let mut changed = messages.clone();
+        let mut changed = messages;
         let mut body = changed[1].data_body.to_vec();
         body[8] ^= 1;
         changed[1].data_body = body.into();

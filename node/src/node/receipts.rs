@@ -10,7 +10,7 @@ use comity_protocol::wire::{Receipted, RefusalCode, Request, Response};
 
 use super::Node;
 use super::exchange::ask;
-use crate::access::Agreement;
+use crate::access::{Agreement, Issuers};
 use crate::admin::api;
 use crate::clock;
 use crate::network::RequestError;
@@ -123,10 +123,10 @@ impl Node {
             let request = Request::Receipt(Box::new(message));
             match ask(&self.network, &self.partners, org, request).await {
                 Ok(Response::Receipt(answer)) => {
-                    let (keys, now) = (self.partners.keyring(), clock::now());
+                    let (keys, now) = (self.issuers(), clock::now());
                     let answered =
                         self.given
-                            .answered(agreement.signed(), sent, &answer, &**keys, now);
+                            .answered(agreement.signed(), sent, &answer, &keys, now);
                     return answered.await.map(drop).map_err(|error| {
                         tracing::warn!(partner = partner(), agreement = %id, seq, %error, "the answer to a receipt is refused");
                         Later::NextVisit
@@ -186,8 +186,16 @@ impl Node {
         let agreement = self.agreements.get(&claimed.agreement);
         let agreement = agreement.filter(|a| a.peer() == *org && a.side() == Side::Consumer);
         let agreement = agreement.ok_or(RefusalCode::Malformed)?;
-        let (keys, now) = (self.partners.keyring(), clock::now());
+        let (keys, now) = (self.issuers(), clock::now());
         let signed = agreement.signed();
-        self.taken.answer(org, signed, asked, &**keys, now).await
+        self.taken.answer(org, signed, asked, &keys, now).await
+    }
+
+    /// A receipt has two signatures, of which one is ours.
+    fn issuers(&self) -> Issuers<'_> {
+        Issuers {
+            own: &self.own,
+            keyring: self.partners.keyring(),
+        }
     }
 }

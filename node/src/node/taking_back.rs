@@ -36,7 +36,9 @@ impl Node {
             Revocable::Node => self.take_back_node(&mut taken).await?,
             Revocable::Partner => self.take_back_partner(&mut taken).await?,
         }
-        tracing::info!(what = ?taken.what, id = taken.id, "revoked");
+        // A member's name is personal data: the journal has it, from which it can be erased.
+        let id = (taken.what != Revocable::Member).then_some(&taken.id);
+        tracing::info!(what = ?taken.what, id, "revoked");
         Ok(taken)
     }
 

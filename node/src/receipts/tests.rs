@@ -41,7 +41,9 @@ struct Side {
 
 impl Side {
     fn new(alias: &str) -> Self {
-        let (own, dir) = fixture::own(alias);
+        // Founding writes to its journal as commands do: outside of the runtime.
+        let founded = std::thread::scope(|s| s.spawn(|| fixture::own(alias)).join());
+        let (own, dir) = founded.unwrap();
         let log = tempfile::tempdir().unwrap();
         Self {
             own,

@@ -93,6 +93,10 @@ pub enum Body {
 /// What a negotiation is about.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "kind", rename_all = "kebab-case", deny_unknown_fields)]
+#[expect(
+    clippy::large_enum_variant,
+    reason = "almost every proposal is for access, and none is kept in numbers"
+)]
 pub enum Proposal {
     /// Access to one product.
     Access {

@@ -84,5 +84,5 @@ pub(super) fn refused(policies: &Policies, asked: Asked, decision: &Decision) ->
 
 /// What a decision depends on beside what was asked: the set, and the hour.
 fn mark(policies: &Policies, now: Timestamp) -> u64 {
-    (policies.epoch() << 32) | (now.as_secs() / 3600 & u64::from(u32::MAX))
+    (policies.epoch() << 32) | ((now.as_secs() / 3600) & u64::from(u32::MAX))
 }

@@ -131,6 +131,16 @@ pub(super) fn masked(
     })
 }
 
+/// `column` masked, without an engine.
+#[cfg(test)]
+pub(super) fn applied(
+    mask: Mask,
+    salts: &Salts,
+    column: &arrow::array::ArrayRef,
+) -> arrow::array::ArrayRef {
+    values::apply(mask, &salts.of(mask), column).expect("a mask for the type")
+}
+
 /// The type of the values behind a dictionary.
 fn plain(kind: &DataType) -> &DataType {
     match kind {

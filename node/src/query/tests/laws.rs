@@ -19,7 +19,7 @@ use proptest::test_runner::{Config, TestRunner};
 
 use super::*;
 
-const COLUMNS: [&str; 8] = ["i", "j", "f", "d", "s", "b", "day", "at"];
+pub(super) const COLUMNS: [&str; 8] = ["i", "j", "f", "d", "s", "b", "day", "at"];
 const TEXTS: [&str; 8] = [
     "",
     "it's",
@@ -33,13 +33,13 @@ const TEXTS: [&str; 8] = [
 const CASES: u32 = 24;
 
 /// A row as one choice from each column's pool; the last of a pool is null.
-type Row = [Index; 8];
+pub(super) type Row = [Index; 8];
 
 fn pick<T: Copy>(pool: &[T], index: &Index) -> Option<T> {
     pool.get(index.index(pool.len() + 1)).copied()
 }
 
-fn table(rows: &[Row]) -> RecordBatch {
+pub(super) fn table(rows: &[Row]) -> RecordBatch {
     macro_rules! column {
         ($array:ty, $at:expr, $pool:expr) => {
             rows.iter()
@@ -139,7 +139,7 @@ fn leaf() -> impl Strategy<Value = String> {
     prop_oneof![4 => compared, 1 => null, 2 => other]
 }
 
-fn condition() -> impl Strategy<Value = String> {
+pub(super) fn condition() -> impl Strategy<Value = String> {
     leaf().prop_recursive(4, 12, 3, |inner| {
         prop_oneof![
             inner.clone().prop_map(|c| format!("NOT ({c})")),
@@ -150,7 +150,7 @@ fn condition() -> impl Strategy<Value = String> {
 }
 
 /// One predicate of terms, and the same in SQL, written by hand.
-fn policy() -> impl Strategy<Value = (Predicate, String)> {
+pub(super) fn policy() -> impl Strategy<Value = (Predicate, String)> {
     let comparison = prop_oneof![
         Just((Comparison::Eq, "=")),
         Just((Comparison::NotEq, "<>")),
@@ -215,12 +215,12 @@ fn policy() -> impl Strategy<Value = (Predicate, String)> {
     })
 }
 
-fn rows_of() -> impl Strategy<Value = Vec<Row>> {
+pub(super) fn rows_of() -> impl Strategy<Value = Vec<Row>> {
     vec(any::<Row>(), 0..40)
 }
 
 /// Each row as text, sorted: answers are sets.
-fn sorted(batches: &[RecordBatch]) -> Vec<String> {
+pub(super) fn sorted(batches: &[RecordBatch]) -> Vec<String> {
     let mut all = Vec::new();
     for batch in batches {
         for row in 0..batch.num_rows() {
@@ -236,7 +236,7 @@ fn sorted(batches: &[RecordBatch]) -> Vec<String> {
     all
 }
 
-fn plain(tables: &[(&str, &RecordBatch)]) -> SessionContext {
+pub(super) fn plain(tables: &[(&str, &RecordBatch)]) -> SessionContext {
     let context = SessionContext::new();
     let schema = MemorySchemaProvider::new();
     for (name, batch) in tables {
@@ -250,7 +250,7 @@ fn plain(tables: &[(&str, &RecordBatch)]) -> SessionContext {
     context
 }
 
-async fn plainly(context: &SessionContext, sql: &str) -> Vec<RecordBatch> {
+pub(super) async fn plainly(context: &SessionContext, sql: &str) -> Vec<RecordBatch> {
     context.sql(sql).await.unwrap().collect().await.unwrap()
 }
 
@@ -329,7 +329,7 @@ fn remote(partner: &Arc<impl Partner + 'static>, table: &str, batch: &RecordBatc
     PartnerTable::new(Arc::clone(partner) as _, remote, batch.schema())
 }
 
-fn law<S: Strategy>(strategy: S, holds: impl AsyncFn(S::Value)) {
+pub(super) fn law<S: Strategy>(strategy: S, holds: impl AsyncFn(S::Value)) {
     let runtime = tokio::runtime::Runtime::new().unwrap();
     let mut runner = TestRunner::new(Config {
         failure_persistence: None,

@@ -2,6 +2,7 @@
 
 mod corpus;
 mod laws;
+mod permitted;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;

@@ -428,7 +428,7 @@ fn only_who_sees_the_unit_may_protect_it() {
     let shown = terms(&["origin", "wind"]);
     assert!(protected("wind").narrows(&shown));
     assert_eq!(protected("wind").intersect(&shown), Some(protected("wind")));
-    let mut masked = shown.clone();
+    let mut masked = shown;
     table(&mut masked).masks = [("wind".to_owned(), Mask::Sha256Global)].into();
     for wide in [masked, terms(&["origin"])] {
         assert!(!protected("wind").narrows(&wide));

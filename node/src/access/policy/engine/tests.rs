@@ -107,7 +107,7 @@ fn every_fact_of_a_query_can_decide() {
 #[test]
 fn what_nothing_permits_is_denied() {
     let only = Files {
-        policies: shipped().policies.clone(),
+        policies: shipped().policies,
         ..Files::default()
     };
     let mut only = only;
