@@ -17,7 +17,7 @@ mod narrow;
 #[cfg(test)]
 mod tests;
 
-pub use chain::{Chain, VerifiedGrant};
+pub use chain::{Budget, Chain, VerifiedGrant};
 pub use narrow::Widened;
 
 use core::time::Duration;
@@ -63,6 +63,12 @@ pub struct Grant {
     pub amr: BTreeSet<String>,
     /// The holder's key: who may use this link, or sign the next.
     pub cnf: PublicKey,
+    /// The SHA-256 of the DER certificate with which the holder may come to the
+    /// provider by itself ([`crate::tls::HolderCertificate`]), as `x5t#S256` of
+    /// RFC 8705 (`spec/2-identity.md#I-59`). Absent: it comes through its
+    /// organization's node only.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cert: Option<Digest>,
     /// The only tables that may be read. Absent: all tables of the agreement.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub tables: Option<BTreeSet<String>>,
@@ -73,7 +79,8 @@ pub struct Grant {
     pub filter: Vec<Value>,
     /// The only purposes that may be claimed.
     pub purpose: BTreeSet<String>,
-    /// The most rows of one query. Absent: as the agreement says.
+    /// How many rows may be delivered under this link, and whatever is narrowed
+    /// from it, in its whole life. Absent: as the agreement says.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub max_rows: Option<u64>,
     /// From when the link counts.

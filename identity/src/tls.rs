@@ -15,6 +15,7 @@
 
 mod authority;
 mod config;
+mod holder;
 mod name;
 mod trust;
 mod verifier;
@@ -26,8 +27,10 @@ pub use authority::{
     Authority, CA_LIFETIME, CertificateError, LEAF_LIFETIME, LeafRequest, RENEW_AFTER, TlsKey,
 };
 pub use config::{
-    CurrentLeaf, peer_client_config, peer_server_config, provider, workbench_server_config,
+    CurrentLeaf, direct_server_config, peer_client_config, peer_server_config, provider,
+    workbench_server_config,
 };
+pub use holder::{HOLDER_LIFETIME, HolderCertificate, NotAHolders};
 pub use name::{LeafName, MAX_LEAF_LIFETIME, NameError, PeerName};
 pub use trust::{Distrust, Trust};
 pub use verifier::PeerVerifier;

@@ -16,8 +16,8 @@ use comity_identity::{Digest, Signer, Timestamp};
 use serde::{Deserialize, Serialize};
 
 pub use delivered::{
-    Delivered, INTERRUPTED, MAX_ENDED_CHARS, MAX_SNAPSHOT_CHARS, MAX_UNDERWAY_BYTES, Received,
-    TRACE_CHARS,
+    Delivered, INTERRUPTED, Issued, MAX_ANSWER, MAX_ENDED_CHARS, MAX_SNAPSHOT_CHARS,
+    MAX_UNDERWAY_BYTES, Received, TRACE_CHARS,
 };
 pub use dispute::{Contested, Counted, DISPUTE, Dispute};
 pub use signed::{Answer, SignedReceipt, StatedReceipt};

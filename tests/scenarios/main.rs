@@ -10,6 +10,7 @@ mod every_call_is_judged;
 mod first_exchange;
 mod foreign_files;
 mod full_disk;
+mod grants;
 mod hostile_host;
 mod hostile_partner;
 mod hostile_request;

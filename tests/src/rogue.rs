@@ -103,6 +103,7 @@ impl Rogue {
             roles: [].into(),
             amr: ["local-token".to_owned()].into(),
             cnf: self.own.keys().node.public(),
+            cert: None,
             tables: None,
             cols: None,
             filter: Vec::new(),

@@ -64,6 +64,50 @@ impl Chain {
         Self { links }
     }
 
+    /// What each link says, oldest first. **Nothing is verified**: for whoever
+    /// holds the chain and wants to read it, and to find out whose document
+    /// [`Chain::verify`] needs.
+    pub fn danger_unverified(&self) -> Result<Vec<Grant>, GrantError> {
+        if self.links.is_empty() || self.links.len() > MAX_LINKS {
+            return Err(GrantError::Length(self.links.len()));
+        }
+        let read = |(link, text): (usize, &String)| {
+            Compact::parse(GRANT, text)
+                .and_then(|envelope| envelope.danger_unverified_payload())
+                .map_err(|source| GrantError::Envelope { link, source })
+        };
+        self.links.iter().enumerate().map(read).collect()
+    }
+
+    /// As much of [`Chain::verify`] as its holder can do offline: that every
+    /// link but the first is signed by the holder before it, follows it and
+    /// narrows it. Who signed the first, and what was revoked since, only a
+    /// node can tell. Gives what each link says.
+    pub fn check_offline(&self) -> Result<Vec<Grant>, GrantError> {
+        let grants = self.danger_unverified()?;
+        for (link, grant) in grants.iter().enumerate() {
+            content(grant, link)?;
+        }
+        for (i, pair) in grants.windows(2).enumerate() {
+            let (link, [parent, grant]) = (i + 1, pair) else {
+                continue;
+            };
+            let (Some(before), Some(text)) = (self.links.get(i), self.links.get(link)) else {
+                continue;
+            };
+            Compact::parse(GRANT, text)
+                .and_then(|envelope| envelope.verify(&parent.cnf).map(drop))
+                .map_err(|source| GrantError::Envelope { link, source })?;
+            if grant.prt != Some(Digest::of(before.as_bytes())) {
+                return Err(GrantError::Broken { link });
+            }
+            grant
+                .narrows(parent)
+                .map_err(|source| GrantError::Widened { link, source })?;
+        }
+        Ok(grants)
+    }
+
     /// The links' texts, oldest first: what is sent.
     pub fn links(&self) -> &[String] {
         &self.links
@@ -213,7 +257,21 @@ pub struct VerifiedGrant {
     last: Grant,
     filters: Vec<LinkFilter>,
     ids: Vec<String>,
+    links: Vec<Digest>,
+    budgets: Vec<Budget>,
     digest: Digest,
+}
+
+/// How many rows one link permits in its life (`spec/2-identity.md#I-58`).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Budget {
+    /// The digest of the link's text. Not its `jti`: a holder chooses those of
+    /// the links that it signs, and could spend a stranger's budget under one.
+    pub link: Digest,
+    /// The most rows, of all answers under this link together.
+    pub rows: u64,
+    /// When the link ends, and its budget with it.
+    pub expires: Timestamp,
 }
 
 /// A row filter that one link added, and what its author could read.
@@ -256,16 +314,25 @@ impl VerifiedGrant {
             tables: p.last.tables.clone(),
             cols: p.last.cols.clone(),
         });
-        let (mut filters, mut ids) = parent.map_or_else(Default::default, |p| (p.filters, p.ids));
+        let (mut filters, mut ids, mut links, mut budgets) =
+            parent.map_or_else(Default::default, |p| (p.filters, p.ids, p.links, p.budgets));
         filters.extend(last.filter.iter().map(|value| LinkFilter {
             value: value.clone(),
             author: author.clone(),
         }));
         ids.push(last.jti.clone());
+        links.push(digest);
+        budgets.extend(last.max_rows.map(|rows| Budget {
+            link: digest,
+            rows,
+            expires: last.exp,
+        }));
         Self {
             last,
             filters,
             ids,
+            links,
+            budgets,
             digest,
         }
     }
@@ -335,9 +402,16 @@ impl VerifiedGrant {
         &self.last.purpose
     }
 
-    /// The most rows of one query.
-    pub fn max_rows(&self) -> Option<u64> {
-        self.last.max_rows
+    /// The certificate with which the last holder may come by itself, by its
+    /// digest; that of an earlier link opens nothing any more.
+    pub fn certificate(&self) -> Option<Digest> {
+        self.last.cert
+    }
+
+    /// The row budgets of the links that have one, oldest first. An answer
+    /// takes its rows from all of them.
+    pub fn budgets(&self) -> &[Budget] {
+        &self.budgets
     }
 
     /// From when the chain counts.
@@ -353,6 +427,11 @@ impl VerifiedGrant {
     /// The `jti` of every link, oldest first.
     pub fn ids(&self) -> &[String] {
         &self.ids
+    }
+
+    /// The digests of the links' texts, oldest first.
+    pub fn links(&self) -> &[Digest] {
+        &self.links
     }
 
     /// The digest of the last link's text: what the proof of possession names.

@@ -50,7 +50,8 @@ impl Grant {
             act,
             roles,
             amr,
-            cnf: _, // each link has its own holder, id and parent
+            cnf: _, // each link has its own holder, certificate, id and parent
+            cert: _,
             tables,
             cols,
             filter: _, // filters accumulate; `LinkFilter::author_reads` bounds what they may ask

@@ -43,6 +43,7 @@ impl Stage {
             roles: set(&["analyst", "planner"]),
             amr: set(&["mfa"]),
             cnf: self.holder.public(),
+            cert: None,
             tables: Some(set(&["weather", "stations"])),
             cols: Some(BTreeMap::from([(
                 "weather".to_owned(),
@@ -103,7 +104,9 @@ fn a_chain_says_what_its_last_holder_may_do() {
     assert_eq!(narrow.columns("weather"), Some(&set(&["temp"])));
     assert_eq!(narrow.columns("stations"), None);
     assert_eq!(narrow.filters().len(), 2, "filters accumulate");
-    assert_eq!(narrow.max_rows(), Some(10));
+    let budgets = narrow.budgets().iter().map(|b| (b.link, b.rows));
+    let links = chain.links().iter().map(|l| Digest::of(l.as_bytes()));
+    assert!(budgets.eq(links.zip([1000, 10])), "each link has its own");
     assert_eq!(narrow.ids(), ["g-0", "g-1"]);
     assert_eq!(narrow.holder(), &key(201).public());
     assert_eq!(narrow.digest(), Digest::of(chain.links()[1].as_bytes()));
@@ -315,4 +318,53 @@ fn a_revocation_reaches_every_link() {
     let document = stage.consumer.verified(&document);
     let verdict = Chain::verify(chain.links(), &document, stage.provider.history.org(), NOW);
     assert_eq!(verdict.unwrap_err(), GrantError::Revoked);
+}
+
+#[test]
+fn a_certificate_belongs_to_its_link() {
+    let stage = Stage::new();
+    let mut first = stage.grant();
+    first.cert = Some(Digest::of(b"the first holder's"));
+    let chain = stage.issue(&first);
+    assert_eq!(stage.verify(&chain).unwrap().certificate(), first.cert);
+    let mut next = stage.grant();
+    next.jti = "g-1".to_owned();
+    // Whoever hands a grant on does not stay its holder.
+    let handed = chain.narrow(next.clone(), &stage.holder).unwrap();
+    assert_eq!(stage.verify(&handed).unwrap().certificate(), None);
+    next.cert = Some(Digest::of(b"the next holder's"));
+    let handed = chain.narrow(next.clone(), &stage.holder).unwrap();
+    assert_eq!(stage.verify(&handed).unwrap().certificate(), next.cert);
+}
+
+#[test]
+fn a_holder_checks_offline_all_that_it_can() {
+    let stage = Stage::new();
+    let chain = stage.issue(&stage.grant());
+    let mut child = stage.grant();
+    child.jti = "g-1".to_owned();
+    let narrow = chain.narrow(child.clone(), &stage.holder).unwrap();
+    assert_eq!(narrow.check_offline().unwrap().len(), 2);
+    let check = |links| Chain::from_links(links).check_offline();
+    assert!(matches!(
+        check(raw_link(&chain, child.clone(), &key(9))),
+        Err(GrantError::Envelope { link: 1, .. })
+    ));
+    let mut links = raw_link(&chain, child.clone(), &stage.holder);
+    links[0] = stage
+        .issue(&Grant {
+            jti: "g-2".to_owned(),
+            ..stage.grant()
+        })
+        .links()[0]
+        .clone();
+    assert_eq!(check(links), Err(GrantError::Broken { link: 1 }));
+    child.max_rows = None;
+    assert_eq!(
+        check(raw_link(&chain, child, &stage.holder)),
+        Err(GrantError::Widened {
+            link: 1,
+            source: Widened::Rows
+        })
+    );
 }

@@ -30,7 +30,7 @@ pub const RENEW_AFTER: Duration = Duration::from_secs(2 * 24 * 60 * 60);
 pub const CA_LIFETIME: Duration = Duration::from_secs(10 * 365 * 24 * 60 * 60);
 
 /// How far certificates are dated back, for peers whose clocks are slow.
-const BACKDATE: Duration = Duration::from_secs(5 * 60);
+pub(super) const BACKDATE: Duration = Duration::from_secs(5 * 60);
 
 /// The most DNS and IP names of one leaf.
 const MAX_EXTRA_NAMES: usize = 16;
@@ -70,6 +70,10 @@ impl TlsKey {
     /// The secret key, PKCS#8 DER, for writing to a key file.
     pub fn pkcs8(&self) -> &[u8] {
         &self.pkcs8
+    }
+
+    pub(super) fn pair(&self) -> &KeyPair {
+        &self.pair
     }
 
     /// The public key, DER SubjectPublicKeyInfo.
@@ -218,7 +222,7 @@ fn distinguished_name(common: &str, org: OrgId) -> DistinguishedName {
 }
 
 /// Unique per key and second without randomness. 16 bytes, positive.
-fn serial(spki: &[u8], at: Timestamp) -> SerialNumber {
+pub(super) fn serial(spki: &[u8], at: Timestamp) -> SerialNumber {
     let mut input = spki.to_vec();
     input.extend_from_slice(&at.as_secs().to_be_bytes());
     let mut bytes = [0; 16];
@@ -228,7 +232,7 @@ fn serial(spki: &[u8], at: Timestamp) -> SerialNumber {
     SerialNumber::from_slice(&bytes)
 }
 
-fn calendar(at: Timestamp) -> Result<OffsetDateTime, CertificateError> {
+pub(super) fn calendar(at: Timestamp) -> Result<OffsetDateTime, CertificateError> {
     i64::try_from(at.as_secs())
         .ok()
         .and_then(|s| OffsetDateTime::from_unix_timestamp(s).ok())

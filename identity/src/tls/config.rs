@@ -101,8 +101,27 @@ pub fn peer_server_config(
     leaf: Arc<dyn ResolvesServerCert>,
     clock: Arc<dyn TimeProvider>,
 ) -> Result<ServerConfig, rustls::Error> {
+    listener(PeerVerifier::listening(trust), leaf, clock)
+}
+
+/// For the peer listener that holders of grants may come to by themselves, too
+/// (`spec/5-data-plane.md#D-132`). Whoever uses it MUST tell the two kinds apart
+/// on every call.
+pub fn direct_server_config(
+    trust: Arc<dyn Trust>,
+    leaf: Arc<dyn ResolvesServerCert>,
+    clock: Arc<dyn TimeProvider>,
+) -> Result<ServerConfig, rustls::Error> {
+    listener(PeerVerifier::listening_to_holders(trust), leaf, clock)
+}
+
+fn listener(
+    verifier: PeerVerifier,
+    leaf: Arc<dyn ResolvesServerCert>,
+    clock: Arc<dyn TimeProvider>,
+) -> Result<ServerConfig, rustls::Error> {
     let provider = provider();
-    let verifier = Arc::new(PeerVerifier::listening(trust));
+    let verifier = Arc::new(verifier);
     // spec/5-data-plane.md#D-102
     let config = ServerConfig::builder_with_details(provider, clock)
         .with_protocol_versions(&[&version::TLS13])?

@@ -13,7 +13,7 @@ use rustls_pki_types::{CertificateDer, ServerName, UnixTime};
 use webpki::aws_lc_rs::ECDSA_P256_SHA256;
 use webpki::{EndEntityCert, KeyUsage};
 
-use super::{Distrust, LeafName, Trust};
+use super::{Distrust, HolderCertificate, LeafName, Trust};
 use crate::{OrgId, Timestamp};
 
 /// Verifies the other node's certificate (`spec/2-identity.md`, section 7).
@@ -22,6 +22,8 @@ pub struct PeerVerifier {
     trust: Arc<dyn Trust>,
     /// The organization that was dialled; any known one on the listening side.
     expect: Option<OrgId>,
+    /// Whether holders of grants may come by themselves.
+    holders: bool,
 }
 
 impl PeerVerifier {
@@ -30,6 +32,17 @@ impl PeerVerifier {
         Self {
             trust,
             expect: None,
+            holders: false,
+        }
+    }
+
+    /// For a listener: nodes as [`PeerVerifier::listening`] takes them, and
+    /// certificates that name no node. Those are nobody's until a call brings
+    /// the grant that names them.
+    pub fn listening_to_holders(trust: Arc<dyn Trust>) -> Self {
+        Self {
+            holders: true,
+            ..Self::listening(trust)
         }
     }
 
@@ -38,6 +51,7 @@ impl PeerVerifier {
         Self {
             trust,
             expect: Some(org),
+            holders: false,
         }
     }
 
@@ -127,6 +141,11 @@ impl ClientCertVerifier for PeerVerifier {
         _intermediates: &[CertificateDer<'_>],
         now: UnixTime,
     ) -> Result<ClientCertVerified, Error> {
+        let at = Timestamp::from_secs(now.as_secs());
+        if self.holders && HolderCertificate::parse(leaf, at).is_ok() {
+            // spec/2-identity.md#I-60: the handshake's signature proves the key.
+            return Ok(ClientCertVerified::assertion());
+        }
         self.verify(leaf, now, KeyUsage::client_auth())?;
         Ok(ClientCertVerified::assertion())
     }

@@ -106,6 +106,7 @@ pub(crate) fn grant() -> Grant {
         roles: set(&["analyst"]),
         amr: set(&["mfa"]),
         cnf: key("node").public(),
+        cert: None,
         tables: Some(set(&["weather"])),
         cols: Some(BTreeMap::from([(
             "weather".to_owned(),

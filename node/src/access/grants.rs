@@ -119,6 +119,7 @@ impl Grants {
             roles: key.roles.clone(),
             amr: key.authentication.clone(),
             cnf: self.own.keys().node.public(),
+            cert: None,
             tables: None,
             cols: None::<BTreeMap<String, BTreeSet<String>>>,
             filter: Vec::new(),

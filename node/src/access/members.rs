@@ -320,6 +320,15 @@ impl Members {
         held
     }
 
+    /// Whether `name` may answer for a grant that is made out at `now`: it holds
+    /// a local token that counts, or the identity provider vouched for it and it
+    /// was not removed here since.
+    pub fn answers(&self, name: &str, now: Timestamp) -> bool {
+        let known = self.read();
+        known.tokens.of(name).any(|token| token.counts(now))
+            || matches!(known.seen.get(name), Some(None))
+    }
+
     /// The members whom the identity provider vouched for here.
     pub fn seen(&self) -> Vec<String> {
         self.read().seen.keys().cloned().collect()

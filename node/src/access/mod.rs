@@ -5,10 +5,12 @@
 //! negotiations   requests, offers, signatures
 //! agreements     what both signed: in force, expired, revoked
 //! grants         our members, to partners
+//! handed         the same, with a key of their own
 //! members        our own people and programs, by their tokens
 //! oidc           the identity provider's tokens
 //! claims         what is known of whoever asks, for row filters
 //! scope          agreement AND grant AND what is announced: one constructor
+//! asker          who asks at the peer listener, proven
 //! peer_gate      judges every call of a partner
 //! workbench_gate judges every call of a member
 //! disclosures    what each partner was told of protected tables
@@ -19,9 +21,11 @@
 //! ```
 
 mod agreements;
+mod asker;
 mod claims;
 mod disclosures;
 mod grants;
+mod handed;
 mod issuers;
 mod measuring;
 mod members;
@@ -38,6 +42,7 @@ mod workbench_gate;
 pub use agreements::{Agreement, Agreements, Standing};
 pub use disclosures::Disclosures;
 pub use grants::Grants;
+pub use handed::{Handed, HandedOut, permit as permit_grant};
 pub(crate) use issuers::Issuers;
 pub use measuring::measuring_view;
 pub(crate) use members::is_role;

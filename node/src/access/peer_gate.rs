@@ -4,15 +4,14 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use comity_identity::binding::Channel;
 use comity_identity::grant::VerifiedGrant;
-use comity_identity::keyring::Organization;
-use comity_identity::{Digest, OrgId, Timestamp};
+use comity_identity::{OrgId, Timestamp};
 use comity_protocol::terms::TableTerms;
 use tokio::sync::watch;
 use tonic::Request;
 
 use super::agreements::{Agreement, Agreements, Standing};
+use super::asker::{Asker, Known, counts};
 use super::claims::AskerClaims;
 use super::disclosures::Disclosures;
 use super::partners::Partners;
@@ -25,7 +24,7 @@ use crate::catalog::{Catalog, OwnProduct};
 use crate::clock;
 use crate::config::PartnerNote;
 use crate::flight::peers::{Claims, connection};
-use crate::flight::{Denied, Gate, PeerConnection, Right, Session};
+use crate::flight::{Caller, Denied, Gate, Right, Session};
 use crate::ledger::{Ledger, Refused};
 use crate::own::Own;
 use crate::query::{Disclosed, GovernedTable, Salts, TableName, View};
@@ -68,7 +67,7 @@ impl Gate for PeerGate {
         // Ours makes the pair of a delivery's two records unmistakable; the
         // caller's, in front, finds it in the logs of both.
         let own_trace = format!("{NO_TRACE}{}", trace());
-        let Some(peer) = connection(request) else {
+        let Some(caller) = connection(request) else {
             return Err(Denied::new(
                 "unauthenticated",
                 "this listener wants a node's certificate",
@@ -76,18 +75,40 @@ impl Gate for PeerGate {
             ));
         };
         let Some(claims) = Claims::read(request.metadata()) else {
-            return Err(self.refuse(
-                &peer,
-                &own_trace,
-                &out("no-claims", "claims are missing or malformed"),
-            ));
+            let why = out("no-claims", "claims are missing or malformed");
+            return Err(match &caller {
+                Caller::Node(peer) => self.refuse(peer.org, &own_trace, &why),
+                Caller::Holder(_) => self.refuse_stranger(&own_trace, &why),
+            });
         };
         let trace = match &claims.trace {
             Some(theirs) => own_trace.replacen(NO_TRACE, &theirs.to_ascii_lowercase(), 1),
             None => own_trace,
         };
-        self.judge(&peer, &claims, &trace)
-            .map_err(|why| self.refuse(&peer, &trace, &why))
+        let now = clock::now();
+        // Read before the judgement: what changes during it is judged again.
+        let epoch = self.partners.epoch();
+        let known = Known {
+            own: self.own.org(),
+            partners: &self.partners,
+            agreements: &self.agreements,
+        };
+        let asker = match &caller {
+            Caller::Node(peer) => Asker::node(known, peer, &claims, now)
+                .map_err(|why| self.refuse(peer.org, &trace, &why))?,
+            Caller::Holder(holder) => {
+                Asker::holder(known, *holder, &claims, now).map_err(|refused| {
+                    let why = &refused.why;
+                    match refused.org {
+                        Some(org) => self.refuse(org, &trace, why),
+                        None => self.refuse_stranger(&trace, why),
+                    }
+                })?
+            }
+        };
+        let org = asker.org;
+        self.judge(asker, &claims, &trace, (epoch, now))
+            .map_err(|why| self.refuse(org, &trace, &why))
     }
 }
 
@@ -99,7 +120,8 @@ impl Gate for PeerGate {
 struct PartnerRight {
     own: OrgId,
     partners: Arc<Partners>,
-    peer: PeerConnection,
+    org: OrgId,
+    caller: Caller,
     grant: Vec<String>,
     grant_expires: Timestamp,
     agreement: Arc<Agreement>,
@@ -121,7 +143,8 @@ impl Right for PartnerRight {
         if self.judged.load(Ordering::Acquire) == epoch {
             return Ok(());
         }
-        let organization = counts(&self.partners, &self.peer, now).map_err(|e| e.code)?;
+        let organization = counts(&self.partners, &self.caller, &self.org, now);
+        let organization = organization.map_err(|e| e.code)?;
         // A grant lives for minutes and an answer may take longer: its end is
         // no reason to cut, its revocation is.
         let last = self.grant_expires.as_secs().saturating_sub(1);
@@ -137,61 +160,16 @@ impl Right for PartnerRight {
     }
 }
 
-/// The organization of a connection, if it and its node count now: an open
-/// connection outlives the handshake.
-fn counts(
-    partners: &Partners,
-    peer: &PeerConnection,
-    now: Timestamp,
-) -> Result<Arc<Organization>, OutOfScope> {
-    let refused = |reason: &str| out("not-federated", reason);
-    let organization = partners.keyring().get(&peer.org);
-    let organization = organization.ok_or_else(|| refused("unknown"))?;
-    let node = peer.node.parse().map_err(|_| refused("no such node"))?;
-    // Its key too: a node that has a new one keeps its name, and whoever stole the
-    // old one may have the connection that it was accepted on.
-    let listed = organization.document().node(&node, now);
-    let listed = listed.is_some_and(|node| node.tls_spki.contains(&peer.spki));
-    let partner = partners.get(&peer.org);
-    let federated = partner.is_some_and(|p| p.is_federated(now));
-    if listed && federated && !organization.standing().is_frozen() {
-        Ok(organization)
-    } else {
-        Err(refused("the node or its organization no longer counts"))
-    }
-}
-
 impl PeerGate {
-    /// The order matters: who speaks, whether it still may, and only then what for
-    /// (`spec/5-data-plane.md#D-107`).
+    /// What whoever asks may see and until when, now that it is known who it is.
     fn judge(
         &self,
-        peer: &PeerConnection,
+        asker: Asker,
         claims: &Claims,
         trace: &str,
+        (epoch, now): (u64, Timestamp),
     ) -> Result<Session, OutOfScope> {
-        let now = clock::now();
-        // Read before the judgement: what changes during it is judged again.
-        let epoch = self.partners.epoch();
-        let organization = counts(&self.partners, peer, now)?;
-        let agreement = self
-            .agreements
-            .get(&claims.agreement)
-            .filter(|a| a.peer() == peer.org)
-            .ok_or_else(|| out("no-agreement", "no such agreement with this organization"))?;
-        let grant = organization
-            .verify_grant(&claims.grant, self.own.org(), now)
-            .map_err(|e| out("grant-invalid", e.to_string()))?;
-        // A1, A2: only the holder, only on this connection.
-        let last = claims.grant.last().map_or(&[][..], |link| link.as_bytes());
-        let channel = Channel {
-            exporter: &peer.exporter,
-            leaf: &peer.leaf,
-            grant: Digest::of(last),
-        };
-        channel
-            .check(&claims.binding, grant.holder())
-            .map_err(|e| out("not-bound", e.to_string()))?;
+        let (agreement, grant) = (&asker.agreement, &asker.grant);
         // After the proof: nobody else learns how a consumer acknowledges.
         if self.given.is_due(&agreement.id()) {
             let reason = "receipts of this agreement are not acknowledged";
@@ -202,26 +180,26 @@ impl PeerGate {
             .own_product(agreement.product())
             .ok_or_else(|| out("withdrawn", "the product is no longer announced"))?;
         let purpose = claims.purpose.as_deref();
-        let attributes = self.attributes(&peer.org);
-        let asker = AskerClaims::new(&peer.org, &attributes, &grant, purpose);
+        let attributes = self.attributes(&asker.org);
+        let told = AskerClaims::new(&asker.org, &attributes, grant, purpose);
         let scope = Scope::decide(
             Basis::Partner {
-                agreement: &agreement,
-                grant: &grant,
+                agreement,
+                grant,
                 purpose,
-                claims: &asker,
+                claims: &told,
             },
             &product,
             now,
         )?;
-        let permitted = self.permitted(&agreement, &grant, purpose, (&product, &scope), now)?;
+        let permitted = self.permitted(agreement, grant, purpose, (&product, &scope), now)?;
         let end = product.descriptor.deprecation.as_ref();
         let address = product.address().to_string();
         let mut view = View::builder(self.own.alias()).ending(self.own.alias(), &address, end);
         let salts = Salts::draw(&*self.own.keys().pseudonym, Some(&agreement.id()))
             .map_err(|e| out("unavailable", e.to_string()))?;
         // By partner and not by agreement: two agreements over one table are one reader.
-        let told = |table: &str| self.disclosures.of(peer.org, agreement.product(), table);
+        let told = |table: &str| self.disclosures.of(asker.org, agreement.product(), table);
         let tables = governed(self.own.alias(), &product, &scope, &salts, &told)
             .map_err(|reason| out("source-unavailable", reason))?;
         for (name, table) in tables {
@@ -231,10 +209,11 @@ impl PeerGate {
         let right = PartnerRight {
             own: self.own.org(),
             partners: Arc::clone(&self.partners),
-            peer: peer.clone(),
+            org: asker.org,
+            caller: asker.caller.clone(),
             grant: claims.grant.clone(),
             grant_expires: grant.expires(),
-            agreement: Arc::clone(&agreement),
+            agreement: Arc::clone(agreement),
             permitted,
             policies: Arc::clone(&self.policies),
             judged: AtomicU64::new(epoch),
@@ -245,22 +224,23 @@ impl PeerGate {
             metrics: self.metrics.clone(),
             listener: Listener::Peers,
             trace: trace.to_owned(),
-            org: peer.org,
+            org: asker.org,
             subject: grant.subject().to_owned(),
             agreement: Some(agreement.id()),
             purpose: claims.purpose.clone(),
             policy,
-            grant: Some(Digest::of(last)),
+            grant: Some(grant.digest()),
+            direct: asker.direct(),
+            budgets: grant.budgets().iter().map(|b| b.link).collect(),
             given: Some(Arc::clone(&self.given)),
         };
         Ok(Session {
-            // A ticket is the holder's, under this agreement, and nobody else's (A16).
-            key: format!("{} {} {}", peer.org, grant.holder(), agreement.id()),
+            key: asker.key(),
             view: view.build(),
             stop: agreement.stop().clone(),
             right: Arc::new(right),
             member: false,
-            allowance: self.quotas.allowance(&agreement, scope.max_rows()),
+            allowance: self.quotas.allowance(agreement, grant.budgets()),
             trace: trace.to_owned(),
             recorder: Arc::new(audit),
             token: None,
@@ -302,17 +282,26 @@ impl PeerGate {
         Permitted::decide(&self.policies, asked, now)
     }
 
-    fn refuse(&self, peer: &PeerConnection, trace: &str, why: &OutOfScope) -> Denied {
+    fn refuse(&self, org: OrgId, trace: &str, why: &OutOfScope) -> Denied {
         self.metrics.refused(why.code);
         self.refusals.write(Refused {
             trace: trace.to_owned(),
-            org: peer.org,
+            org,
             code: why.code.to_owned(),
             reason: why.reason.clone(),
             policy: Some(self.policies.digest()),
             at: clock::now(),
         });
         // The code alone: reasons may tell what the caller must not learn (A19).
+        Denied::new(why.code, "refused", trace)
+    }
+
+    /// Refuses whoever proved nothing. It is counted and logged, not written into
+    /// the journal: strangers must not fill it, nor the minute of an organization
+    /// whose name anybody can write into a grant.
+    fn refuse_stranger(&self, trace: &str, why: &OutOfScope) -> Denied {
+        self.metrics.refused(why.code);
+        tracing::info!(trace, code = why.code, reason = why.reason, "refused");
         Denied::new(why.code, "refused", trace)
     }
 }

@@ -3,18 +3,28 @@
 //! One account an agreement, whoever reads: all nodes, members, streams and
 //! narrowed grants of the consumer share it. Rows and bytes are taken from the
 //! account before they leave, batch by batch, so that no number of parallel
-//! answers delivers more than the terms permit.
+//! answers delivers more than the terms permit. A link of a grant chain may have
+//! an account of its own beneath it: a budget of rows for its whole life.
 
 use std::collections::{BTreeMap, HashMap};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use comity_identity::{Digest, Timestamp};
+use comity_identity::grant::{Budget, MAX_LIFETIME};
+use comity_identity::{Digest, LEEWAY, Timestamp};
 use comity_protocol::terms::{Limits, Measure, Window};
 
 use super::agreements::Agreement;
 use crate::clock;
 use crate::flight::{Allowance, OverLimit};
 use crate::ledger::{self, Delivery, Ledger};
+
+/// The most links with a budget that are remembered under one agreement. A
+/// holder can sign any number of links; their memory must not be the provider's.
+const MAX_BUDGETS: usize = 16_384;
+
+/// After how many seconds links have ended that take the places now.
+const BUDGETS_RETRY: u64 = MAX_LIFETIME.as_secs();
 
 /// The accounts of all agreements that are read under.
 #[derive(Debug, Default)]
@@ -26,6 +36,17 @@ struct Account {
     running: u64,
     /// By window: its number since the Unix epoch, and what was taken in it.
     taken: BTreeMap<Window, (u64, Taken)>,
+    /// By the digest of a link that has a budget: what was taken under it and
+    /// all links after it.
+    links: HashMap<Digest, Arc<Spent>>,
+}
+
+/// The rows that were taken under one link. Changed with the account locked.
+#[derive(Debug)]
+struct Spent {
+    rows: AtomicU64,
+    /// When the link ends. Answers that began under it may go on, and hold this.
+    expires: Timestamp,
 }
 
 /// Queries, rows and bytes.
@@ -60,17 +81,25 @@ impl Quotas {
             (None, _) => Taken([1, 0, 0]),
         };
         account.add(taken, delivery.at.as_secs());
+        // The record does not say when a link ends: not later than this.
+        let expires = delivery.at.saturating_add(MAX_LIFETIME);
+        for link in &delivery.budgets {
+            if let Some(spent) = account.spent(link, expires, clock::now()) {
+                spent.rows.fetch_add(taken.0[1], Ordering::Relaxed);
+            }
+        }
     }
 
-    /// What may still be read under `agreement`, as a query asks for it.
-    pub(super) fn allowance(&self, agreement: &Agreement, max_rows: Option<u64>) -> Arc<Metering> {
-        let limits = agreement.terms().limits.clone();
-        let rows = [limits.max_rows_per_query, max_rows];
-        Arc::new(Metering {
-            max_rows: rows.into_iter().flatten().min(),
-            limits,
-            account: self.account(&agreement.id()),
-        })
+    /// What may still be read under `agreement`, as a query asks for it,
+    /// and what is left of the `budgets` of the grant's links.
+    pub(super) fn allowance(&self, agreement: &Agreement, budgets: &[Budget]) -> Arc<Metering> {
+        let account = self.account(&agreement.id());
+        Arc::new(Metering::new(
+            agreement.terms().limits.clone(),
+            account,
+            budgets,
+            clock::now(),
+        ))
     }
 
     fn account(&self, agreement: &Digest) -> Arc<Mutex<Account>> {
@@ -83,14 +112,41 @@ impl Quotas {
 #[derive(Debug)]
 pub(super) struct Metering {
     limits: Limits,
-    max_rows: Option<u64>,
     account: Arc<Mutex<Account>>,
+    /// The budget of each link that has one; `None` where no more can be remembered.
+    budgets: Option<Vec<(u64, Arc<Spent>)>>,
+}
+
+impl Metering {
+    fn new(
+        limits: Limits,
+        account: Arc<Mutex<Account>>,
+        budgets: &[Budget],
+        now: Timestamp,
+    ) -> Self {
+        let held = {
+            let mut account = lock(&account);
+            let of = |b: &Budget| Some((b.rows, account.spent(&b.link, b.expires, now)?));
+            budgets.iter().map(of).collect()
+        };
+        Self {
+            limits,
+            account,
+            budgets: held,
+        }
+    }
 }
 
 impl Allowance for Metering {
     fn begin(&self) -> Result<(), OverLimit> {
         let now = clock::now().as_secs();
         let mut account = lock(&self.account);
+        if self.budgets.is_none() {
+            return Err(OverLimit {
+                code: "quota",
+                retry_after: Some(BUDGETS_RETRY),
+            });
+        }
         account.fits(Taken([1, 0, 0]), &self.limits, now)?;
         if self
             .limits
@@ -114,7 +170,7 @@ impl Allowance for Metering {
             code,
             retry_after: None,
         };
-        if over(self.max_rows, all_rows) {
+        if over(self.limits.max_rows_per_query, all_rows) {
             return Err(once("too-many-rows"));
         }
         if over(self.limits.max_bytes_per_query, all_bytes) {
@@ -124,6 +180,15 @@ impl Allowance for Metering {
         let mut account = lock(&self.account);
         let taken = Taken([0, rows, bytes]);
         account.fits(taken, &self.limits, now)?;
+        // spec/5-data-plane.md#D-134. An empty batch takes nothing of what is spent.
+        let budgets = self.budgets.as_deref().unwrap_or_default();
+        let spent = |s: &Spent| s.rows.load(Ordering::Relaxed).saturating_add(rows);
+        if rows > 0 && budgets.iter().any(|(most, s)| spent(s) > *most) {
+            return Err(once("too-many-rows"));
+        }
+        for (_, s) in budgets {
+            s.rows.fetch_add(rows, Ordering::Relaxed);
+        }
         account.add(taken, now);
         Ok(())
     }
@@ -165,6 +230,29 @@ impl Account {
         Ok(())
     }
 
+    /// What was taken under `link`, which ends at `expires`; nothing when no
+    /// more links can be remembered.
+    fn spent(&mut self, link: &Digest, expires: Timestamp, now: Timestamp) -> Option<Arc<Spent>> {
+        if let Some(spent) = self.links.get(link) {
+            return Some(Arc::clone(spent));
+        }
+        if self.links.len() >= MAX_BUDGETS {
+            // Not those under which answers go on: they would begin anew.
+            let ended = |s: &Spent| now >= s.expires.saturating_add(2 * LEEWAY);
+            self.links
+                .retain(|_, spent| Arc::strong_count(spent) > 1 || !ended(spent));
+        }
+        if self.links.len() >= MAX_BUDGETS {
+            return None;
+        }
+        let spent = Arc::new(Spent {
+            rows: AtomicU64::new(0),
+            expires,
+        });
+        self.links.insert(*link, Arc::clone(&spent));
+        Some(spent)
+    }
+
     fn add(&mut self, more: Taken, now: u64) {
         for window in Window::ALL {
             let current = number(window, now);
@@ -202,11 +290,7 @@ mod tests {
     use super::*;
 
     fn metering(limits: Limits) -> Metering {
-        Metering {
-            max_rows: limits.max_rows_per_query,
-            limits,
-            account: Arc::default(),
-        }
+        Metering::new(limits, Arc::default(), &[], clock::now())
     }
 
     fn a_day(quota: Quota) -> Limits {
@@ -277,6 +361,55 @@ mod tests {
         );
     }
 
+    fn budget(link: &[u8], rows: u64) -> Budget {
+        Budget {
+            link: Digest::of(link),
+            rows,
+            expires: clock::now().saturating_add(MAX_LIFETIME),
+        }
+    }
+
+    #[test]
+    fn a22_a_links_budget_is_shared_by_all_its_answers_and_all_links_after_it() {
+        let account = Arc::new(Mutex::new(Account::default()));
+        let under = |links: &[Budget]| {
+            let account = Arc::clone(&account);
+            Metering::new(Limits::default(), account, links, clock::now())
+        };
+        let first = budget(b"first", 100);
+        let (one, other) = (budget(b"one", 70), budget(b"other", 70));
+        under(&[first, one]).take((0, 0), 70, 0).unwrap();
+        let over = under(&[first, one]).take((0, 0), 1, 0).unwrap_err();
+        assert_eq!((over.code, over.retry_after), ("too-many-rows", None));
+        assert!(
+            under(&[first, other]).take((0, 0), 31, 0).is_err(),
+            "a second link does not double the first one's budget"
+        );
+        under(&[first, other]).take((0, 0), 30, 0).unwrap();
+        assert!(under(&[first]).take((0, 0), 1, 0).is_err());
+        assert!(under(&[first]).take((0, 0), 0, 1).is_ok(), "an empty batch");
+        assert!(under(&[]).take((0, 0), 1_000, 0).is_ok(), "another grant");
+    }
+
+    #[test]
+    fn links_that_ended_make_room_and_others_do_not() {
+        let account = Arc::new(Mutex::new(Account::default()));
+        let now = clock::now();
+        let later = now.saturating_add(2 * MAX_LIFETIME);
+        let held = lock(&account).spent(&Digest::of(b"held"), now, now);
+        for n in 1..MAX_BUDGETS as u64 {
+            let link = Digest::of(&n.to_be_bytes());
+            assert!(lock(&account).spent(&link, now, now).is_some());
+        }
+        let more = [budget(b"more", 1)];
+        let full = Metering::new(Limits::default(), Arc::clone(&account), &more, now);
+        assert_eq!(full.begin().unwrap_err().code, "quota");
+        let room = Metering::new(Limits::default(), Arc::clone(&account), &more, later);
+        assert!(room.begin().is_ok());
+        assert_eq!(lock(&account).links.len(), 2, "and the one in use stays");
+        drop(held);
+    }
+
     #[test]
     fn a_window_begins_anew_and_knows_when() {
         let limits = a_day(Quota {
@@ -335,6 +468,8 @@ mod tests {
             purpose: None,
             query: Digest::of(b"query"),
             grant: None,
+            direct: None,
+            budgets: Vec::new(),
             content: None,
             policy: None,
             rows,
@@ -343,7 +478,10 @@ mod tests {
             at: now,
         };
         quotas.remember(&delivery(None));
-        quotas.remember(&delivery(Some(90)));
+        quotas.remember(&Delivery {
+            budgets: vec![Digest::of(b"link")],
+            ..delivery(Some(90))
+        });
         quotas.remember(&Delivery {
             agreement: None,
             ..delivery(Some(1_000))
@@ -351,5 +489,9 @@ mod tests {
         let account = quotas.account(&agreement);
         let taken = lock(&account).in_window(Window::Day, now.as_secs());
         assert_eq!(taken.0, [1, 90, 720]);
+        let link = budget(b"link", 91);
+        let metering = Metering::new(Limits::default(), account, &[link], now);
+        assert!(metering.take((0, 0), 2, 0).is_err(), "90 of 91 are spent");
+        assert!(metering.take((0, 0), 1, 0).is_ok());
     }
 }

@@ -29,6 +29,10 @@ pub(super) struct Audit {
     pub(super) policy: Digest,
     /// The digest of the last link of the grant chain, when a peer is served.
     pub(super) grant: Option<Digest>,
+    /// The digest of its first link, when its holder came by itself.
+    pub(super) direct: Option<Digest>,
+    /// The links of it that have a row budget.
+    pub(super) budgets: Vec<Digest>,
     /// Who states the delivery to the peer.
     pub(super) given: Option<Arc<Given>>,
 }
@@ -43,6 +47,8 @@ impl Audit {
             purpose: self.purpose.clone(),
             query,
             grant: self.grant,
+            direct: self.direct,
+            budgets: self.budgets.clone(),
             rows: None,
             bytes: None,
             content: None,

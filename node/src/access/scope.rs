@@ -19,7 +19,6 @@ use crate::catalog::OwnProduct;
 #[derive(Clone, Debug)]
 pub struct Scope {
     tables: BTreeMap<String, TableTerms>,
-    max_rows: Option<u64>,
 }
 
 /// On what ground somebody asks.
@@ -56,8 +55,8 @@ impl Scope {
         product: &OwnProduct,
         now: Timestamp,
     ) -> Result<Self, OutOfScope> {
-        let (mut tables, max_rows) = match basis {
-            Basis::Member => (whole(product), None),
+        let mut tables = match basis {
+            Basis::Member => whole(product),
             Basis::Partner {
                 agreement,
                 grant,
@@ -66,7 +65,7 @@ impl Scope {
             } => {
                 in_force(agreement, product, now)?;
                 stated(agreement, grant, purpose)?;
-                (agreement.terms().tables.clone(), grant.max_rows())
+                agreement.terms().tables.clone()
             }
         };
         // What the owner serves today: a column that is no longer part of the
@@ -91,17 +90,12 @@ impl Scope {
                 "no column of the scope is served today",
             ));
         }
-        Ok(Self { tables, max_rows })
+        Ok(Self { tables })
     }
 
     /// The tables of the scope, by name.
     pub fn tables(&self) -> &BTreeMap<String, TableTerms> {
         &self.tables
-    }
-
-    /// The most rows that one query may deliver, as the grant says.
-    pub fn max_rows(&self) -> Option<u64> {
-        self.max_rows
     }
 }
 

@@ -25,7 +25,7 @@ use super::grants::Grants;
 use super::members::{Members, Unproven, VerifiedMember};
 use super::partners::{Partner, Partners};
 use super::peer_gate::governed;
-use super::policy::{Asked as AskedOfPolicy, CODE, Permitted, Policies};
+use super::policy::{Asked as AskedOfPolicy, CODE, Permitted, Policies, Principal};
 use super::record::{Audit, trace};
 use super::scope::{Basis, OutOfScope, Scope};
 use crate::admin::{Listener, Metrics};
@@ -116,6 +116,8 @@ impl Gate for WorkbenchGate {
             purpose,
             policy,
             grant: None,
+            direct: None,
+            budgets: Vec::new(),
             given: None,
         };
         Ok(Session {
@@ -381,7 +383,10 @@ impl WorkbenchGate {
                     policies: Arc::clone(&self.policies),
                     metrics: self.metrics.clone(),
                     asked: AskedOfPolicy::issue_grant(
-                        &member.member,
+                        (
+                            Principal::of_member(&member.member),
+                            member.member.authentication(),
+                        ),
                         purpose,
                         agreement,
                         descriptor,

@@ -9,12 +9,14 @@ use comity_protocol::product::Deprecation;
 use comity_protocol::terms::Terms;
 use serde::{Deserialize, Serialize};
 
+mod grants;
 mod measured;
 mod members;
 mod policy;
 mod receipts;
 mod taking_back;
 
+pub use grants::{GrantFile, IssueGrant};
 pub use measured::{
     JustMeasured, Measure, Measured, Measurement, Observed, Promised, ResultsTaken, ResultsUrl,
     Rewritten, Statement, Verdict,

@@ -113,7 +113,8 @@ fn routes(node: Arc<Node>, role: &'static str) -> Router {
         .route("/v1/receipts", get(receipts))
         .route("/v1/agreements/{id}/revoke", post(revoke))
         .route("/v1/revocations", post(take_back))
-        .route("/v1/grants", get(live_grants))
+        .route("/v1/grants", get(live_grants).post(issue_grant))
+        .route("/v1/grants/{jti}/renew", post(renew_grant))
         .route("/v1/members", get(members).post(add_member))
         .route("/v1/members/remove", post(remove_member))
         .route("/v1/members/tokens", post(give_token))
@@ -436,4 +437,18 @@ async fn take_back(
 
 async fn live_grants(State(node): State<Arc<Node>>) -> Json<Vec<api::LiveGrant>> {
     Json(node.live_grants())
+}
+
+async fn issue_grant(
+    State(node): State<Arc<Node>>,
+    Json(ask): Json<api::IssueGrant>,
+) -> Answer<api::GrantFile> {
+    Ok(Json(node.issue_grant(ask).await?))
+}
+
+async fn renew_grant(
+    State(node): State<Arc<Node>>,
+    UrlPath(jti): UrlPath<String>,
+) -> Answer<api::GrantFile> {
+    Ok(Json(node.renew_grant(&jti).await?))
 }

@@ -117,6 +117,8 @@ fn delivery(org: OrgId, subject: &str, rows: Option<u64>) -> Record {
         bytes: rows,
         ended: None,
         grant: None,
+        direct: None,
+        budgets: Vec::new(),
         content: None,
         policy: None,
         at: NOW,

@@ -233,6 +233,11 @@ fn says(kind: &str, record: &Map<String, Value>, aliases: &HashMap<String, Strin
         "member-removed" => format!("ended the tokens of the member {}", of("name")),
         "member-token-ended" => format!("ended a token of the member {}", of("name")),
         "member-seen" => format!("the member {} was here for the first time", of("name")),
+        "grant-issued" => format!(
+            "handed out the grant {} under {}",
+            of("jti"),
+            short("agreement")
+        ),
         "delivery" => delivery(record, &org("org"), of("subject")),
         "refused" => format!("refused {}: {} ({})", org("org"), of("code"), of("reason")),
         "received" => format!(

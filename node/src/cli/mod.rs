@@ -16,6 +16,7 @@ mod audit;
 mod config;
 mod decide;
 mod demo;
+mod grant;
 mod init;
 mod invite;
 mod keys;
@@ -83,6 +84,7 @@ enum Command {
     Decline(decide::Decline),
     Agreements(agreements::Agreements),
     Revoke(revoke::Revoke),
+    Grant(grant::Grant),
     Sql(sql::Sql),
     Member(member::Member),
     Policy(policy::Policy),
@@ -151,6 +153,7 @@ fn run(args: Args, output: &Output) -> Result<(), Problem> {
             Command::Decline(c) => c.run(&home, output).await,
             Command::Agreements(c) => c.run(&home, output).await,
             Command::Revoke(c) => c.run(&home, output).await,
+            Command::Grant(c) => c.run(&home, output).await,
             Command::Sql(c) => c.run(&home, output).await,
             Command::Member(c) => c.run(&home, output).await,
             Command::Policy(c) => c.run(&home, output).await,

@@ -105,7 +105,7 @@ pub(super) const SECTIONS: [(&str, &str); 13] = [
 ];
 
 /// Every key, section by section.
-pub(super) const KEYS: [Key; 41] = [
+pub(super) const KEYS: [Key; 42] = [
     key("organization", "name", &["The name that people read."]),
     key(
         "organization",
@@ -178,6 +178,14 @@ pub(super) const KEYS: [Key; 41] = [
         "\"flight.example.org:7402\"",
         &[
             "Host and port under which partners reach the listener, where they differ; needed with 0.0.0.0.",
+        ],
+    ),
+    key(
+        "peers",
+        "direct",
+        &[
+            "Whether holders of partners' grants may come by themselves, with certificates of their own",
+            "('comity grant client'), and not through their organization's node only.",
         ],
     ),
     key(

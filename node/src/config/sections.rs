@@ -85,6 +85,10 @@ pub struct Peers {
     /// `host:port` under which partners reach the listener.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub advertised: Option<String>,
+    /// Whether holders of grants may come by themselves, with certificates that
+    /// name no node (`spec/5-data-plane.md#D-132`). Anybody can then finish a
+    /// handshake, which is why it is off unless the owner wants it.
+    pub direct: bool,
 }
 
 impl Default for Peers {
@@ -92,6 +96,7 @@ impl Default for Peers {
         Self {
             listen: loopback(PEERS_PORT),
             advertised: None,
+            direct: false,
         }
     }
 }

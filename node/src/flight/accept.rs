@@ -9,7 +9,7 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 use comity_identity::binding::{EXPORTER_BYTES, EXPORTER_LABEL};
-use comity_identity::tls::LeafName;
+use comity_identity::tls::{HolderCertificate, LeafName};
 use comity_identity::{Digest, OrgId};
 use rustls::ServerConfig;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
@@ -32,6 +32,14 @@ const MAX_HANDSHAKES_OF_ONE: usize = 16;
 /// process has 1,024 by default on common systems, and some buffers.
 const MAX_CONNECTIONS: usize = 512;
 
+/// Connections of holders of grants who come by themselves that may be open, of
+/// all connections. Anybody can make such a certificate: strangers must not take
+/// the places of partners' nodes (A25).
+const MAX_HOLDERS: usize = 64;
+
+/// Connections of holders that may be open from one address.
+const MAX_HOLDERS_OF_ONE: usize = 8;
+
 /// How long a handshake may take (`spec/5-data-plane.md#D-106`).
 const HANDSHAKE_TIME: Duration = Duration::from_secs(5);
 
@@ -42,8 +50,8 @@ const QUEUE: usize = 64;
 #[derive(Debug)]
 pub struct Connection {
     stream: Stream,
-    peer: Option<PeerConnection>,
-    _place: OwnedSemaphorePermit,
+    caller: Option<Caller>,
+    _place: (OwnedSemaphorePermit, Option<HolderPlace>),
 }
 
 #[derive(Debug)]
@@ -52,6 +60,23 @@ enum Stream {
     Plain(TcpStream),
     /// With TLS.
     Tls(Box<TlsStream<TcpStream>>),
+}
+
+/// What kind of client is at the other end of a mutual TLS connection.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Caller {
+    /// A partner's node.
+    Node(PeerConnection),
+    /// Somebody with a certificate that names no node: nobody, until a call
+    /// brings a grant that names the certificate (`spec/5-data-plane.md#D-132`).
+    Holder(HolderConnection),
+}
+
+/// A connection with a certificate that names no node.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct HolderConnection {
+    /// The SHA-256 of the certificate whose key the handshake proved.
+    pub certificate: Digest,
 }
 
 /// Who is at the other end of a mutual TLS connection. The verifier has
@@ -80,7 +105,11 @@ pub(super) fn accept(
     tokio::spawn(async move {
         let handshakes = Arc::new(Semaphore::new(MAX_HANDSHAKES));
         let open = Arc::new(Semaphore::new(MAX_CONNECTIONS));
-        let shares = Arc::new(Shares::default());
+        let shares = Arc::new(Shares::new(MAX_HANDSHAKES_OF_ONE));
+        let holders = Holders {
+            places: Arc::new(Semaphore::new(MAX_HOLDERS)),
+            shares: Arc::new(Shares::new(MAX_HOLDERS_OF_ONE)),
+        };
         let acceptor = tls.map(TlsAcceptor::from);
         loop {
             let Ok(handshake) = Arc::clone(&handshakes).acquire_owned().await else {
@@ -109,9 +138,11 @@ pub(super) fn accept(
                 continue;
             };
             let (acceptor, ready) = (acceptor.clone(), ready.clone());
+            let holders = holders.clone();
             tokio::spawn(async move {
                 let _handshake = (handshake, share);
-                match tokio::time::timeout(HANDSHAKE_TIME, secure(stream, acceptor, place)).await {
+                let secured = secure(stream, acceptor, place, (holders, from.ip()));
+                match tokio::time::timeout(HANDSHAKE_TIME, secured).await {
                     Ok(Ok(connection)) => drop(ready.send(Ok(connection)).await),
                     Ok(Err(error)) => tracing::info!(%error, "a handshake failed"),
                     Err(_) => tracing::info!("a handshake took too long"),
@@ -122,11 +153,40 @@ pub(super) fn accept(
     ReceiverStream::new(connections)
 }
 
-/// How many handshakes each address has under way.
-#[derive(Debug, Default)]
-struct Shares(Mutex<HashMap<IpAddr, usize>>);
+/// The places of holders who come by themselves.
+#[derive(Clone, Debug)]
+struct Holders {
+    places: Arc<Semaphore>,
+    shares: Arc<Shares>,
+}
 
-/// One handshake's part of its address's share.
+/// One holder's place.
+#[derive(Debug)]
+struct HolderPlace {
+    _place: OwnedSemaphorePermit,
+    _share: Share,
+}
+
+impl Holders {
+    fn take(&self, from: IpAddr) -> io::Result<HolderPlace> {
+        let full = || io::Error::other("too many holders of grants are connected");
+        Ok(HolderPlace {
+            _share: self.shares.take(from).ok_or_else(full)?,
+            _place: Arc::clone(&self.places)
+                .try_acquire_owned()
+                .map_err(|_| full())?,
+        })
+    }
+}
+
+/// How much of something each address has, and the most that it may have.
+#[derive(Debug)]
+struct Shares {
+    most: usize,
+    taken: Mutex<HashMap<IpAddr, usize>>,
+}
+
+/// One part of an address's share.
 #[derive(Debug)]
 struct Share {
     of: Arc<Shares>,
@@ -134,10 +194,17 @@ struct Share {
 }
 
 impl Shares {
+    fn new(most: usize) -> Self {
+        Self {
+            most,
+            taken: Mutex::default(),
+        }
+    }
+
     fn take(self: &Arc<Self>, address: IpAddr) -> Option<Share> {
-        let mut taken = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut taken = self.taken.lock().unwrap_or_else(PoisonError::into_inner);
         let count = taken.entry(address).or_default();
-        if *count >= MAX_HANDSHAKES_OF_ONE {
+        if *count >= self.most {
             return None;
         }
         *count += 1;
@@ -150,7 +217,7 @@ impl Shares {
 
 impl Drop for Share {
     fn drop(&mut self) {
-        let mut taken = self.of.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut taken = self.of.taken.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(count) = taken.get_mut(&self.address) {
             *count -= 1;
             if *count == 0 {
@@ -164,45 +231,57 @@ async fn secure(
     stream: TcpStream,
     acceptor: Option<TlsAcceptor>,
     place: OwnedSemaphorePermit,
+    (holders, from): (Holders, IpAddr),
 ) -> io::Result<Connection> {
     // Without it small answers wait 40 ms for a delayed acknowledgement.
     stream.set_nodelay(true)?;
     let Some(acceptor) = acceptor else {
         return Ok(Connection {
             stream: Stream::Plain(stream),
-            peer: None,
-            _place: place,
+            caller: None,
+            _place: (place, None),
         });
     };
     let stream = acceptor.accept(stream).await?;
+    let caller = caller_of(&stream);
+    let holder = match &caller {
+        Some(Caller::Holder(_)) => Some(holders.take(from)?),
+        _ => None,
+    };
     Ok(Connection {
-        peer: peer_of(&stream),
+        caller,
         stream: Stream::Tls(Box::new(stream)),
-        _place: place,
+        _place: (place, holder),
     })
 }
 
-fn peer_of(stream: &TlsStream<TcpStream>) -> Option<PeerConnection> {
+fn caller_of(stream: &TlsStream<TcpStream>) -> Option<Caller> {
     let (_, tls) = stream.get_ref();
     let leaf = tls.peer_certificates()?.first()?.to_vec();
+    // The verifier asked the same, in the same order.
+    if let Ok(holder) = HolderCertificate::parse(&leaf, crate::clock::now()) {
+        return Some(Caller::Holder(HolderConnection {
+            certificate: holder.digest(),
+        }));
+    }
     let name = LeafName::parse(&leaf).ok()?;
     let exporter = tls
         .export_keying_material([0; EXPORTER_BYTES], EXPORTER_LABEL, None)
         .ok()?;
-    Some(PeerConnection {
+    Some(Caller::Node(PeerConnection {
         org: name.peer.org,
         node: name.peer.node.as_str().to_owned(),
         exporter,
         leaf,
         spki: name.spki,
-    })
+    }))
 }
 
 impl Connected for Connection {
-    type ConnectInfo = Option<PeerConnection>;
+    type ConnectInfo = Option<Caller>;
 
     fn connect_info(&self) -> Self::ConnectInfo {
-        self.peer.clone()
+        self.caller.clone()
     }
 }
 
@@ -303,6 +382,24 @@ mod tests {
         assert!(!is_closed(&silent[0]).await, "its share");
         drop(silent);
         stop.cancel();
+    }
+
+    #[test]
+    fn a25_holders_of_one_address_leave_room_for_others() {
+        let holders = Holders {
+            places: Arc::new(Semaphore::new(MAX_HOLDERS_OF_ONE + 1)),
+            shares: Arc::new(Shares::new(MAX_HOLDERS_OF_ONE)),
+        };
+        let (one, other) = ([127, 0, 0, 1].into(), [127, 0, 0, 2].into());
+        let mut held: Vec<_> = (0..MAX_HOLDERS_OF_ONE)
+            .map(|_| holders.take(one).unwrap())
+            .collect();
+        assert!(holders.take(one).is_err(), "its share");
+        let last = holders.take(other).unwrap();
+        assert!(holders.take(other).is_err(), "all places");
+        held.pop();
+        assert!(holders.take(one).is_ok(), "a place that was given back");
+        drop(last);
     }
 
     #[tokio::test]

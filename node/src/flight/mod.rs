@@ -28,7 +28,7 @@ mod tally;
 mod tickets;
 pub mod workbench;
 
-pub use accept::{Connection, PeerConnection};
+pub use accept::{Caller, Connection, HolderConnection, PeerConnection};
 pub use channel::{Asked, PeerChannel};
 pub use client::{ClientError, PeerClient, Taker};
 pub(crate) use client::{epoch_of, leaf_of};

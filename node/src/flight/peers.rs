@@ -17,8 +17,7 @@ use super::face::Face;
 use super::service::SqlService;
 use super::workbench::judge;
 use super::{
-    AGREEMENT, BINDING, GRANT, Gate, MAX_MESSAGE_BYTES, MAX_REQUEST_BYTES, PURPOSE, PeerConnection,
-    TRACE,
+    AGREEMENT, BINDING, Caller, GRANT, Gate, MAX_MESSAGE_BYTES, MAX_REQUEST_BYTES, PURPOSE, TRACE,
 };
 use crate::query::Engine;
 
@@ -73,8 +72,9 @@ pub struct Claims {
     pub agreement: Digest,
     /// The grant chain, first link first.
     pub grant: Vec<String>,
-    /// The proof of possession.
-    pub binding: Vec<u8>,
+    /// The proof of possession. A node's call has one; of a holder who comes by
+    /// itself the handshake is the proof.
+    pub binding: Option<Vec<u8>>,
     /// The purpose stated.
     pub purpose: Option<String>,
     /// The trace id, if it is one.
@@ -90,7 +90,10 @@ impl Claims {
             agreement: text(AGREEMENT)?.parse().ok()?,
             // One more than allowed, so that the verifier can say that it is too long.
             grant: text(GRANT)?.split(' ').take(5).map(str::to_owned).collect(),
-            binding: metadata.get_bin(BINDING)?.to_bytes().ok()?.to_vec(),
+            binding: match metadata.get_bin(BINDING) {
+                None => None,
+                Some(proof) => Some(proof.to_bytes().ok()?.to_vec()),
+            },
             // One that cannot be read must not pass for "no purpose stated"
             // (spec/5-data-plane.md#D-120).
             purpose: match metadata.get(PURPOSE) {
@@ -102,12 +105,9 @@ impl Claims {
     }
 }
 
-/// The verified peer of a call on this listener.
-pub fn connection(request: &Request<()>) -> Option<PeerConnection> {
-    request
-        .extensions()
-        .get::<Option<PeerConnection>>()?
-        .clone()
+/// Who a call on this listener comes from, as far as the handshake tells.
+pub fn connection(request: &Request<()>) -> Option<Caller> {
+    request.extensions().get::<Option<Caller>>()?.clone()
 }
 
 /// Sixteen hex digits.

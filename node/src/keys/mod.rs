@@ -31,12 +31,14 @@ use crate::journal::sync_dir;
 mod change;
 mod error;
 mod file;
+mod holder;
 mod key_log;
 mod passphrase;
 mod sealed;
 
 pub use change::{Replacement, Staged, settle};
 pub use error::KeysError;
+pub use holder::{HolderKey, HolderName};
 pub use key_log::refuse_key_log;
 pub use passphrase::{MAX_PASSPHRASE_BYTES, PassphraseSource};
 

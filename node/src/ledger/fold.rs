@@ -3,7 +3,7 @@
 //! The index holds journal positions and nothing else, so every entry can be
 //! made again from the record alone, in any order, any number of times.
 
-use comity_identity::{Digest, OrgId};
+use comity_identity::{Digest, OrgId, Timestamp};
 use comity_protocol::receipt;
 use comity_protocol::results::Results;
 
@@ -94,6 +94,22 @@ pub fn receipt_key(agreement: &Digest, facet: ReceiptFacet, seq: u64) -> Vec<u8>
     let mut key = agreement.as_bytes().to_vec();
     key.push(facet as u8);
     key.extend_from_slice(&seq.to_be_bytes());
+    key
+}
+
+/// The key of a grant that was handed out, by the digest of its first link.
+pub fn grant_key(agreement: &Digest, link: &Digest) -> Vec<u8> {
+    let mut key = vec![1];
+    key.extend_from_slice(agreement.as_bytes());
+    key.extend_from_slice(link.as_bytes());
+    key
+}
+
+/// How the keys of grants begin that end in the same hour as `at`: those that
+/// live are found without those that lived.
+pub fn grant_hour(at: Timestamp) -> Vec<u8> {
+    let mut key = vec![2];
+    key.extend_from_slice(&(at.as_secs() / 3600).to_be_bytes());
     key
 }
 
@@ -198,6 +214,14 @@ pub(super) fn entries(position: u64, record: &Record) -> Vec<(Table, Op)> {
             let ids = m.tokens.iter().map(|id| Some(id.as_str()));
             let keys = ids.chain([None]).map(|id| token_key(&m.name, id));
             keys.map(|key| (Table::Members, Op::delete(key))).collect()
+        }
+        Record::GrantIssued(g) => {
+            let link = Digest::of(g.text.as_bytes());
+            let mut by_end = grant_hour(g.expires);
+            by_end.extend_from_slice(link.as_bytes());
+            let mut ops = put(Table::Grants, grant_key(&g.agreement, &link));
+            ops.extend(put(Table::Grants, by_end));
+            ops
         }
         Record::PolicyActivated(_) => put(Table::Documents, POLICY.to_vec()),
         // The start, and then the end in its place. Deliveries of before receipts

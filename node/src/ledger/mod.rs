@@ -16,15 +16,17 @@ use comity_identity::Digest;
 
 pub use fold::{
     Facet, MAX_STATEMENTS, OWN, POLICY, ReceiptFacet, Stage, delivery_key, descriptor_key,
-    message_key, org_key, receipt_key, results_key, rewritten_key, stage_key,
+    grant_hour, grant_key, message_key, org_key, receipt_key, results_key, rewritten_key,
+    stage_key,
 };
 pub use marks::Marks;
 pub use record::{
     Administered, Announced, Contradicted, Contradiction, Delivery, DisputeAccepted, Evidence,
-    ForeignHead, InvitationUsed, Invited, JournalRewritten, Measured, Member, MemberRemoved,
-    MemberSeen, MemberTokenEnded, Message, OIDC, OPERATOR, Partner, PolicyActivated, PolicyRefused,
-    Published, Receipt, ReceiptAnswered, ReceiptTaken, Received, Record, Refused, RefusedMore,
-    Retired, Revoked, Signed, SignedKind, Statement, TokenScope, TokenTerms, Witnessed,
+    ForeignHead, GrantIssued, InvitationUsed, Invited, JournalRewritten, Measured, Member,
+    MemberRemoved, MemberSeen, MemberTokenEnded, Message, OIDC, OPERATOR, Partner, PolicyActivated,
+    PolicyRefused, Published, Receipt, ReceiptAnswered, ReceiptTaken, Received, Record, Refused,
+    RefusedMore, Retired, Revoked, Signed, SignedKind, Statement, TokenScope, TokenTerms,
+    Witnessed,
 };
 
 use crate::failure::Failure;

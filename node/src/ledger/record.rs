@@ -13,10 +13,13 @@ use comity_protocol::version::Version;
 use serde::{Deserialize, Serialize};
 
 mod evidence;
+mod grants;
 
 pub use evidence::{
     DisputeAccepted, JournalRewritten, Receipt, ReceiptAnswered, ReceiptTaken, Received, Witnessed,
 };
+
+pub use grants::GrantIssued;
 
 /// One line of the node's log.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -63,6 +66,9 @@ pub enum Record {
     MemberTokenEnded(MemberTokenEnded),
     /// Somebody whom the identity provider vouches for was here for the first time.
     MemberSeen(MemberSeen),
+    /// A grant for a person, service or job with a key of its own, before it is
+    /// handed out. Those that the node's own key holds never leave it.
+    GrantIssued(GrantIssued),
     /// Something was served, or is about to be: written before a byte leaves.
     Delivery(Delivery),
     /// Something was refused to a peer or a member.
@@ -439,6 +445,12 @@ pub struct Delivery {
     /// The digest of the last link of the grant chain, when a peer is served.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub grant: Option<Digest>,
+    /// The digest of the first link, when the grant's holder came by itself.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub direct: Option<Digest>,
+    /// The digests of the links that have a row budget: it outlives a restart.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub budgets: Vec<Digest>,
     /// Rows that left, at the end.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub rows: Option<u64>,

@@ -7,6 +7,7 @@
 
 mod errands;
 mod exchange;
+mod granting;
 mod inbound;
 mod listeners;
 mod measuring;
@@ -28,7 +29,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::access::policy::Policies;
-use crate::access::{Agreements, Grants, Members, Negotiations, Partners};
+use crate::access::{Agreements, Grants, HandedOut, Members, Negotiations, Partners};
 use crate::admin::{Metrics, api};
 use crate::catalog::Catalog;
 use crate::certificate::Certificate;
@@ -54,6 +55,7 @@ pub struct Node {
     members: Arc<Members>,
     policies: Arc<Policies>,
     grants: Arc<Grants>,
+    handed: Arc<HandedOut>,
     certificate: Arc<Certificate>,
     network: network::Handle,
     metrics: Metrics,

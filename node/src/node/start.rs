@@ -5,8 +5,9 @@ use std::net::IpAddr;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
+use comity_identity::grant::Grant;
 use comity_identity::keyring::Keyring;
-use comity_identity::tls::{peer_server_config, workbench_server_config};
+use comity_identity::tls::{direct_server_config, peer_server_config, workbench_server_config};
 use comity_identity::{Digest, Timestamp};
 use comity_protocol::negotiation::Side;
 use libp2p::Multiaddr;
@@ -23,8 +24,8 @@ use super::listeners::{Listeners, address};
 use super::measuring::Measuring;
 use crate::access::policy::Policies;
 use crate::access::{
-    self, Agreements, Disclosures, Grants, Issuer, Members, Negotiations, Partners, PeerGate,
-    Quotas, Refusals, WorkbenchGate,
+    self, Agreements, Disclosures, Grants, HandedOut, Issuer, Members, Negotiations, Partners,
+    PeerGate, Quotas, Refusals, WorkbenchGate,
 };
 use crate::admin::{self, Metrics, api};
 use crate::catalog::Catalog;
@@ -126,6 +127,13 @@ impl Node {
         let issuer = Issuer::new(&config.oidc, home.path())?;
         let members = Arc::new(Members::load(Arc::clone(&ledger), issuer)?);
         let grants = Arc::new(Grants::new(Arc::clone(&own)));
+        let local = members.list().into_iter().map(|held| held.name);
+        let names: BTreeSet<String> = local.chain(members.seen()).collect();
+        let who = |grant: &Grant| {
+            let is = |name: &&String| grants.pseudonym(name, &grant.aud) == grant.sub;
+            names.iter().find(is).cloned()
+        };
+        let handed = HandedOut::load(Arc::clone(&own), Arc::clone(&ledger), who, now)?;
         let (federated, to_fetch) = mpsc::channel(FEDERATED_QUEUE);
         let negotiations = Arc::new(Negotiations::load(access::Parts {
             own: Arc::clone(&own),
@@ -188,6 +196,7 @@ impl Node {
             members,
             policies,
             grants,
+            handed: Arc::new(handed),
             certificate,
             network,
             metrics,
@@ -232,8 +241,12 @@ impl Node {
         let clock = || Arc::new(DefaultTimeProvider);
         let engine = Arc::clone(&self.engine);
         let keyring = Arc::clone(self.partners.keyring());
-        let peer_tls =
-            peer_server_config(keyring, self.certificate.current(), clock()).map_err(tls)?;
+        let listener = match config.peers.direct {
+            true => direct_server_config,
+            false => peer_server_config,
+        };
+        let leaf = self.certificate.current();
+        let peer_tls = listener(keyring, leaf, clock()).map_err(tls)?;
         let quotas = Arc::new(Quotas::load(&self.ledger, crate::clock::now())?);
         let peer_gate = Arc::new(PeerGate {
             own: Arc::clone(&self.own),

@@ -44,7 +44,9 @@ impl Node {
 
     /// The grants that live now, for whoever wants to take one back.
     pub fn live_grants(&self) -> Vec<LiveGrant> {
-        let live = self.grants.live(clock::now()).into_iter();
+        let now = clock::now();
+        let live = self.grants.live(now).into_iter();
+        let live = live.chain(self.handed.live(now));
         let shown = live.map(|(jti, member, agreement, expires)| LiveGrant {
             partner: self
                 .agreements
@@ -71,6 +73,7 @@ impl Node {
         let things = [TakeBack::Grant(taken.id.clone())];
         taken.document = Some(self.own.take_back(&things, now).await?);
         self.grants.forget_grant(&taken.id, now);
+        self.handed.forget_grant(&taken.id);
         taken.grants.push(taken.id.clone());
         self.tell_everybody();
         Ok(())
@@ -82,6 +85,9 @@ impl Node {
         self.members.remove(&taken.id).await?;
         let now = clock::now();
         taken.grants = self.grants.forget_member(&taken.id, now);
+        taken
+            .grants
+            .extend(self.handed.forget_member(&taken.id, now));
         if taken.grants.is_empty() {
             return Ok(());
         }

@@ -506,6 +506,7 @@ fn stated(delivery: &Delivery) -> Option<(Digest, Delivered)> {
     let delivered = Delivered {
         trace: delivery.trace.clone(),
         grant: delivery.grant?,
+        direct: delivery.direct,
         query: delivery.query,
         policy: None,
         snapshot: None,

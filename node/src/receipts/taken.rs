@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use comity_identity::grant::Chain;
 use comity_identity::{Digest, OrgId, Timestamp};
 use comity_protocol::checkpoint::{Checkpoint, MAX_PROOF_HASHES};
 use comity_protocol::keys::IssuerKeys;
@@ -13,7 +14,9 @@ use super::reading::Reading;
 use super::witness::{Held, Witnesses};
 use crate::admin::Metrics;
 use crate::index::Table;
-use crate::ledger::{self, Ledger, ReceiptFacet, ReceiptTaken, Record, delivery_key, receipt_key};
+use crate::ledger::{
+    self, Ledger, ReceiptFacet, ReceiptTaken, Record, delivery_key, grant_key, receipt_key,
+};
 use crate::own::Own;
 
 /// What this node, as a consumer, answers to receipts.
@@ -149,8 +152,19 @@ impl Taken {
                 received.insert(r.trace.clone(), counted(&r));
             }
         }
+        let mut issued = std::collections::BTreeMap::new();
+        for first in stated.receipt().deliveries.iter().filter_map(|d| d.direct) {
+            let key = grant_key(agreement, &first);
+            let record = self.ledger.get(Table::Grants, &key).map_err(unavailable)?;
+            if let Some(Record::GrantIssued(g)) = record
+                && let Some(grant) = direct(&g)
+            {
+                issued.insert(first, grant);
+            }
+        }
         let answer = stated.answer(
             |trace| received.get(trace).copied(),
+            |first| issued.get(first).copied(),
             &*self.own.keys().issuer,
             now,
         );
@@ -208,6 +222,18 @@ impl Taken {
             _ => None,
         })
     }
+}
+
+/// What is vouched for of a grant that this node handed out.
+fn direct(issued: &ledger::GrantIssued) -> Option<receipt::Issued> {
+    // Our own text, out of our own journal.
+    let chain = Chain::from_links(vec![issued.text.clone()]);
+    let grant = chain.danger_unverified().ok()?.pop()?;
+    Some(receipt::Issued {
+        not_before: grant.nbf,
+        expires: grant.exp,
+        max_rows: grant.max_rows,
+    })
 }
 
 fn counted(received: &ledger::Received) -> receipt::Received {

@@ -143,6 +143,8 @@ impl World {
             purpose: None,
             query: Digest::of(b"SELECT 1"),
             grant: Some(Digest::of(b"grant")),
+            direct: None,
+            budgets: Vec::new(),
             rows: Some(n),
             bytes: Some(8 * n),
             content: Some(Digest::of(&n.to_be_bytes())),

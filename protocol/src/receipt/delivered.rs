@@ -1,6 +1,6 @@
 //! One delivery, as each side counted it.
 
-use comity_identity::{Digest, Timestamp};
+use comity_identity::{Digest, LEEWAY, Timestamp};
 use serde::{Deserialize, Serialize};
 
 use crate::terms::MAX_INT;
@@ -31,6 +31,10 @@ pub struct Delivered {
     pub trace: String,
     /// The digest of the last link of the grant chain that asked.
     pub grant: Digest,
+    /// The digest of the chain's first link, when the grant's holder came by
+    /// itself: the consumer's node did not see the answer and cannot count it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub direct: Option<Digest>,
     /// The digest of the statement's text.
     pub query: Digest,
     /// The digest of the policy that was in force.
@@ -69,7 +73,38 @@ pub struct Received {
     pub whole: bool,
 }
 
+/// A grant that the consumer issued to a holder who may come by itself.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Issued {
+    /// From when it counts.
+    pub not_before: Timestamp,
+    /// Until when.
+    pub expires: Timestamp,
+    /// The most rows under it, of all answers together.
+    pub max_rows: Option<u64>,
+}
+
+/// The longest time that an answer takes which began in a grant's last second:
+/// its grant's end does not end it. Longer than any deadline of a query.
+pub const MAX_ANSWER: core::time::Duration = core::time::Duration::from_secs(24 * 60 * 60);
+
 impl Delivered {
+    /// Whether the consumer vouches for a delivery to a holder who came by
+    /// itself: under a grant that it issued for that, within its life and its
+    /// row budget (`spec/4-negotiation.md#N-64`). It cannot vouch for more, and
+    /// what it counted itself was not such a delivery.
+    pub fn is_covered_by(&self, issued: Option<&Issued>, received: Option<&Received>) -> bool {
+        let (Some(issued), None) = (issued, received) else {
+            return false;
+        };
+        let end = issued
+            .expires
+            .saturating_add(LEEWAY)
+            .saturating_add(MAX_ANSWER);
+        let in_time = issued.not_before <= self.at.saturating_add(LEEWAY) && self.at < end;
+        in_time && issued.max_rows.is_none_or(|most| self.rows <= most)
+    }
+
     /// Whether the consumer, who `received` this under the same trace (nothing,
     /// if it has no record of one), agrees (`spec/4-negotiation.md#N-64`).
     pub fn agrees_with(&self, received: Option<&Received>) -> bool {

@@ -3,7 +3,7 @@
 use comity_identity::envelope::General;
 use comity_identity::{Digest, OrgId, PublicKey, Signer, Timestamp};
 
-use super::{Contested, Counted, Dispute, RECEIPT, Receipt, ReceiptError, Received};
+use super::{Contested, Counted, Dispute, Issued, RECEIPT, Receipt, ReceiptError, Received};
 use crate::keys::IssuerKeys;
 use crate::negotiation::{Document, DocumentError, signer_of};
 
@@ -54,7 +54,9 @@ impl StatedReceipt {
         self.envelope.digest()
     }
 
-    /// Compares every delivery with what was `received` under its trace, and
+    /// Compares every delivery with what was `received` under its trace, or,
+    /// of one to a holder who came by itself, with the grant that was `issued`
+    /// under the digest of its first link, and
     /// signs: the receipt if they agree, else a dispute. There is no other way
     /// to a countersignature (`spec/4-negotiation.md#N-25`, `#N-65`).
     ///
@@ -63,13 +65,18 @@ impl StatedReceipt {
     pub fn answer(
         self,
         received: impl Fn(&str) -> Option<Received>,
+        issued: impl Fn(&Digest) -> Option<Issued>,
         consumer: &dyn Signer,
         now: Timestamp,
     ) -> Result<Answer, ReceiptError> {
         let mut contested = Vec::new();
         for delivered in &self.receipt.deliveries {
             let received = received(&delivered.trace);
-            if !delivered.agrees_with(received.as_ref()) {
+            let agrees = match &delivered.direct {
+                None => delivered.agrees_with(received.as_ref()),
+                Some(first) => delivered.is_covered_by(issued(first).as_ref(), received.as_ref()),
+            };
+            if !agrees {
                 contested.push(Contested {
                     trace: delivered.trace.clone(),
                     received: Counted::from(received.as_ref()),

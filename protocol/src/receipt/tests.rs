@@ -61,7 +61,7 @@ impl World {
         let half = receipt.sign(&self.provider.agree).unwrap();
         let stated = self.stated(&half).unwrap();
         stated
-            .answer(|_| received, &self.consumer.agree, NOW)
+            .answer(|_| received, |_| None, &self.consumer.agree, NOW)
             .unwrap()
     }
 }
@@ -70,6 +70,7 @@ fn delivered(n: u64) -> Delivered {
     Delivered {
         trace: format!("{n:032x}"),
         grant: Digest::of(b"grant"),
+        direct: None,
         query: Digest::of(b"query"),
         policy: None,
         snapshot: None,
@@ -297,6 +298,7 @@ fn a_receipt_that_breaks_a_rule_is_neither_signed_nor_read() {
 fn as_many_of_the_longest_deliveries_as_permitted_fit_and_so_does_their_dispute() {
     let world = World::new();
     let longest = |n| Delivered {
+        direct: Some(ID),
         policy: Some(ID),
         snapshot: Some("s".repeat(MAX_SNAPSHOT_CHARS)),
         rows: MAX_INT,
@@ -315,6 +317,7 @@ fn as_many_of_the_longest_deliveries_as_permitted_fit_and_so_does_their_dispute(
     assert!(text.len() <= DISPUTE.limit());
     for delivered in &mut largest.deliveries {
         delivered.ended = Some(INTERRUPTED.to_owned());
+        delivered.direct = None;
     }
     let Answer::Countersigned(text) = world.answer(&largest, Some(received())) else {
         panic!("disputed");
@@ -398,4 +401,55 @@ proptest! {
         }
         prop_assert!(stated.agrees_with(Some(&got)));
     }
+}
+
+#[test]
+fn a_direct_delivery_is_vouched_for_within_the_grant_that_was_issued_for_it() {
+    use core::time::Duration;
+    let world = World::new();
+    let issued = Issued {
+        not_before: NOW.saturating_sub(Duration::from_secs(60)),
+        expires: NOW.saturating_add(Duration::from_secs(60)),
+        max_rows: Some(26_115),
+    };
+    let direct = Delivered {
+        direct: Some(Digest::of(b"first link")),
+        ..delivered(1)
+    };
+    let answer = |delivered: &Delivered, received, issued: Option<Issued>| {
+        let half = receipt(vec![delivered.clone()]).sign(&world.provider.agree);
+        let stated = world.stated(&half.unwrap()).unwrap();
+        let of = |first: &Digest| issued.filter(|_| *first == Digest::of(b"first link"));
+        stated
+            .answer(|_| received, of, &world.consumer.agree, NOW)
+            .unwrap()
+    };
+    let signed = |a: &Answer| matches!(a, Answer::Countersigned(_));
+    assert!(signed(&answer(&direct, None, Some(issued))));
+    // Not issued, not for this holder, more rows than its budget, another time,
+    // and one that the node counted itself: none of these.
+    assert!(!signed(&answer(&direct, None, None)));
+    let other = Delivered {
+        direct: Some(Digest::of(b"another")),
+        ..direct.clone()
+    };
+    assert!(!signed(&answer(&other, None, Some(issued))));
+    let more = Delivered {
+        rows: 26_116,
+        ..direct.clone()
+    };
+    assert!(!signed(&answer(&more, None, Some(issued))));
+    let early = Issued {
+        not_before: NOW.saturating_add(Duration::from_secs(3600)),
+        ..issued
+    };
+    assert!(!signed(&answer(&direct, None, Some(early))));
+    let ended = Issued {
+        expires: NOW.saturating_sub(2 * MAX_ANSWER),
+        ..issued
+    };
+    assert!(!signed(&answer(&direct, None, Some(ended))));
+    assert!(!signed(&answer(&direct, Some(received()), Some(issued))));
+    // Without the mark the consumer must have counted it.
+    assert!(!signed(&answer(&delivered(1), None, Some(issued))));
 }

@@ -409,6 +409,7 @@ fn after(
     let delivered = |trace: &str| Delivered {
         trace: trace.to_owned(),
         grant: Digest::of(b"grant"),
+        direct: None,
         query: Digest::of(b"SELECT 1"),
         policy: None,
         snapshot: None,
@@ -450,7 +451,12 @@ fn after(
         whole: trace.starts_with('0'),
     };
     let stated = || StatedReceipt::verify(&half, of, keys, NOW).unwrap();
-    let answer = stated().answer(|trace| Some(received(trace)), &consumer.agree, NOW);
+    let answer = stated().answer(
+        |trace| Some(received(trace)),
+        |_| None,
+        &consumer.agree,
+        NOW,
+    );
     let Answer::Countersigned(whole) = answer.unwrap() else {
         panic!("the receipt is disputed");
     };
@@ -459,7 +465,7 @@ fn after(
         fewer.rows -= 1;
         trace.starts_with('0').then_some(fewer)
     };
-    let answer = stated().answer(fewer, &consumer.agree, NOW);
+    let answer = stated().answer(fewer, |_| None, &consumer.agree, NOW);
     let Answer::Disputed(dispute) = answer.unwrap() else {
         panic!("the receipt is countersigned");
     };

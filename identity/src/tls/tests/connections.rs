@@ -198,3 +198,33 @@ fn certificate_names_are_strict() {
     assert_eq!(LeafName::parse(&trailing), Err(NameError::Malformed));
     assert_eq!(LeafName::parse(&[0x30; 8193]), Err(NameError::TooLarge));
 }
+
+#[test]
+fn a_holder_comes_by_itself_only_where_it_is_expected_and_a_node_only_as_one() {
+    let stage = Stage::new();
+    let made = HolderCertificate::create(&stage.client.key, NOW).unwrap();
+    let direct = || {
+        let leaf = stage.server.leaf();
+        let leaf = Arc::new(CurrentLeaf::new(&leaf, &stage.server.key).unwrap());
+        let trust = Arc::clone(&stage.keyring) as _;
+        Arc::new(direct_server_config(trust, leaf, Arc::new(FixedClock(NOW))).unwrap())
+    };
+    let shows = |leaf: &[u8]| Arc::new(stage.client_config(leaf, stage.server.org(), NOW));
+    let (_, server) = handshake(shows(made.der()), direct()).unwrap();
+    assert_eq!(server.peer_certificates().unwrap()[0].as_ref(), made.der());
+    let nodes_only = stage.server_config(&stage.server.leaf(), NOW);
+    let (side, _) = handshake(shows(made.der()), Arc::new(nodes_only)).unwrap_err();
+    assert_eq!(side, Side::Server, "another listener takes nodes only");
+    // A node that its organization no longer lists does not pass for a holder.
+    let leaf = stage.client.leaf();
+    assert_eq!(
+        HolderCertificate::parse(&leaf, NOW),
+        Err(NotAHolders::NamesANode)
+    );
+    handshake(shows(&leaf), direct()).unwrap();
+    let mut revoked = stage.client.document(2);
+    revoked.nodes[0].tls_spki = vec![stage.server.key.spki_digest()];
+    stage.client.tell(&stage.keyring, &revoked);
+    let (side, _) = handshake(shows(&leaf), direct()).unwrap_err();
+    assert_eq!(side, Side::Server);
+}

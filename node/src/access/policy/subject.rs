@@ -100,9 +100,10 @@ impl Asked {
         }
     }
 
-    /// A grant is made out for a member, to read a partner's product.
+    /// A grant is made out for the member `principal`, who logged in as
+    /// `authentication` says, to read a partner's product.
     pub(in crate::access) fn issue_grant(
-        member: &VerifiedMember,
+        (principal, authentication): (Principal, &BTreeSet<String>),
         purpose: Option<&str>,
         agreement: &Agreement,
         product: &Descriptor,
@@ -112,13 +113,13 @@ impl Asked {
         let (columns, classifications) = opened(product, terms.tables.iter());
         Self {
             action: Action::IssueGrant,
-            principal: Principal::of_member(member),
+            principal,
             resource: Resource::product(product, false),
             context: Circumstances {
                 purposes: purposes(purpose, &terms.purposes),
                 columns,
                 classifications,
-                authentication: member.authentication().clone(),
+                authentication: authentication.clone(),
                 agreement: Some(asked::Agreement::of(agreement)),
                 ..Circumstances::at(now)
             },
