@@ -195,7 +195,9 @@ impl PeerGate {
         let permitted = self.permitted(agreement, grant, purpose, (&product, &scope), now)?;
         let end = product.descriptor.deprecation.as_ref();
         let address = product.address().to_string();
-        let mut view = View::builder(self.own.alias()).ending(self.own.alias(), &address, end);
+        let mut view = View::builder(self.own.alias())
+            .caller(&asker.org.to_string())
+            .ending(self.own.alias(), &address, end);
         let salts = Salts::draw(&*self.own.keys().pseudonym, Some(&agreement.id()))
             .map_err(|e| out("unavailable", e.to_string()))?;
         // By partner and not by agreement: two agreements over one table are one reader.

@@ -212,7 +212,7 @@ impl WorkbenchGate {
         let member = &*membership.member;
         let now = clock::now();
         let mut permitted = Vec::new();
-        let mut view = View::builder(self.own.alias());
+        let mut view = View::builder(self.own.alias()).caller(&member.key());
         let salts = Salts::draw(&*self.own.keys().pseudonym, None);
         for product in self.catalog.own_products() {
             // Of own products nothing is masked for members today; without

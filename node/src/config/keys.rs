@@ -105,7 +105,7 @@ pub(super) const SECTIONS: [(&str, &str); 13] = [
 ];
 
 /// Every key, section by section.
-pub(super) const KEYS: [Key; 42] = [
+pub(super) const KEYS: [Key; 43] = [
     key("organization", "name", &["The name that people read."]),
     key(
         "organization",
@@ -325,7 +325,16 @@ pub(super) const KEYS: [Key; 42] = [
         "query",
         "concurrent",
         1..=1024,
-        &["Queries that run at the same time."],
+        &[
+            "Queries that run at the same time. Further ones take turns, and one caller never has all",
+            "places.",
+        ],
+    ),
+    number(
+        "query",
+        "wait_seconds",
+        0..=60,
+        &["Seconds that a query waits for its turn before it is answered \"busy\"."],
     ),
     number(
         "measure",

@@ -154,6 +154,8 @@ pub struct Query {
     pub max_rows: u64,
     /// Queries that run at the same time.
     pub concurrent: u32,
+    /// Seconds that one waits for its turn.
+    pub wait_seconds: u64,
 }
 
 impl Default for Query {
@@ -164,6 +166,7 @@ impl Default for Query {
             deadline_seconds: 300,
             max_rows: 100_000_000,
             concurrent: 16,
+            wait_seconds: 5,
         }
     }
 }

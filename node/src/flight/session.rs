@@ -6,7 +6,7 @@ use async_trait::async_trait;
 use comity_identity::{Digest, Timestamp};
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
-use tonic::metadata::MetadataMap;
+use tonic::metadata::{MetadataMap, MetadataValue};
 use tonic::{Code, Request, Status};
 
 use super::tally::Moved;
@@ -225,8 +225,16 @@ pub(super) fn query_status(error: &QueryError, trace: &str) -> Status {
         "terms-mismatch" => Code::FailedPrecondition,
         _ => Code::Internal,
     };
-    status(code, error.code(), &error.to_string(), trace)
+    let mut status = status(code, error.code(), &error.to_string(), trace);
+    if error.code() == "busy" {
+        let after = MetadataValue::from_static(BUSY_RETRY_SECONDS);
+        status.metadata_mut().insert(RETRY_AFTER, after);
+    }
+    status
 }
+
+/// After how many seconds a busy node is asked again: it has waited itself.
+const BUSY_RETRY_SECONDS: &str = "5";
 
 /// Error texts stay short (`spec/5-data-plane.md#D-117`): old drivers have a small inbound header limit.
 const MAX_STATUS_CHARS: usize = 600;

@@ -52,8 +52,14 @@ const FEDERATED_QUEUE: usize = 64;
 impl Node {
     /// Opens `home` and starts every listener.
     pub async fn start(home: &Home, config: Config) -> Result<Arc<Self>, Failure> {
-        let now = clock::now();
         let ledger = open_ledger(home, &config).await?;
+        if let Some(newest) = ledger.newest()? {
+            clock::noticed(newest);
+        }
+        let now = clock::now();
+        if let Err(behind) = clock::check() {
+            tracing::error!(%behind, "nothing is issued until the clock is right");
+        }
         renewal::settle(home, &ledger)?;
         let keys = Keys::open(home.path()).map_err(|e| Failure::own("keys", e))?;
         let metrics = Metrics::default();
@@ -459,6 +465,7 @@ fn engine_settings(config: &Config) -> EngineSettings {
         deadline: Duration::from_secs(query.deadline_seconds),
         max_rows: query.max_rows,
         max_queries: query.concurrent as usize,
+        wait: Duration::from_secs(query.wait_seconds),
         ..EngineSettings::default()
     }
 }

@@ -37,6 +37,7 @@ impl fmt::Display for TableName {
 /// view does not exist for the statement.
 pub struct View {
     default_catalog: String,
+    caller: Arc<str>,
     tables: BTreeMap<TableName, Arc<dyn TableProvider>>,
     catalogs: Arc<dyn CatalogProviderList>,
     ends: BTreeMap<(String, String), Deprecation>,
@@ -49,6 +50,7 @@ impl View {
     pub fn builder(default_catalog: &str) -> ViewBuilder {
         ViewBuilder {
             default_catalog: default_catalog.to_owned(),
+            caller: Arc::from("own"),
             tables: BTreeMap::new(),
             ends: BTreeMap::new(),
         }
@@ -75,6 +77,11 @@ impl View {
         };
         let ends = self.ends.iter().filter(read);
         ends.map(|((catalog, schema), end)| (catalog.as_str(), schema.as_str(), end))
+    }
+
+    /// Who takes turns with the others for the engine's places.
+    pub(crate) fn caller(&self) -> &Arc<str> {
+        &self.caller
     }
 
     pub(crate) fn default_catalog(&self) -> &str {
@@ -104,11 +111,19 @@ impl fmt::Debug for View {
 #[derive(Debug)]
 pub struct ViewBuilder {
     default_catalog: String,
+    caller: Arc<str>,
     tables: BTreeMap<TableName, Arc<dyn TableProvider>>,
     ends: BTreeMap<(String, String), Deprecation>,
 }
 
 impl ViewBuilder {
+    /// Says who asks: an organization, or a member of this one. The node itself
+    /// where nobody says.
+    pub fn caller(mut self, caller: &str) -> Self {
+        self.caller = Arc::from(caller);
+        self
+    }
+
     /// Says that the product `schema` of `catalog` ends: readers are told.
     pub fn ending(mut self, catalog: &str, schema: &str, end: Option<&Deprecation>) -> Self {
         let product = (catalog.to_owned(), schema.to_owned());
@@ -168,6 +183,7 @@ impl ViewBuilder {
         }
         Arc::new(View {
             default_catalog: self.default_catalog,
+            caller: self.caller,
             tables: self.tables,
             catalogs: Arc::new(catalogs),
             ends: self.ends,

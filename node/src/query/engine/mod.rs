@@ -1,6 +1,7 @@
 //! Where statements run: a runtime, a memory pool and a budget of their own.
 
 mod places;
+mod queue;
 mod run;
 mod settings;
 mod state;
@@ -17,13 +18,13 @@ use datafusion::execution::runtime_env::RuntimeEnvBuilder;
 use datafusion::logical_expr::ScalarUDF;
 use datafusion::scalar::ScalarValue;
 use tokio::runtime::{Builder, Handle, Runtime};
-use tokio::sync::Semaphore;
 use tokio_util::task::AbortOnDropHandle;
 
 pub use places::{Described, MAX_PLACES};
 pub use run::Prepared;
 pub use settings::EngineSettings;
 
+use self::queue::Queue;
 use super::gate::{Gate, MAX_BYTES};
 use super::pushdown;
 use super::schema::advertised;
@@ -31,6 +32,18 @@ use super::{QueryError, View};
 
 /// Stack of each worker: long chains within the gate's limits need it (measured).
 const STACK_BYTES: usize = 16 << 20;
+
+/// The most worker threads.
+const MAX_THREADS: usize = 512;
+
+/// As many threads as all queries that may run can keep busy, and as many again
+/// as one of them for plans: a join that yields no row holds its threads until
+/// the deadline, and nobody else's work may wait behind it for that long (A50).
+/// The system shares the processors between them.
+fn threads(settings: &EngineSettings) -> usize {
+    let queries = settings.max_queries.saturating_add(1);
+    (settings.partitions.max(1).saturating_mul(queries)).min(MAX_THREADS)
+}
 
 /// The node's query engine. It has a runtime of its own, so that the network's
 /// timers and refusals go on while a query is busy.
@@ -53,7 +66,7 @@ impl Engine {
         extra: Vec<Arc<ScalarUDF>>,
     ) -> Result<Self, QueryError> {
         let runtime = Builder::new_multi_thread()
-            .worker_threads(settings.partitions.max(1))
+            .worker_threads(threads(&settings))
             .thread_stack_size(STACK_BYTES)
             .thread_name("comity-query")
             .enable_all()
@@ -74,7 +87,7 @@ impl Engine {
                 .collect::<Vec<_>>(),
         );
         let template = state::template(&gate, &extra, environment);
-        let queries = Arc::new(Semaphore::new(settings.max_queries));
+        let queries = Queue::new(settings.max_queries);
         let handle = runtime.handle().clone();
         Ok(Self {
             shared: Arc::new(Shared {
@@ -140,7 +153,7 @@ struct Shared {
     gate: Gate,
     template: SessionState,
     settings: EngineSettings,
-    queries: Arc<Semaphore>,
+    queries: Arc<Queue>,
     handle: Handle,
     runtime: Option<Runtime>,
 }
@@ -187,5 +200,14 @@ async fn plan(
         tracing::debug!(why, "computed here, not at the source");
     }
     let schema = advertised(plan.schema().as_arrow());
-    Ok(Prepared::new(shared, state, plan, schema, tables, kept))
+    let caller = Arc::clone(view.caller());
+    Ok(Prepared {
+        shared,
+        caller,
+        state: Arc::new(state),
+        plan: Arc::new(plan),
+        schema,
+        tables: tables.into(),
+        kept: kept.into(),
+    })
 }

@@ -33,33 +33,17 @@ const CHANNEL_BATCHES: usize = 4;
 /// A statement that passed the gate and was planned; a handle that is cheap to clone.
 #[derive(Clone)]
 pub struct Prepared {
-    shared: Arc<Shared>,
-    state: Arc<SessionState>,
-    plan: Arc<LogicalPlan>,
-    schema: SchemaRef,
-    tables: Arc<[TableName]>,
-    kept: Arc<[String]>,
+    pub(super) shared: Arc<Shared>,
+    /// Whose places its runs take.
+    pub(super) caller: Arc<str>,
+    pub(super) state: Arc<SessionState>,
+    pub(super) plan: Arc<LogicalPlan>,
+    pub(super) schema: SchemaRef,
+    pub(super) tables: Arc<[TableName]>,
+    pub(super) kept: Arc<[String]>,
 }
 
 impl Prepared {
-    pub(super) fn new(
-        shared: Arc<Shared>,
-        state: SessionState,
-        plan: LogicalPlan,
-        schema: SchemaRef,
-        tables: Vec<TableName>,
-        kept: Vec<String>,
-    ) -> Self {
-        Self {
-            shared,
-            state: Arc::new(state),
-            plan: Arc::new(plan),
-            schema,
-            tables: tables.into(),
-            kept: kept.into(),
-        }
-    }
-
     /// The schema that is announced and that every batch has.
     pub fn schema(&self) -> SchemaRef {
         Arc::clone(&self.schema)
@@ -80,13 +64,12 @@ impl Prepared {
     /// work. Errors inside the stream are read with [`QueryError::of`].
     ///
     /// # Errors
-    /// `busy` if too many queries run; `source-unavailable`, `budget` or
+    /// `busy` if too many queries run and none of them ended in time; `source-unavailable`, `budget` or
     /// `failed` from planning the run.
     pub async fn run(&self) -> Result<SendableRecordBatchStream, QueryError> {
         let shared = &self.shared;
-        let permit = Arc::clone(&shared.queries)
-            .try_acquire_owned()
-            .map_err(|_| QueryError::busy())?;
+        let place = shared.queries.place(&self.caller, shared.settings.wait);
+        let permit = place.await.ok_or_else(QueryError::busy)?;
         let deadline = Instant::now() + shared.settings.deadline;
         let budget = Arc::new(Budget {
             deadline,

@@ -5,7 +5,7 @@ use std::time::Duration;
 /// How much a query may take. `Default` suits a small machine.
 #[derive(Clone, Debug)]
 pub struct EngineSettings {
-    /// Worker threads, and partitions of a plan. Default 2.
+    /// Partitions of a plan. Default 2.
     pub partitions: usize,
     /// Rows per batch. Default 8192.
     pub batch_rows: usize,
@@ -17,8 +17,10 @@ pub struct EngineSettings {
     pub deadline: Duration,
     /// Rows that may flow through the joins and leaves of one query. Default 200 million.
     pub max_rows: u64,
-    /// Queries that run at once; more are answered `busy`. Default 16.
+    /// Queries that run at once; more wait for their turn. Default 16.
     pub max_queries: usize,
+    /// How long one waits before it is answered `busy`. Default 5 s.
+    pub wait: Duration,
     /// Whether Parquet evaluates filters while it decodes. Default false: faster only for selective reads of wide files.
     pub parquet_filters: bool,
 }
@@ -33,6 +35,7 @@ impl Default for EngineSettings {
             deadline: Duration::from_secs(120),
             max_rows: 200_000_000,
             max_queries: 16,
+            wait: Duration::from_secs(5),
             parquet_filters: false,
         }
     }

@@ -288,7 +288,7 @@ proptest! {
     /// An attacker asks for unions of groups, in any order, and subtracts. No
     /// two answers differ by the rows of one to four aircraft.
     #[test]
-    fn no_difference_of_two_answers_is_about_few_units(
+    fn a21_no_difference_of_two_answers_is_about_few_units(
         fleets in proptest::collection::vec((0usize..9, 1i64..3), 4),
         asked in proptest::collection::vec(proptest::sample::subsequence(vec![0usize, 1, 2, 3], 1..=4), 1..8),
     ) {

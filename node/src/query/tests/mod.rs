@@ -135,7 +135,7 @@ fn spy(seen: &Arc<Mutex<Vec<i64>>>) -> ScalarUDF {
 }
 
 #[tokio::test]
-async fn callers_expressions_never_meet_hidden_rows() {
+async fn a52_callers_expressions_never_meet_hidden_rows() {
     let folder = TempDir::new().unwrap();
     for parquet_filters in [false, true] {
         for source in [memory(), parquet(&folder).await] {
