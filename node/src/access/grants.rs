@@ -10,6 +10,7 @@ use data_encoding::HEXLOWER;
 
 use super::agreements::Agreement;
 use super::members::VerifiedMember;
+use crate::clock;
 use crate::failure::Failure;
 use crate::own::Own;
 
@@ -70,6 +71,7 @@ impl Grants {
         still: &dyn Fn() -> bool,
         now: Timestamp,
     ) -> Result<Vec<String>, Failure> {
+        clock::check()?;
         let roles = member.roles().iter();
         let key = Use {
             member: member.name().to_owned(),

@@ -15,6 +15,7 @@ use data_encoding::HEXLOWER;
 
 use super::agreements::Agreement;
 use super::policy::{Asked, Policies, Principal};
+use crate::clock;
 use crate::failure::{Failure, Fault};
 use crate::index::Table;
 use crate::ledger::{self, GrantIssued, Ledger, OPERATOR, Record, grant_hour};
@@ -93,6 +94,7 @@ impl HandedOut {
         still: &(dyn Fn() -> bool + Sync),
         now: Timestamp,
     ) -> Result<String, Failure> {
+        clock::check()?;
         let mut jti = [0; 16];
         getrandom::fill(&mut jti).map_err(|e| Failure::own("no-randomness", e))?;
         grant.jti = HEXLOWER.encode(&jti);
@@ -217,7 +219,7 @@ mod tests {
     use comity_identity::{OrgId, SecretKey, Signer as _};
 
     use super::*;
-    use crate::{clock, fixture};
+    use crate::fixture;
 
     fn grant(own: &Own, now: Timestamp) -> Grant {
         Grant {

@@ -12,7 +12,8 @@ use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use comity_identity::Digest;
+use comity_identity::{Digest, Timestamp};
+use serde::Deserialize;
 
 pub use fold::{
     Facet, MAX_STATEMENTS, OWN, POLICY, ReceiptFacet, Stage, delivery_key, descriptor_key,
@@ -223,6 +224,24 @@ impl Ledger {
             }
         }
         Ok(())
+    }
+
+    /// The latest time that the last records state (`spec/5-data-plane.md#D-136`).
+    pub fn newest(&self) -> Result<Option<Timestamp>, Error> {
+        /// Every few records have a time, beginning with that of each start.
+        const LAST: u64 = 64;
+        #[derive(Deserialize)]
+        struct Timed {
+            at: Option<Timestamp>,
+        }
+        let mut newest = None;
+        for entry in self.journal.replay(self.journal.len().saturating_sub(LAST)) {
+            let (_, bytes) = entry?;
+            // An erased record has nothing to read.
+            let timed = serde_json::from_slice::<Timed>(&bytes);
+            newest = newest.max(timed.ok().and_then(|t| t.at));
+        }
+        Ok(newest)
     }
 
     /// Every record, oldest first.

@@ -301,7 +301,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_name_is_judged_by_what_it_resolves_to() {
+    async fn a26_a_name_is_judged_by_what_it_resolves_to() {
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
         let at = format!("localhost:{}", listener.local_addr().unwrap().port());
         let public = DialPolicy::only(&[Area::Public]);

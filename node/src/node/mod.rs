@@ -33,6 +33,7 @@ use crate::access::{Agreements, Grants, HandedOut, Members, Negotiations, Partne
 use crate::admin::{Metrics, api};
 use crate::catalog::Catalog;
 use crate::certificate::Certificate;
+use crate::clock;
 use crate::home::Home;
 use crate::journal::Health;
 use crate::ledger::Ledger;
@@ -115,6 +116,9 @@ impl Node {
     /// Whether the node makes new promises, or why not.
     pub fn health(&self) -> Result<(), &'static str> {
         match self.ledger.health() {
+            Health::Ok if clock::behind().is_some() => {
+                Err("the clock is behind what this node has written down: no grants are issued")
+            }
             Health::Ok => Ok(()),
             Health::NoSpace => Err("the disk is full: nothing new is promised or served"),
             _ => Err("the journal cannot be written: restart the node after a look at the disk"),

@@ -125,7 +125,7 @@ async fn signs_of_patterns_and_addresses_in_names_are_only_names() {
 
 /// A28.
 #[tokio::test]
-async fn no_path_and_no_link_leads_out_of_the_root() {
+async fn a28_no_path_and_no_link_leads_out_of_the_root() {
     let (outside, root) = (TempDir::new().unwrap(), TempDir::new().unwrap());
     let secret = outside.path().join("secret.csv");
     write(&secret, Format::Csv, &batch(0..1));
