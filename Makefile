@@ -12,7 +12,7 @@ PYTHON ?= python3
 VENV   := $(CARGO_TARGET_DIR)/venv
 COMITY := $(CARGO_TARGET_DIR)/debug/comity
 
-.PHONY: postgres oidc demo build test lint unit vectors scenarios clients release bench bench-exchange bench-sources bench-memory bench-revocation fmt clean-venv
+.PHONY: postgres oidc faketime demo build test lint unit vectors scenarios clients release bench bench-exchange bench-sources bench-memory bench-revocation fmt clean-venv
 
 demo:
 	cargo run --locked --quiet -p comity -- demo
@@ -37,6 +37,10 @@ unit: postgres $(VENV)/ready
 postgres:
 	@ls /usr/lib/postgresql/*/bin/initdb >/dev/null 2>&1 || { apt-get update -qq && apt-get install -y -qq postgresql; }
 
+# Shows a node another time of the day: what happens to clocks that are set.
+faketime:
+	@ls /usr/lib/*/faketime/libfaketimeMT.so.1 >/dev/null 2>&1 || { apt-get update -qq && apt-get install -y -qq faketime; }
+
 # A real OpenID Connect server, which a scenario starts.
 oidc:
 	@command -v npm >/dev/null || { apt-get update -qq && apt-get install -y -qq nodejs npm; }
@@ -54,7 +58,7 @@ vectors:
 
 # Real node processes on loopback.
 # The credentials are those of the S3 server that a scenario starts on loopback.
-scenarios: build postgres oidc $(VENV)/ready $(VENV)-contracts/ready
+scenarios: build postgres oidc faketime $(VENV)/ready $(VENV)-contracts/ready
 	COMITY_BIN=$(COMITY) COMITY_OIDC=$(CARGO_TARGET_DIR)/oidc COMITY_PYTHON=$(VENV)/bin/python COMITY_DATACONTRACT=$(VENV)-contracts/bin/datacontract \
 	DATACONTRACT_S3_ACCESS_KEY_ID=scenario-key DATACONTRACT_S3_SECRET_ACCESS_KEY=scenario-secret \
 	cargo test --locked -p comity-tests

@@ -1,5 +1,11 @@
 //! No call of either listener is answered before it is judged.
 
+use std::collections::BTreeSet;
+use std::io::{Read as _, Write as _};
+use std::net::TcpStream;
+use std::path::Path;
+use std::time::Duration;
+
 use comity::flight::{AGREEMENT, Asked, BINDING, GRANT, PURPOSE};
 use comity_identity::grant::Grant;
 use comity_identity::{Digest, SecretKey};
@@ -145,6 +151,123 @@ async fn every_call_of_the_workbench_wants_a_members_token() -> Outcome {
             Some(tonic::Code::Unauthenticated),
             "{name}"
         );
+    }
+    Ok(())
+}
+
+/// How long a call of the admin API may take.
+const SOON: Duration = Duration::from_secs(60);
+
+/// The calls of the admin API, as its router names them: `METHOD PATH`.
+fn routes() -> std::io::Result<BTreeSet<(String, String)>> {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../node/src/admin/server.rs");
+    let source = std::fs::read_to_string(path)?;
+    let router = source.split("fn routes(").nth(1).unwrap_or_default();
+    let router = router.split(".fallback(").next().unwrap_or_default();
+    let mut found = BTreeSet::new();
+    for route in router.split(".route(").skip(1) {
+        let path = route.split('"').nth(1).unwrap_or_default();
+        for (handler, method) in [
+            ("get(", "GET"),
+            ("post(", "POST"),
+            ("put(", "PUT"),
+            ("delete(", "DELETE"),
+        ] {
+            if route.contains(handler) {
+                found.insert((method.to_owned(), path.to_owned()));
+            }
+        }
+    }
+    Ok(found)
+}
+
+/// The status with which a call is answered. `headers` end in `\r\n` each.
+fn admin_call(host: &str, method: &str, path: &str, headers: &str) -> std::io::Result<u16> {
+    let mut stream = TcpStream::connect(host)?;
+    stream.set_read_timeout(Some(SOON))?;
+    // No call has a body like this: what is let in goes no further than its reading.
+    let body = "[]";
+    write!(
+        stream,
+        "{method} {path} HTTP/1.1\r\nContent-Type: application/json\r\nConnection: close\r\n\
+         {headers}Content-Length: {}\r\n\r\n{body}",
+        body.len()
+    )?;
+    let mut answer = Vec::new();
+    stream.read_to_end(&mut answer)?;
+    let answer = String::from_utf8_lossy(&answer).into_owned();
+    let status = answer.split(' ').nth(1).and_then(|s| s.parse().ok());
+    status.ok_or_else(|| std::io::Error::other(answer))
+}
+
+/// The open ones: they tell nothing.
+const OPEN: [&str; 1] = ["/healthz"];
+
+/// Every route of the router, each with every credential: a new one is in the
+/// matrix as soon as it is in the router.
+#[tokio::test(flavor = "multi_thread")]
+async fn every_call_of_the_admin_api_wants_its_token() -> Outcome {
+    let (lab, _dir) = lab();
+    let org = lab.org("port-authority", "Port Authority", "").await?;
+    let uri = org.status().await?.listening.admin;
+    let host = uri.strip_prefix("http://").unwrap_or(&uri).to_owned();
+    let token = async |name: &str, scope: &str| {
+        let args = ["member", "add", name, "--scope", scope];
+        org.run(&args).await.map(|token| token.trim().to_owned())
+    };
+    let query = token("ann", "query").await?;
+    let observe = token("ben", "observe").await?;
+    let administer = token("cleo", "administer").await?;
+    let ended = token("dora", "administer").await?;
+    org.run(&["member", "remove", "dora"]).await?;
+    let admin = std::fs::read_to_string(org.home().admin_token())?;
+    let workbench = std::fs::read_to_string(org.home().workbench_token())?;
+
+    let bearer =
+        |token: &str| format!("Host: {host}\r\nAuthorization: Bearer {}\r\n", token.trim());
+    let strangers = [
+        ("none", format!("Host: {host}\r\n")),
+        ("empty", bearer("")),
+        ("wrong", bearer("comity_wrong")),
+        ("longer", bearer(&format!("{}x", admin.trim()))),
+        ("a member's for queries", bearer(&query)),
+        ("the workbench's", bearer(&workbench)),
+        ("an ended one", bearer(&ended)),
+        (
+            "another scheme",
+            format!("Host: {host}\r\nAuthorization: Basic {}\r\n", admin.trim()),
+        ),
+    ];
+    let pages = [
+        format!("{}Origin: https://shop.example\r\n", bearer(&admin)),
+        format!(
+            "Host: shop.example\r\nAuthorization: Bearer {}\r\n",
+            admin.trim()
+        ),
+    ];
+    let routes = routes()?;
+    assert!(routes.len() > 25, "{routes:?}");
+    for (method, route) in routes {
+        let path = route.replace("{partner}", "x").replace("{product}", "x");
+        let path = path.replace("{id}", "0").replace("{jti}", "0");
+        let call = |headers: &str| admin_call(&host, &method, &path, headers);
+        let told = |headers: &str| call(headers).map_err(|e| format!("{method} {route}: {e}"));
+        if OPEN.contains(&&*route) {
+            assert_eq!(told(&strangers[0].1)?, 200, "{route}");
+            continue;
+        }
+        for (who, headers) in &strangers {
+            assert_eq!(told(headers)?, 401, "{method} {route}: {who}");
+        }
+        for headers in &pages {
+            assert_eq!(told(headers)?, 403, "A35: {method} {route}");
+        }
+        let reads = told(&bearer(&observe))?;
+        assert_eq!(reads == 403, method != "GET", "{method} {route}: {reads}");
+        for honest in [&admin, &administer] {
+            let status = told(&bearer(honest))?;
+            assert!(![401, 403].contains(&status), "{method} {route}: {status}");
+        }
     }
     Ok(())
 }

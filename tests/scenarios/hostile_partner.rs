@@ -193,7 +193,7 @@ async fn cancelling_a_query_ends_its_stream_and_its_ticket() -> Outcome {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_a_partner_puts_is_refused_or_unknown_and_never_a_panic() -> Outcome {
+async fn a24_what_a_partner_puts_is_refused_or_unknown_and_never_a_panic() -> Outcome {
     let attack = Attack::begin().await?;
     let asked = attack.rogue.asked(&attack.grant(), ALL)?;
     let garbage = [

@@ -10,7 +10,7 @@ fn other(result: &Result<Received, NegotiationError>) -> bool {
 }
 
 #[test]
-fn an_acceptance_of_other_terms_is_refused() {
+fn a48_an_acceptance_of_other_terms_is_refused() {
     let world = World::new();
     let mut pair = world.offered();
     let body = Body::Accept {
@@ -135,7 +135,7 @@ fn a_countersigned_document_is_the_one_that_was_agreed() {
 }
 
 #[test]
-fn another_document_is_not_finalized() {
+fn a48_another_document_is_not_finalized() {
     let world = World::new();
     let mut pair = world.verified();
     let body = Body::Finalize {
