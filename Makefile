@@ -12,7 +12,7 @@ PYTHON ?= python3
 VENV   := $(CARGO_TARGET_DIR)/venv
 COMITY := $(CARGO_TARGET_DIR)/debug/comity
 
-.PHONY: postgres oidc faketime demo build test lint unit vectors scenarios clients release bench bench-exchange bench-sources bench-memory bench-revocation fmt clean-venv
+.PHONY: postgres oidc faketime demo build test lint unit vectors scenarios clients release bench bench-exchange bench-sources bench-memory bench-revocation bench-governance bench-evidence fmt clean-venv
 
 demo:
 	cargo run --locked --quiet -p comity -- demo
@@ -79,7 +79,7 @@ $(VENV)-contracts/ready: tests/ecosystem/requirements.txt $(VENV)/ready
 	touch $@
 
 # Each writes a file into bench/. The figures are ratios within one run, or sizes: none is a test.
-bench: bench-exchange bench-sources bench-memory bench-revocation
+bench: bench-exchange bench-sources bench-memory bench-revocation bench-governance bench-evidence
 
 RELEASE := $(CARGO_TARGET_DIR)/release
 
@@ -88,6 +88,12 @@ release:
 
 bench-exchange: release
 	COMITY_BIN=$(RELEASE)/comity $(RELEASE)/bench_exchange
+
+bench-governance: release
+	$(RELEASE)/bench_governance
+
+bench-evidence: release
+	COMITY_BIN=$(RELEASE)/comity $(RELEASE)/bench_evidence
 
 bench-revocation: release
 	COMITY_BIN=$(RELEASE)/comity $(RELEASE)/bench_revocation

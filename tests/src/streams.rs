@@ -41,14 +41,22 @@ impl Two {
     /// Founds, starts, federates, publishes `lineitem` at `scale` and agrees.
     /// Each node runs up to `concurrent` queries at a time.
     pub async fn meet(scale: f64, concurrent: u32) -> Outcome<Self> {
+        let more = format!("concurrent = {concurrent}");
+        Self::configured(scale, DEFAULT_CONCURRENT, &more).await
+    }
+
+    /// [`Two::meet`] with `key` of both nodes' configuration replaced by `value`.
+    pub async fn configured(scale: f64, key: &str, value: &str) -> Outcome<Self> {
         let (lab, dir) = lab();
         let mut provider = lab.found("provider", "Provider", RULES).await?;
         let mut consumer = lab.found("consumer", "Consumer", "").await?;
         for org in [&mut provider, &mut consumer] {
             let path = org.home().config();
             let text = std::fs::read_to_string(&path)?;
-            let more = text.replace(DEFAULT_CONCURRENT, &format!("concurrent = {concurrent}"));
-            std::fs::write(&path, more)?;
+            if !text.contains(&format!("\n{key}\n")) {
+                return Err(format!("no '{key}' in {}", path.display()).into());
+            }
+            std::fs::write(&path, text.replace(key, value))?;
             org.start().await?;
         }
         provider.federate(&consumer).await?;

@@ -21,9 +21,11 @@ use crate::network::DialPolicy;
 const CONNECT_TIME: Duration = Duration::from_secs(5);
 
 /// Receive windows: the download window belongs to the client, and the
-/// defaults hold a stream across a continent to 20 MB/s.
+/// defaults hold a stream across a continent to 20 MB/s. All answers of one
+/// partner share its connection: its window has room for sixteen that nobody
+/// reads, so that they do not hold up the others.
 const STREAM_WINDOW: u32 = 16 << 20;
-const CONNECTION_WINDOW: u32 = 64 << 20;
+const CONNECTION_WINDOW: u32 = 16 * STREAM_WINDOW;
 
 /// A connection, with what a proof of possession on it is bound to.
 #[derive(Clone, Debug)]
