@@ -15,9 +15,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
-use comity_identity::{Digest, OrgId};
+use comity_identity::{Digest, OrgId, Timestamp};
 use comity_protocol::address::Range;
-use comity_protocol::negotiation::{FederationTerms, Negotiation, NegotiationId, Proposal};
+use comity_protocol::negotiation::{
+    FederationTerms, MAX_OPEN, Negotiation, NegotiationId, Proposal, Proposing,
+};
 use tokio::sync::Mutex;
 
 use terms::wanted;
@@ -55,6 +57,7 @@ pub struct Negotiations {
     policies: Arc<Policies>,
     agreements: Arc<Agreements>,
     rules: Vec<ApproveRule>,
+    open_for: Duration,
     post: Arc<dyn Post>,
     metrics: Metrics,
     all: Mutex<BTreeMap<NegotiationId, Negotiation>>,
@@ -79,6 +82,8 @@ pub struct Parts {
     pub agreements: Arc<Agreements>,
     /// Requests that are agreed to without a person.
     pub rules: Vec<ApproveRule>,
+    /// How long what this organization proposes can be accepted.
+    pub open_for: Duration,
     /// How messages reach a partner.
     pub post: Arc<dyn Post>,
     /// What is counted.
@@ -117,6 +122,7 @@ impl Negotiations {
             policies: parts.policies,
             agreements: parts.agreements,
             rules: parts.rules,
+            open_for: parts.open_for,
             post: parts.post,
             metrics: parts.metrics,
             all: Mutex::new(all),
@@ -150,7 +156,12 @@ impl Negotiations {
             contract: descriptor.contract_digest,
             terms,
         };
-        self.start(partner.org, proposal, ask.reason).await
+        let asks = Proposing {
+            proposal,
+            note: ask.reason,
+            until: self.open_until(ask.open_days, now)?,
+        };
+        self.start(partner.org, asks).await
     }
 
     /// Asks the inviter to sign the federation that its invitation promised.
@@ -159,33 +170,42 @@ impl Negotiations {
         org: OrgId,
         invitation: Digest,
     ) -> Result<api::Negotiation, Failure> {
+        let now = clock::now();
         let terms = FederationTerms {
             roles: Vec::new(),
             assurance: vec!["local-token".to_owned()],
-            expires: clock::now().saturating_add(FEDERATION_LIFETIME),
+            expires: now.saturating_add(FEDERATION_LIFETIME),
         };
-        self.start(
-            org,
-            Proposal::Federation { invitation, terms },
-            String::new(),
-        )
-        .await
+        let asks = Proposing {
+            proposal: Proposal::Federation { invitation, terms },
+            note: String::new(),
+            until: self.open_until(None, now)?,
+        };
+        self.start(org, asks).await
     }
 
-    async fn start(
-        &self,
-        org: OrgId,
-        proposal: Proposal,
-        note: String,
-    ) -> Result<api::Negotiation, Failure> {
+    /// Until when what is proposed now can be accepted: for `days`, or as long
+    /// as the owner's configuration says (`spec/4-negotiation.md#N-90`).
+    fn open_until(&self, days: Option<u64>, now: Timestamp) -> Result<Timestamp, Failure> {
+        let Some(days) = days else {
+            return Ok(now.saturating_add(self.open_for));
+        };
+        let days = u32::try_from(days).ok().filter(|days| *days > 0);
+        let open = days.map(|days| terms::DAY.saturating_mul(days));
+        let open = open
+            .filter(|open| *open <= MAX_OPEN)
+            .ok_or_else(|| Failure::caller("bad-days", "a proposal is open for 1 to 90 days"))?;
+        Ok(now.saturating_add(open))
+    }
+
+    async fn start(&self, org: OrgId, asks: Proposing) -> Result<api::Negotiation, Failure> {
         let mut id = [0; 16];
         getrandom::fill(&mut id).map_err(|e| Failure::own("no-randomness", e))?;
         let id = NegotiationId::from_bytes(id);
         let signer = &*self.own.keys().issuer;
         let now = clock::now();
-        let (negotiation, _) =
-            Negotiation::request(id, self.own.org(), org, proposal, note, now, signer)
-                .map_err(|e| Failure::caller("bad-request", e.to_string()))?;
+        let (negotiation, _) = Negotiation::request(id, self.own.org(), org, asks, now, signer)
+            .map_err(|e| Failure::caller("bad-request", e.to_string()))?;
         {
             let mut all = self.all.lock().await;
             self.keep(&mut all, None, negotiation).await?;
@@ -197,18 +217,20 @@ impl Negotiations {
     /// As the admin API shows them, newest first.
     pub async fn list(&self) -> Vec<api::Negotiation> {
         let all = self.all.lock().await;
-        let mut list: Vec<api::Negotiation> = all.values().map(|n| self.view(n)).collect();
+        let now = clock::now();
+        let mut list: Vec<api::Negotiation> = all.values().map(|n| self.view(n, now)).collect();
         list.sort_by(|a, b| b.at.cmp(&a.at).then_with(|| a.id.cmp(&b.id)));
         list
     }
 
     /// How many wait for a person here.
     pub async fn waiting(&self) -> usize {
+        let now = clock::now();
         self.all
             .lock()
             .await
             .values()
-            .filter(|n| n.waits_for_us())
+            .filter(|n| n.waits_for_us() && !n.is_expired(now))
             .count()
     }
 
@@ -231,7 +253,7 @@ impl Negotiations {
     async fn view_of(&self, id: &NegotiationId) -> Result<api::Negotiation, Failure> {
         let all = self.all.lock().await;
         all.get(id)
-            .map(|n| self.view(n))
+            .map(|n| self.view(n, clock::now()))
             .ok_or_else(|| no_negotiation(&id.to_string()))
     }
 }

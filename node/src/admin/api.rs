@@ -270,6 +270,9 @@ pub struct Ask {
     /// A sentence for the person who decides.
     #[serde(default)]
     pub reason: String,
+    /// For how many days the request can be agreed to; as configured when absent.
+    #[serde(default)]
+    pub open_days: Option<u64>,
 }
 
 /// A negotiation, as one side sees it.
@@ -287,6 +290,12 @@ pub struct Negotiation {
     pub product: Option<String>,
     /// The Dataspace Protocol's state.
     pub state: String,
+    /// Whether what is on the table can be accepted no more. The state stays
+    /// what it is: nothing was said.
+    #[serde(default)]
+    pub expired: bool,
+    /// Until when what is on the table can, or could, be accepted.
+    pub until: Timestamp,
     /// Whether it waits for a person here.
     pub waits_for_us: bool,
     /// The terms on the table.
@@ -324,6 +333,9 @@ pub struct Counter {
     pub filters: BTreeMap<String, comity_protocol::terms::RowFilter>,
     /// A shorter time.
     pub days: Option<u64>,
+    /// For how many days the offer can be accepted; as configured when absent.
+    #[serde(default)]
+    pub open_days: Option<u64>,
     /// A sentence for the other side.
     #[serde(default)]
     pub note: String,

@@ -52,6 +52,9 @@ pub(super) struct Counter {
     /// A sentence for the other side.
     #[arg(long, default_value = "")]
     note: String,
+    /// For how many days the offer can be accepted; 14, unless configured otherwise.
+    #[arg(long, value_parser = clap::value_parser!(u64).range(1..=90))]
+    open_days: Option<u64>,
 }
 
 impl Counter {
@@ -69,6 +72,7 @@ impl Counter {
             columns: self.columns.into_iter().collect(),
             filters,
             days: self.days,
+            open_days: self.open_days,
             note: self.note,
         };
         decide(home, output, &self.id, "counter", &body).await

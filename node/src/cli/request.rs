@@ -33,6 +33,9 @@ pub(super) struct Request {
     /// A sentence for the person who decides.
     #[arg(long, default_value = "")]
     reason: String,
+    /// For how many days the request can be agreed to; 14, unless configured otherwise.
+    #[arg(long, value_parser = clap::value_parser!(u64).range(1..=90))]
+    open_days: Option<u64>,
 }
 
 impl Request {
@@ -45,6 +48,7 @@ impl Request {
             purposes: self.purpose.into_iter().collect(),
             days: self.days,
             reason: self.reason,
+            open_days: self.open_days,
         };
         let negotiation: api::Negotiation = Client::new(home.admin_socket())
             .post("/v1/requests", &ask)
@@ -75,7 +79,7 @@ pub(super) fn columns(text: &str) -> Result<(String, BTreeSet<String>), String> 
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Example:\n  comity requests\n  comity requests --all --json")]
 pub(super) struct Requests {
-    /// Include those that have ended.
+    /// Include those that have ended or expired.
     #[arg(long)]
     all: bool,
 }
@@ -85,11 +89,11 @@ impl Requests {
         let mut list: Vec<api::Negotiation> =
             Client::new(home.admin_socket()).get("/v1/requests").await?;
         if !self.all {
-            list.retain(|n| n.state != "FINALIZED" && n.state != "TERMINATED");
+            list.retain(|n| !n.expired && n.state != "FINALIZED" && n.state != "TERMINATED");
         }
         output.answer(&list, |list| {
             if list.is_empty() {
-                return "nothing is under negotiation ('--all' includes what has ended)\n"
+                return "nothing is under negotiation ('--all' includes what has ended or expired)\n"
                     .to_owned();
             }
             let rows: Vec<Vec<String>> = list
@@ -100,7 +104,7 @@ impl Requests {
                         n.partner.clone(),
                         n.product.clone().unwrap_or_else(|| n.kind.clone()),
                         n.role.clone(),
-                        n.state.clone(),
+                        stage(n).to_owned(),
                         waits_for(n).to_owned() + beyond(n),
                         n.note.clone(),
                     ]
@@ -128,8 +132,17 @@ impl Requests {
     }
 }
 
+/// The state, in which an ended proposal is no state of the protocol's.
+fn stage(n: &api::Negotiation) -> &str {
+    match n.expired {
+        true => "expired",
+        false => &n.state,
+    }
+}
+
 fn waits_for(n: &api::Negotiation) -> &'static str {
     match n.state.as_str() {
+        _ if n.expired => "-",
         "FINALIZED" | "TERMINATED" => "-",
         _ if n.waits_for_us => "you",
         _ => "them",
@@ -183,7 +196,12 @@ pub(super) fn stands(n: &api::Negotiation) -> String {
         "provider" if n.product.is_some() => format!("{product}, asked by {}", n.partner),
         _ => format!("{}/{product}", n.partner),
     };
-    let mut text = format!("{id}  {what}  {}\n", n.state);
+    let mut text = format!("{id}  {what}  {}\n", stage(n));
+    if n.expired {
+        text.push_str(&format!("  could be accepted until {}\n", n.until));
+    } else if n.waits_for_us {
+        text.push_str(&format!("  can be accepted until {}\n", n.until));
+    }
     for more in &n.beyond_offer {
         text.push_str(&format!("  beyond your offer: {}\n", printable(more)));
     }
@@ -230,6 +248,8 @@ mod tests {
             partner: "port-authority".to_owned(),
             product: Some("weather".to_owned()),
             state: "REQUESTED".to_owned(),
+            expired: false,
+            until: Timestamp::from_secs(1),
             waits_for_us: role == "provider",
             terms: None,
             changes: Vec::new(),

@@ -58,7 +58,7 @@ const fn optional(
 }
 
 /// The sections with what they are about, in the order of the file.
-pub(super) const SECTIONS: [(&str, &str); 13] = [
+pub(super) const SECTIONS: [(&str, &str); 14] = [
     ("organization", "Who the organization is, to people."),
     (
         "network",
@@ -79,6 +79,10 @@ pub(super) const SECTIONS: [(&str, &str); 13] = [
     (
         "admin",
         "The node's own API, which the `comity` commands use.",
+    ),
+    (
+        "negotiation",
+        "How this organization negotiates with partners.",
     ),
     (
         "query",
@@ -105,7 +109,7 @@ pub(super) const SECTIONS: [(&str, &str); 13] = [
 ];
 
 /// Every key, section by section.
-pub(super) const KEYS: [Key; 42] = [
+pub(super) const KEYS: [Key; 43] = [
     key("organization", "name", &["The name that people read."]),
     key(
         "organization",
@@ -296,6 +300,15 @@ pub(super) const KEYS: [Key; 42] = [
         "socket",
         "\"admin.sock\"",
         &["The Unix socket. A relative path starts at the home folder."],
+    ),
+    number(
+        "negotiation",
+        "open_days",
+        1..=90,
+        &[
+            "Days that a request or an offer of this organization can be accepted by the partner, unless",
+            "`--open-days` says otherwise. Afterwards it is expired and binds nobody.",
+        ],
     ),
     number(
         "query",

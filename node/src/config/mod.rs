@@ -20,6 +20,7 @@ mod check;
 mod error;
 mod example;
 mod keys;
+mod negotiation;
 mod oidc;
 mod partner;
 mod ports;
@@ -29,6 +30,7 @@ pub use approve::{ApproveRule, TableRule};
 pub(crate) use check::is_provider_url;
 pub use check::{Problem, Severity};
 pub use error::{ConfigError, UnknownKey};
+pub use negotiation::Negotiation;
 pub use oidc::{Oidc, SignatureAlgorithm};
 pub use partner::PartnerNote;
 pub use sections::{ADMIN_PORT, NETWORK_PORT, PEERS_PORT, WORKBENCH_PORT};
@@ -59,6 +61,8 @@ pub struct Config {
     pub oidc: Oidc,
     /// The node's own API.
     pub admin: Admin,
+    /// How this organization negotiates.
+    pub negotiation: Negotiation,
     /// What a query may cost.
     pub query: Query,
     /// How own products are measured.

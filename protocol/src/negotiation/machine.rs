@@ -3,12 +3,12 @@
 mod rules;
 mod steps;
 
-use comity_identity::{Digest, OrgId, Signer, Timestamp};
+use comity_identity::{Digest, LEEWAY, OrgId, Signer, Timestamp};
 
 use super::document::typ_of;
 use super::{
-    Body, Message, NegotiationError, NegotiationId, Proposal, SUPPORTED, Side, SignedDocument,
-    State,
+    Body, Message, NegotiationError, NegotiationId, Proposal, Proposing, SUPPORTED, Side,
+    SignedDocument, State,
 };
 use crate::keys::IssuerKeys;
 
@@ -26,10 +26,13 @@ pub struct Negotiation {
     state: State,
     requested: Proposal,
     proposal: Proposal,
+    previous: Option<Proposal>,
+    until: Timestamp,
     supported: Vec<u64>,
     note: String,
     at: Timestamp,
     entries: Vec<Entry>,
+    proposed: Digest,
     document: Option<SignedDocument>,
 }
 
@@ -70,16 +73,16 @@ impl Negotiation {
         id: NegotiationId,
         own: OrgId,
         peer: OrgId,
-        proposal: Proposal,
-        note: String,
+        asks: Proposing,
         now: Timestamp,
         signer: &dyn Signer,
     ) -> Result<(Self, String), NegotiationError> {
-        proposal.check(now)?;
+        asks.proposal.check(now)?;
         let supported = SUPPORTED.to_vec();
         let body = Body::Request {
-            proposal: Box::new(proposal),
-            note,
+            proposal: Box::new(asks.proposal),
+            note: asks.note,
+            until: Some(asks.until),
             supported,
         };
         let message = Message {
@@ -233,6 +236,33 @@ impl Negotiation {
         &self.proposal
     }
 
+    /// What was on the table before, if anything was.
+    pub fn previous(&self) -> Option<&Proposal> {
+        self.previous.as_ref()
+    }
+
+    /// Until when what is on the table can be accepted.
+    pub fn until(&self) -> Timestamp {
+        self.until
+    }
+
+    /// Whether what is on the table can be accepted no more, by this node's
+    /// clock (`spec/4-negotiation.md#N-92`). Nothing has to be said for it, and
+    /// either side may still propose anew.
+    pub fn is_expired(&self, now: Timestamp) -> bool {
+        match self.state {
+            State::Requested | State::Offered => now >= self.until,
+            // It was accepted in time; the answer may still be on its way.
+            State::Accepted => now >= self.until.saturating_add(LEEWAY + LEEWAY),
+            _ => false,
+        }
+    }
+
+    /// The digest of the message that put on the table what is there.
+    pub fn proposed_by(&self) -> Digest {
+        self.proposed
+    }
+
     /// The last note of either side. Hostile text.
     pub fn note(&self) -> &str {
         &self.note
@@ -258,6 +288,7 @@ impl Negotiation {
             proposal,
             supported,
             note,
+            until,
         } = &first.body
         else {
             return Err(NegotiationError::Rule(
@@ -274,6 +305,7 @@ impl Negotiation {
             Side::Consumer => (first.from, first.to),
             Side::Provider => (first.to, first.from),
         };
+        let digest = Digest::of(text.as_bytes());
         Ok(Self {
             id: first.negotiation,
             side,
@@ -282,14 +314,17 @@ impl Negotiation {
             state: State::Requested,
             requested: (**proposal).clone(),
             proposal: (**proposal).clone(),
+            previous: None,
+            until: until.unwrap_or(proposal.expires()),
             supported: supported.clone(),
             note: note.clone(),
             at: first.at,
             entries: vec![Entry {
                 sent: side == Side::Consumer,
-                digest: Digest::of(text.as_bytes()),
+                digest,
                 text,
             }],
+            proposed: digest,
             document: None,
         })
     }
@@ -332,21 +367,36 @@ impl Negotiation {
         sent: bool,
         document: Option<SignedDocument>,
     ) {
+        let digest = Digest::of(text.as_bytes());
+        let proposed = match &message.body {
+            Body::Request {
+                proposal, until, ..
+            }
+            | Body::Offer {
+                proposal, until, ..
+            } => Some((proposal, until)),
+            _ => None,
+        };
+        if let Some((proposal, until)) = proposed {
+            let before = core::mem::replace(&mut self.proposal, (**proposal).clone());
+            self.previous = Some(before);
+            self.until = until.unwrap_or(proposal.expires());
+            self.proposed = digest;
+        }
         match &message.body {
             Body::Request {
                 proposal,
                 note,
                 supported,
+                ..
             } => {
                 self.state = State::Requested;
                 self.requested = (**proposal).clone();
-                self.proposal = (**proposal).clone();
                 self.supported.clone_from(supported);
                 self.note.clone_from(note);
             }
-            Body::Offer { proposal, note } => {
+            Body::Offer { note, .. } => {
                 self.state = State::Offered;
-                self.proposal = (**proposal).clone();
                 self.note.clone_from(note);
             }
             Body::Accept { .. } => self.state = State::Accepted,
@@ -362,10 +412,6 @@ impl Negotiation {
             }
         }
         self.at = message.at;
-        self.entries.push(Entry {
-            sent,
-            digest: Digest::of(text.as_bytes()),
-            text,
-        });
+        self.entries.push(Entry { sent, digest, text });
     }
 }

@@ -2,6 +2,7 @@
 
 mod bounds;
 mod documents;
+mod expiry;
 mod network;
 mod order;
 mod steps;
@@ -52,8 +53,7 @@ impl World {
             ID,
             self.consumer.org,
             self.provider.org,
-            proposal,
-            "please".to_owned(),
+            proposing(proposal, "please"),
             NOW,
             &self.consumer.agree,
         )
@@ -105,7 +105,7 @@ impl World {
 
     fn offer(&self, provider: &mut Negotiation, columns: &[&str]) -> String {
         provider
-            .offer(access(columns), String::new(), NOW, &self.provider.agree)
+            .offer(proposing(access(columns), ""), NOW, &self.provider.agree)
             .unwrap()
     }
 
@@ -162,6 +162,17 @@ impl World {
             nonce: NegotiationId::from_bytes(NONCE).to_string(),
             at: NOW,
         }
+    }
+}
+
+/// Until when every proposal of these tests is open.
+const UNTIL: Timestamp = Timestamp::from_secs(NOW.as_secs() + 14 * 24 * 60 * 60);
+
+fn proposing(proposal: Proposal, note: &str) -> Proposing {
+    Proposing {
+        proposal,
+        note: note.to_owned(),
+        until: UNTIL,
     }
 }
 

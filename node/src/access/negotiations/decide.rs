@@ -1,7 +1,7 @@
 //! What a person decides.
 
 use comity_identity::Timestamp;
-use comity_protocol::negotiation::{Negotiation, NegotiationError, Proposal, Side};
+use comity_protocol::negotiation::{Negotiation, NegotiationError, Proposal, Proposing, Side};
 
 use super::terms::countered;
 use super::{Negotiations, no_negotiation};
@@ -62,16 +62,15 @@ impl Negotiations {
             }
             countered(n.proposal(), &counter, now)?
         };
-        let note = counter.note;
+        let offers = Proposing {
+            proposal,
+            until: self.open_until(counter.open_days, now)?,
+            note: counter.note,
+        };
         self.decide(beginning, move |service, n, now| {
             service.may_be_asked(n)?;
-            n.offer(
-                proposal.clone(),
-                note.clone(),
-                now,
-                &*service.own.keys().issuer,
-            )
-            .map(drop)
+            n.offer(offers.clone(), now, &*service.own.keys().issuer)
+                .map(drop)
         })
         .await
     }
@@ -127,6 +126,9 @@ impl Negotiations {
         match error {
             NegotiationError::OutOfOrder { .. } if n.state().is_final() => {
                 format!("it has ended: {}", n.state().name())
+            }
+            NegotiationError::Expired { until } => {
+                format!("it has expired: it could be accepted until {until}; propose anew")
             }
             NegotiationError::OutOfOrder { .. } if !n.waits_for_us() => {
                 let partner = self.partners.get(&n.peer()).map(|p| p.alias);

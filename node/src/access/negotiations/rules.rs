@@ -14,7 +14,7 @@ impl Negotiations {
     /// Whether a request is agreed to without a person: a federation that our
     /// own invitation promised, or access that a rule covers wholly.
     pub(super) fn agrees_by_rule(&self, n: &Negotiation, now: Timestamp) -> bool {
-        if n.side() != Side::Provider || n.state() != State::Requested {
+        if n.side() != Side::Provider || n.state() != State::Requested || n.is_expired(now) {
             return false;
         }
         match n.proposal() {

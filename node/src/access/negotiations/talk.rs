@@ -24,6 +24,9 @@ const MAX_OPEN_PER_PARTNER: usize = 100;
 /// would fill memory and disk though never two are open (A31).
 const MAX_PER_PARTNER_AND_DAY: usize = 200;
 
+/// What is said to whoever accepts too late.
+const EXPIRED: &str = "expired";
+
 /// For how long an ended negotiation is still told to a partner that comes back.
 const TELL_ENDED_FOR: Duration = Duration::from_secs(7 * 24 * 60 * 60);
 
@@ -40,19 +43,24 @@ impl Negotiations {
             own: &self.own,
             keyring: self.partners.keyring(),
         };
-        let known = all.get(&id);
+        let known = all.get(&id).cloned();
         let mut negotiation = match known {
             Some(known) => {
                 let mut copy = known.clone();
                 match copy.receive(text, &keys, now) {
                     Ok(Received::Again(texts)) => return Ok(texts),
                     Ok(Received::New) => copy,
+                    Err(error @ NegotiationError::Expired { .. }) => {
+                        self.refuse(from, &error);
+                        return self.end_late(&mut all, &known, now).await;
+                    }
                     Err(error) => return Err(self.refuse(from, &error)),
                 }
             }
             None => {
                 let theirs = || all.values().filter(|n| n.peer() == *from);
-                let open = theirs().filter(|n| !n.state().is_final()).count();
+                let is_open = |n: &&Negotiation| !n.state().is_final() && !n.is_expired(now);
+                let open = theirs().filter(is_open).count();
                 let recent = theirs().filter(|n| now.since(n.at()) < DAY).count();
                 if open >= MAX_OPEN_PER_PARTNER || recent >= MAX_PER_PARTNER_AND_DAY {
                     tracing::warn!(
@@ -98,6 +106,8 @@ impl Negotiations {
             let recent = |n: &&Negotiation| {
                 n.peer() == *org
                     && !n.unanswered().is_empty()
+                    // An acceptance that is late is answered, a proposal is not.
+                    && (n.state() == State::Accepted || !n.is_expired(now))
                     && (!n.state().is_final() || now.since(n.at()) < TELL_ENDED_FOR)
             };
             all.values().filter(recent).map(Negotiation::id).collect()
@@ -138,6 +148,24 @@ impl Negotiations {
                 }
             }
         }
+    }
+
+    /// Ends a negotiation whose proposal was accepted too late: the other side
+    /// must not stay bound by it (`spec/4-negotiation.md#N-93`).
+    async fn end_late(
+        &self,
+        all: &mut BTreeMap<NegotiationId, Negotiation>,
+        known: &Negotiation,
+        now: Timestamp,
+    ) -> Result<Vec<String>, RefusalCode> {
+        let mut ended = known.clone();
+        let text = ended
+            .terminate(EXPIRED.to_owned(), now, &*self.own.keys().issuer)
+            .map_err(|error| self.refuse(&known.peer(), &error))?;
+        self.keep(all, Some(known), ended)
+            .await
+            .map_err(|_| RefusalCode::Unavailable)?;
+        Ok(vec![text])
     }
 
     /// Ends a request that policy does not let be taken up: the partner is told

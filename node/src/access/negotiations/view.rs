@@ -1,12 +1,14 @@
 //! A negotiation as the admin API shows it.
 
+use comity_identity::Timestamp;
 use comity_protocol::negotiation::{Negotiation, Proposal, Side, State};
 
 use super::Negotiations;
 use crate::admin::api;
 
 impl Negotiations {
-    pub(super) fn view(&self, n: &Negotiation) -> api::Negotiation {
+    pub(super) fn view(&self, n: &Negotiation, now: Timestamp) -> api::Negotiation {
+        let expired = n.is_expired(now);
         let (kind, product, terms) = match n.proposal() {
             Proposal::Access { terms, .. } => {
                 let address = n.proposal().address().map(|a| a.to_string());
@@ -32,7 +34,9 @@ impl Negotiations {
             partner: self.partners.alias(&n.peer()),
             product,
             state: n.state().name().to_owned(),
-            waits_for_us: n.waits_for_us(),
+            expired,
+            until: n.until(),
+            waits_for_us: n.waits_for_us() && !expired,
             terms,
             changes,
             beyond_offer: self.beyond_offer(n),
