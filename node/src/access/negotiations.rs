@@ -4,6 +4,7 @@
 //! it as one unit, and only then becomes the state and is told to anybody. A
 //! node that is killed anywhere in between has either the whole step or none.
 
+mod approvals;
 mod decide;
 mod rules;
 mod talk;
@@ -11,7 +12,7 @@ mod terms;
 mod view;
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
+use std::sync::{Arc, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -25,15 +26,16 @@ use tokio::sync::Mutex;
 use terms::wanted;
 
 use super::agreements::Agreements;
+use super::members::Members;
 use super::partners::Partners;
 use super::policy::Policies;
 use crate::admin::{Metrics, api};
 use crate::catalog::Catalog;
 use crate::clock;
-use crate::config::ApproveRule;
+use crate::config::{Approval, ApproveRule};
 use crate::failure::{Failure, Fault};
 use crate::index::Table;
-use crate::ledger::{self, Ledger, Record};
+use crate::ledger::{self, Approved, Ledger, Record};
 use crate::own::Own;
 
 /// How long a federation holds.
@@ -57,10 +59,14 @@ pub struct Negotiations {
     policies: Arc<Policies>,
     agreements: Arc<Agreements>,
     rules: Vec<ApproveRule>,
+    approval: Approval,
+    members: Arc<Members>,
     open_for: Duration,
     post: Arc<dyn Post>,
     metrics: Metrics,
     all: Mutex<BTreeMap<NegotiationId, Negotiation>>,
+    /// What was approved where it takes two, in the order of the journal.
+    approved: std::sync::Mutex<BTreeMap<NegotiationId, Vec<Approved>>>,
     /// Partners whose federation was just signed: their catalogs are fetched.
     federated: tokio::sync::mpsc::Sender<OrgId>,
 }
@@ -82,6 +88,10 @@ pub struct Parts {
     pub agreements: Arc<Agreements>,
     /// Requests that are agreed to without a person.
     pub rules: Vec<ApproveRule>,
+    /// What one person alone may not open.
+    pub approval: Approval,
+    /// Whose approvals are whose.
+    pub members: Arc<Members>,
     /// How long what this organization proposes can be accepted.
     pub open_for: Duration,
     /// How messages reach a partner.
@@ -97,15 +107,23 @@ impl Negotiations {
     /// alone give the state (`spec/4-negotiation.md#N-22`).
     pub fn load(parts: Parts) -> Result<Self, Failure> {
         let mut messages: BTreeMap<NegotiationId, Vec<ledger::Message>> = BTreeMap::new();
+        let mut approved: BTreeMap<NegotiationId, Vec<Approved>> = BTreeMap::new();
         for (_, record) in parts.ledger.scan(Table::Negotiations, &[])? {
-            let Record::Message(message) = record else {
-                continue;
+            let id = |text: &str| {
+                let id = text.parse::<NegotiationId>();
+                id.map_err(|e| Failure::own("own-negotiation", e))
             };
-            let id = message
-                .negotiation
-                .parse()
-                .map_err(|e| Failure::own("own-negotiation", e))?;
-            messages.entry(id).or_default().push(message);
+            match record {
+                Record::Message(message) => {
+                    let id = id(&message.negotiation)?;
+                    messages.entry(id).or_default().push(message);
+                }
+                Record::Approved(approval) => {
+                    let id = id(&approval.negotiation)?;
+                    approved.entry(id).or_default().push(approval);
+                }
+                _ => {}
+            }
         }
         let mut all = BTreeMap::new();
         for (id, messages) in messages {
@@ -122,10 +140,13 @@ impl Negotiations {
             policies: parts.policies,
             agreements: parts.agreements,
             rules: parts.rules,
+            approval: parts.approval,
+            members: parts.members,
             open_for: parts.open_for,
             post: parts.post,
             metrics: parts.metrics,
             all: Mutex::new(all),
+            approved: std::sync::Mutex::new(approved),
             federated: parts.federated,
         })
     }
@@ -208,7 +229,7 @@ impl Negotiations {
             .map_err(|e| Failure::caller("bad-request", e.to_string()))?;
         {
             let mut all = self.all.lock().await;
-            self.keep(&mut all, None, negotiation).await?;
+            self.keep(&mut all, None, negotiation, None).await?;
         }
         self.drive(id).await;
         self.view_of(&id).await
@@ -230,8 +251,17 @@ impl Negotiations {
             .lock()
             .await
             .values()
-            .filter(|n| n.waits_for_us() && !n.is_expired(now))
+            .filter(|n| self.waits_here(n, now))
             .count()
+    }
+
+    /// Whether a person here decides next.
+    fn waits_here(&self, n: &Negotiation, now: Timestamp) -> bool {
+        (n.waits_for_us() || self.waits_for_second(n)) && !n.is_expired(now)
+    }
+
+    fn approved(&self) -> MutexGuard<'_, BTreeMap<NegotiationId, Vec<Approved>>> {
+        self.approved.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     async fn find(&self, beginning: &str) -> Result<NegotiationId, Failure> {

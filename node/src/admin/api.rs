@@ -12,6 +12,7 @@ use serde::{Deserialize, Serialize};
 mod grants;
 mod measured;
 mod members;
+mod negotiating;
 mod policy;
 mod receipts;
 mod taking_back;
@@ -24,6 +25,7 @@ pub use measured::{
 pub use members::{
     AddMember, EndToken, Member, MemberToken, RemoveMember, ResolveMember, ResolvedMember, Token,
 };
+pub use negotiating::{Approval, Compared, ComparedWith, Difference};
 pub use policy::{ExplainPolicy, PolicyNames, PolicyStatus};
 pub use receipts::Receipts;
 pub use taking_back::{LiveGrant, Revocable, TakeBack, TakenBack};
@@ -302,6 +304,16 @@ pub struct Negotiation {
     pub terms: Option<Terms>,
     /// How the last offer differs from what was asked, in words.
     pub changes: Vec<String>,
+    /// The same line by line: with the proposal before, with what was asked, and
+    /// with what is announced.
+    #[serde(default)]
+    pub compared: Vec<Compared>,
+    /// For which of the data two persons here must approve, in words.
+    #[serde(default)]
+    pub needs_two: Vec<String>,
+    /// Who approved already, where it takes two.
+    #[serde(default)]
+    pub approvals: Vec<Approval>,
     /// In what the request asks for more than the product offers, in words.
     pub beyond_offer: Vec<String>,
     /// The other side's sentence. Hostile text.

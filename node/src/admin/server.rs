@@ -15,6 +15,7 @@ use comity_protocol::product::Descriptor;
 use tokio::net::{TcpListener, UnixListener};
 use tokio_util::sync::CancellationToken;
 
+use super::administer::Caller;
 use super::{administer, api, results};
 use crate::access::Wanted;
 use crate::access::policy::Explanation;
@@ -324,18 +325,21 @@ async fn request(
 
 async fn approve(
     State(node): State<Arc<Node>>,
+    Caller(by): Caller,
     UrlPath(id): UrlPath<String>,
     Json(approve): Json<api::Approve>,
 ) -> Answer<api::Negotiation> {
-    Ok(Json(node.negotiations().approve(&id, &approve).await?))
+    let negotiations = node.negotiations();
+    Ok(Json(negotiations.approve(&id, &approve, &by).await?))
 }
 
 async fn counter(
     State(node): State<Arc<Node>>,
+    Caller(by): Caller,
     UrlPath(id): UrlPath<String>,
     Json(counter): Json<api::Counter>,
 ) -> Answer<api::Negotiation> {
-    Ok(Json(node.negotiations().counter(&id, counter).await?))
+    Ok(Json(node.negotiations().counter(&id, counter, &by).await?))
 }
 
 async fn decline(

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use comity_protocol::terms::Terms;
+use comity_protocol::terms::{Direction, Limit, Terms};
 
 use super::output::{Output, Problem, printable, table};
 use super::search::split;
@@ -77,8 +77,12 @@ pub(super) fn columns(text: &str) -> Result<(String, BTreeSet<String>), String> 
 
 /// List negotiations and what they wait for.
 #[derive(Debug, clap::Args)]
-#[command(after_help = "Example:\n  comity requests\n  comity requests --all --json")]
+#[command(
+    after_help = "Example:\n  comity requests\n  comity requests 3f9a21c0\n  comity requests --all --json"
+)]
 pub(super) struct Requests {
+    /// Only this one, whole: the negotiation, or any unique beginning of its id.
+    id: Option<String>,
     /// Include those that have ended or expired.
     #[arg(long)]
     all: bool,
@@ -88,6 +92,9 @@ impl Requests {
     pub(super) async fn run(self, home: &Home, output: &Output) -> Result<(), Problem> {
         let mut list: Vec<api::Negotiation> =
             Client::new(home.admin_socket()).get("/v1/requests").await?;
+        if let Some(beginning) = &self.id {
+            return one(&list, beginning, output);
+        }
         if !self.all {
             list.retain(|n| !n.expired && n.state != "FINALIZED" && n.state != "TERMINATED");
         }
@@ -132,6 +139,26 @@ impl Requests {
     }
 }
 
+/// Shows one negotiation with its terms and every comparison, whoever decides next.
+fn one(list: &[api::Negotiation], beginning: &str, output: &Output) -> Result<(), Problem> {
+    let beginning = beginning.to_ascii_lowercase();
+    let mut found = list.iter().filter(|n| n.id.starts_with(&beginning));
+    let (Some(n), None) = (found.next(), found.next()) else {
+        return Err(
+            Problem::failed(format!("no single negotiation begins with '{beginning}'"))
+                .next("see the ids with 'comity requests --all'"),
+        );
+    };
+    output.answer(n, |n| {
+        let mut text = stands(n);
+        if let Some(terms) = n.terms.as_ref().filter(|_| !n.waits_for_us) {
+            text.push_str(&permits(terms));
+        }
+        text
+    });
+    Ok(())
+}
+
 /// The state, in which an ended proposal is no state of the protocol's.
 fn stage(n: &api::Negotiation) -> &str {
     match n.expired {
@@ -173,18 +200,63 @@ pub(super) fn permits(terms: &Terms) -> String {
         if table.filter.0.is_empty() {
             lines.push(format!("{name}: every row"));
         }
+        if let Some(protection) = &table.protection {
+            lines.push(format!("{name}: {protection}"));
+        }
     }
     let purposes: Vec<&str> = terms.purposes.iter().map(String::as_str).collect();
     lines.push(format!("for {}", purposes.join(", ")));
-    lines.push(match terms.limits.max_rows_per_query {
-        Some(rows) => format!("at most {rows} rows per query"),
-        None => "any number of rows per query".to_owned(),
-    });
+    if terms.limits.max_rows_per_query.is_none() {
+        lines.push("any number of rows per query".to_owned());
+    }
+    for limit in Limit::all() {
+        if let Some(number) = terms.limits.get(limit) {
+            lines.push(format!("at most {number} {limit}"));
+        }
+    }
+    if let Some(hours) = &terms.limits.hours {
+        let hours: Vec<String> = hours.iter().map(|h| format!("{h:02}")).collect();
+        lines.push(format!("only in the hours {} UTC", hours.join(", ")));
+    }
+    if let Some(days) = &terms.limits.weekdays {
+        let days: Vec<String> = days.iter().map(ToString::to_string).collect();
+        lines.push(format!("only on {} (UTC)", days.join(", ")));
+    }
     lines.push(format!("from {} until {}", terms.not_before, terms.expires));
     lines
         .iter()
         .map(|line| format!("  {}\n", printable(line)))
         .collect()
+}
+
+/// Line by line how terms differ, and who gains by each: wider is good for the
+/// consumer.
+fn differs(compared: &api::Compared, role: &str) -> String {
+    let ours = role == "consumer";
+    let with = match (compared.with, ours) {
+        (api::ComparedWith::Previous, _) => "the proposal before",
+        (api::ComparedWith::Asked, true) => "what you asked for",
+        (api::ComparedWith::Asked, false) => "what they asked for",
+        (api::ComparedWith::Announced, true) => "what they announce",
+        (api::ComparedWith::Announced, false) => "what you announce",
+    };
+    if compared.differences.is_empty() {
+        return format!("  as {with}\n");
+    }
+    let mut text = format!("  against {with}:\n");
+    let who = if ours { "us" } else { "them" };
+    for difference in &compared.differences {
+        let was = difference.was.as_ref();
+        let was = was.map_or_else(String::new, |was| format!(" (was: {was})"));
+        let way = match difference.direction {
+            Direction::Wider => format!("wider for {who}"),
+            Direction::Narrower => format!("narrower for {who}"),
+            Direction::Neither => "neither wider nor narrower".to_owned(),
+        };
+        let line = format!("{}{was} [{way}]", difference.change);
+        text.push_str(&format!("    {}\n", printable(&line)));
+    }
+    text
 }
 
 /// How a negotiation stands, and what can be done.
@@ -211,8 +283,18 @@ pub(super) fn stands(n: &api::Negotiation) -> String {
     if let Some(terms) = n.terms.as_ref().filter(|_| n.waits_for_us) {
         text.push_str(&permits(terms));
     }
-    for change in &n.changes {
-        text.push_str(&format!("  {}\n", printable(change)));
+    for compared in &n.compared {
+        text.push_str(&differs(compared, &n.role));
+    }
+    for reason in &n.needs_two {
+        text.push_str(&format!("  two persons approve: {}\n", printable(reason)));
+    }
+    for approval in &n.approvals {
+        let by = printable(&approval.by);
+        text.push_str(&format!("  approved by {by} at {}\n", approval.at));
+    }
+    if n.approvals.len() == 1 && !n.needs_two.is_empty() {
+        text.push_str("  one more approval is needed, by somebody else\n");
     }
     if let Some(agreement) = &n.agreement {
         text.push_str(&format!("  agreement {agreement}\n"));
@@ -253,6 +335,9 @@ mod tests {
             waits_for_us: role == "provider",
             terms: None,
             changes: Vec::new(),
+            compared: Vec::new(),
+            needs_two: Vec::new(),
+            approvals: Vec::new(),
             beyond_offer: beyond.iter().map(|s| (*s).to_owned()).collect(),
             note: String::new(),
             agreement: None,

@@ -58,7 +58,7 @@ const fn optional(
 }
 
 /// The sections with what they are about, in the order of the file.
-pub(super) const SECTIONS: [(&str, &str); 14] = [
+pub(super) const SECTIONS: [(&str, &str); 15] = [
     ("organization", "Who the organization is, to people."),
     (
         "network",
@@ -85,6 +85,10 @@ pub(super) const SECTIONS: [(&str, &str); 14] = [
         "How this organization negotiates with partners.",
     ),
     (
+        "approval",
+        "Data that one person alone may not open to a partner.",
+    ),
+    (
         "query",
         "What queries may cost, of members and of partners.",
     ),
@@ -109,7 +113,7 @@ pub(super) const SECTIONS: [(&str, &str); 14] = [
 ];
 
 /// Every key, section by section.
-pub(super) const KEYS: [Key; 43] = [
+pub(super) const KEYS: [Key; 45] = [
     key("organization", "name", &["The name that people read."]),
     key(
         "organization",
@@ -309,6 +313,19 @@ pub(super) const KEYS: [Key; 43] = [
             "Days that a request or an offer of this organization can be accepted by the partner, unless",
             "`--open-days` says otherwise. Afterwards it is expired and binds nobody.",
         ],
+    ),
+    key(
+        "approval",
+        "two_for",
+        &[
+            "Classifications of columns, as contracts write them, for which two persons must approve:",
+            "[\"personal\"]. Then no [[approve]] rule agrees, and one person's approval waits for another's.",
+        ],
+    ),
+    key(
+        "approval",
+        "two_for_protected",
+        &["Whether two persons must approve what opens tables that are read in groups only."],
     ),
     number(
         "query",

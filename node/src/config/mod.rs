@@ -30,7 +30,7 @@ pub use approve::{ApproveRule, TableRule};
 pub(crate) use check::is_provider_url;
 pub use check::{Problem, Severity};
 pub use error::{ConfigError, UnknownKey};
-pub use negotiation::Negotiation;
+pub use negotiation::{Approval, Negotiation};
 pub use oidc::{Oidc, SignatureAlgorithm};
 pub use partner::PartnerNote;
 pub use sections::{ADMIN_PORT, NETWORK_PORT, PEERS_PORT, WORKBENCH_PORT};
@@ -63,6 +63,8 @@ pub struct Config {
     pub admin: Admin,
     /// How this organization negotiates.
     pub negotiation: Negotiation,
+    /// What one person alone may not open.
+    pub approval: Approval,
     /// What a query may cost.
     pub query: Query,
     /// How own products are measured.

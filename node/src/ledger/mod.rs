@@ -20,6 +20,7 @@ pub use fold::{
     stage_key,
 };
 pub use marks::Marks;
+pub use record::Approved;
 pub use record::{
     Administered, Announced, Contradicted, Contradiction, Delivery, DisputeAccepted, Evidence,
     ForeignHead, GrantIssued, InvitationUsed, Invited, JournalRewritten, Measured, Member,

@@ -12,6 +12,7 @@ use comity_identity::{Digest, OrgId, Timestamp, keyring};
 use comity_protocol::version::Version;
 use serde::{Deserialize, Serialize};
 
+mod approvals;
 mod evidence;
 mod grants;
 
@@ -19,6 +20,7 @@ pub use evidence::{
     DisputeAccepted, JournalRewritten, Receipt, ReceiptAnswered, ReceiptTaken, Received, Witnessed,
 };
 
+pub use approvals::Approved;
 pub use grants::GrantIssued;
 
 /// One line of the node's log.
@@ -54,6 +56,8 @@ pub enum Record {
     Measured(Measured),
     /// A negotiation message, sent or received.
     Message(Message),
+    /// One of two persons approved what is on the table of a negotiation.
+    Approved(Approved),
     /// A federation or an agreement with both signatures.
     Signed(Signed),
     /// A signed revocation, by either side.

@@ -143,6 +143,8 @@ impl Node {
             policies: Arc::clone(&policies),
             agreements: Arc::clone(&agreements),
             rules: config.approve.clone(),
+            approval: config.approval.clone(),
+            members: Arc::clone(&members),
             open_for: Duration::from_secs(config.negotiation.open_days * 24 * 60 * 60),
             post: Arc::new(NetworkPost::new(network.clone(), Arc::clone(&partners))),
             metrics: metrics.clone(),

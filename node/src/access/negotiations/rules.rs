@@ -48,9 +48,12 @@ impl Negotiations {
                             || partner.named_by_us() && rule.partner == partner.alias);
                     same && terms.narrows(&ceiling(rule, &own.descriptor, now))
                 };
+                // Where it takes two persons a rule is none of them.
+                let one_is_enough = self.needs_two(n).is_empty();
                 // Asked last: policy can make a rule wait for a person, and cannot
                 // replace one (spec/7-policy.md#R-1).
                 current
+                    && one_is_enough
                     && self.rules.iter().any(covers)
                     && self.policy_permits(Action::AutoApprove, n, now)
             }

@@ -14,7 +14,7 @@ use super::terms::DAY;
 use crate::access::issuers::Issuers;
 use crate::access::policy::{Action, CODE};
 use crate::clock;
-use crate::ledger::{self, Record, Signed, SignedKind};
+use crate::ledger::{self, Approved, Record, Signed, SignedKind};
 
 /// The most negotiations of one partner that are open at one time (A31).
 const MAX_OPEN_PER_PARTNER: usize = 100;
@@ -92,7 +92,7 @@ impl Negotiations {
             .map(|e| e.text.clone())
             .collect();
         let before = all.get(&id).cloned();
-        self.keep(&mut all, before.as_ref(), negotiation)
+        self.keep(&mut all, before.as_ref(), negotiation, None)
             .await
             .map_err(|_| RefusalCode::Unavailable)?;
         Ok(answers)
@@ -162,7 +162,7 @@ impl Negotiations {
         let text = ended
             .terminate(EXPIRED.to_owned(), now, &*self.own.keys().issuer)
             .map_err(|error| self.refuse(&known.peer(), &error))?;
-        self.keep(all, Some(known), ended)
+        self.keep(all, Some(known), ended, None)
             .await
             .map_err(|_| RefusalCode::Unavailable)?;
         Ok(vec![text])
@@ -185,6 +185,8 @@ impl Negotiations {
         let signer = &*self.own.keys().issuer;
         loop {
             match n.due() {
+                // The person who offered it does not sign alone what takes two.
+                Some(Due::Agree) if !self.may_sign(n) => return Ok(()),
                 Some(Due::Agree) => self.agree(n, now)?,
                 Some(Due::Verify) => drop(n.verify(now, signer)?),
                 Some(Due::Finalize) => drop(n.finalize(now, signer)?),
@@ -215,6 +217,7 @@ impl Negotiations {
         all: &mut BTreeMap<NegotiationId, Negotiation>,
         before: Option<&Negotiation>,
         after: Negotiation,
+        approved: Option<Approved>,
     ) -> Result<(), ledger::Error> {
         let known = before.map_or(0, |n| n.entries().len());
         let at = clock::now();
@@ -232,6 +235,7 @@ impl Negotiations {
                 })
             })
             .collect();
+        records.extend(approved.clone().map(Record::Approved));
         let finalized = after.state() == State::Finalized
             && before.is_none_or(|n| n.state() != State::Finalized);
         let signed = after.document().filter(|_| finalized).cloned();
@@ -248,6 +252,12 @@ impl Negotiations {
             }));
         }
         self.ledger.commit_all(&records).await?;
+        if let Some(approved) = approved {
+            self.approved()
+                .entry(after.id())
+                .or_default()
+                .push(approved);
+        }
         if let Some(signed) = signed {
             match after.proposal() {
                 Proposal::Access { .. } => self.agreements.add(signed),
