@@ -17,6 +17,7 @@ mod hostile_request;
 mod key_runbooks;
 mod lakes;
 mod members;
+mod negotiation;
 mod pipeline;
 mod policies;
 mod postgres_is_the_warehouse;

@@ -4,6 +4,7 @@
 //! it as one unit, and only then becomes the state and is told to anybody. A
 //! node that is killed anywhere in between has either the whole step or none.
 
+mod amend;
 mod approvals;
 mod decide;
 mod rules;
@@ -19,7 +20,7 @@ use async_trait::async_trait;
 use comity_identity::{Digest, OrgId, Timestamp};
 use comity_protocol::address::Range;
 use comity_protocol::negotiation::{
-    FederationTerms, MAX_OPEN, Negotiation, NegotiationId, Proposal, Proposing,
+    FederationTerms, MAX_OPEN, Negotiation, NegotiationId, Proposal, Proposing, Side, State,
 };
 use tokio::sync::Mutex;
 
@@ -67,6 +68,9 @@ pub struct Negotiations {
     all: Mutex<BTreeMap<NegotiationId, Negotiation>>,
     /// What was approved where it takes two, in the order of the journal.
     approved: std::sync::Mutex<BTreeMap<NegotiationId, Vec<Approved>>>,
+    /// Which negotiation is to replace an agreement, once the provider signed:
+    /// no agreement is replaced twice.
+    replacing: std::sync::Mutex<BTreeMap<Digest, NegotiationId>>,
     /// Partners whose federation was just signed: their catalogs are fetched.
     federated: tokio::sync::mpsc::Sender<OrgId>,
 }
@@ -132,6 +136,12 @@ impl Negotiations {
                 .map_err(|e| Failure::own("own-negotiation", e))?;
             all.insert(id, negotiation);
         }
+        let signed = all.values().filter(|n: &&Negotiation| {
+            n.side() == Side::Provider && matches!(n.state(), State::Agreed | State::Verified)
+        });
+        let replacing = signed
+            .filter_map(|n| Some((n.proposal().replaces()?, n.id())))
+            .collect();
         Ok(Self {
             own: parts.own,
             ledger: parts.ledger,
@@ -147,6 +157,7 @@ impl Negotiations {
             metrics: parts.metrics,
             all: Mutex::new(all),
             approved: std::sync::Mutex::new(approved),
+            replacing: std::sync::Mutex::new(replacing),
             federated: parts.federated,
         })
     }
@@ -176,6 +187,7 @@ impl Negotiations {
             descriptor: product.digest(),
             contract: descriptor.contract_digest,
             terms,
+            replaces: None,
         };
         let asks = Proposing {
             proposal,
@@ -227,9 +239,19 @@ impl Negotiations {
         let now = clock::now();
         let (negotiation, _) = Negotiation::request(id, self.own.org(), org, asks, now, signer)
             .map_err(|e| Failure::caller("bad-request", e.to_string()))?;
+        self.begin(negotiation, None).await
+    }
+
+    /// Keeps a negotiation that this side begins, and says its first message.
+    async fn begin(
+        &self,
+        negotiation: Negotiation,
+        approved: Option<Approved>,
+    ) -> Result<api::Negotiation, Failure> {
+        let id = negotiation.id();
         {
             let mut all = self.all.lock().await;
-            self.keep(&mut all, None, negotiation, None).await?;
+            self.keep(&mut all, None, negotiation, approved).await?;
         }
         self.drive(id).await;
         self.view_of(&id).await

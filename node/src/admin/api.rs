@@ -25,7 +25,7 @@ pub use measured::{
 pub use members::{
     AddMember, EndToken, Member, MemberToken, RemoveMember, ResolveMember, ResolvedMember, Token,
 };
-pub use negotiating::{Approval, Compared, ComparedWith, Difference};
+pub use negotiating::{Amend, Approval, Compared, ComparedWith, Difference, End};
 pub use policy::{ExplainPolicy, PolicyNames, PolicyStatus};
 pub use receipts::Receipts;
 pub use taking_back::{LiveGrant, Revocable, TakeBack, TakenBack};
@@ -288,6 +288,12 @@ pub struct Negotiation {
     pub role: String,
     /// The other organization, as it is called here.
     pub partner: String,
+    /// The agreement that ends when both have signed.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub replaces: Option<Digest>,
+    /// Whether the proposal only ends that agreement sooner.
+    #[serde(default)]
+    pub ends: bool,
     /// The product asked for.
     pub product: Option<String>,
     /// The Dataspace Protocol's state.
@@ -375,8 +381,14 @@ pub struct Agreement {
     pub product: String,
     /// The versions of it that are covered.
     pub range: Range,
-    /// `in-force`, `expired` or `revoked`.
+    /// `in-force`, `expired`, `revoked` or `replaced`.
     pub state: String,
+    /// The agreement in its place, where it was replaced.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub replaced_by: Option<Digest>,
+    /// The agreement whose place it took.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub replaces: Option<Digest>,
     /// What it permits.
     pub terms: Terms,
 }

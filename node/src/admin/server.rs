@@ -113,6 +113,8 @@ fn routes(node: Arc<Node>, role: &'static str) -> Router {
         .route("/v1/agreements", get(agreements))
         .route("/v1/receipts", get(receipts))
         .route("/v1/agreements/{id}/revoke", post(revoke))
+        .route("/v1/agreements/{id}/amend", post(amend))
+        .route("/v1/agreements/{id}/end", post(end))
         .route("/v1/revocations", post(take_back))
         .route("/v1/grants", get(live_grants).post(issue_grant))
         .route("/v1/grants/{jti}/renew", post(renew_grant))
@@ -363,6 +365,25 @@ async fn revoke(
     UrlPath(id): UrlPath<String>,
 ) -> Answer<api::Agreement> {
     Ok(Json(node.revoke(&id).await?))
+}
+
+async fn amend(
+    State(node): State<Arc<Node>>,
+    Caller(by): Caller,
+    UrlPath(id): UrlPath<String>,
+    Json(amend): Json<api::Amend>,
+) -> Answer<api::Negotiation> {
+    Ok(Json(node.negotiations().amend(&id, amend, &by).await?))
+}
+
+async fn end(
+    State(node): State<Arc<Node>>,
+    Caller(by): Caller,
+    UrlPath(id): UrlPath<String>,
+    Json(end): Json<api::End>,
+) -> Answer<api::Negotiation> {
+    let negotiations = node.negotiations();
+    Ok(Json(negotiations.end_by_consent(&id, end, &by).await?))
 }
 
 async fn policy(State(node): State<Arc<Node>>) -> Json<api::PolicyStatus> {

@@ -234,6 +234,7 @@ pub(super) fn permits(terms: &Terms) -> String {
 fn differs(compared: &api::Compared, role: &str) -> String {
     let ours = role == "consumer";
     let with = match (compared.with, ours) {
+        (api::ComparedWith::Agreement, _) => "the agreement",
         (api::ComparedWith::Previous, _) => "the proposal before",
         (api::ComparedWith::Asked, true) => "what you asked for",
         (api::ComparedWith::Asked, false) => "what they asked for",
@@ -273,6 +274,13 @@ pub(super) fn stands(n: &api::Negotiation) -> String {
         text.push_str(&format!("  could be accepted until {}\n", n.until));
     } else if n.waits_for_us {
         text.push_str(&format!("  can be accepted until {}\n", n.until));
+    }
+    if let Some(old) = &n.replaces {
+        let short = old.short();
+        text.push_str(&match n.ends {
+            true => format!("  ends agreement {short} by consent\n"),
+            false => format!("  in the place of agreement {short}\n"),
+        });
     }
     for more in &n.beyond_offer {
         text.push_str(&format!("  beyond your offer: {}\n", printable(more)));
@@ -329,6 +337,8 @@ mod tests {
             role: role.to_owned(),
             partner: "port-authority".to_owned(),
             product: Some("weather".to_owned()),
+            replaces: None,
+            ends: false,
             state: "REQUESTED".to_owned(),
             expired: false,
             until: Timestamp::from_secs(1),

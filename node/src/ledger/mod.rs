@@ -20,7 +20,6 @@ pub use fold::{
     stage_key,
 };
 pub use marks::Marks;
-pub use record::Approved;
 pub use record::{
     Administered, Announced, Contradicted, Contradiction, Delivery, DisputeAccepted, Evidence,
     ForeignHead, GrantIssued, InvitationUsed, Invited, JournalRewritten, Measured, Member,
@@ -29,6 +28,7 @@ pub use record::{
     RefusedMore, Retired, Revoked, Signed, SignedKind, Statement, TokenScope, TokenTerms,
     Witnessed,
 };
+pub use record::{Approved, Replaced};
 
 use crate::failure::Failure;
 use crate::home::Home;

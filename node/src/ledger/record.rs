@@ -15,6 +15,7 @@ use serde::{Deserialize, Serialize};
 mod approvals;
 mod evidence;
 mod grants;
+mod replaced;
 
 pub use evidence::{
     DisputeAccepted, JournalRewritten, Receipt, ReceiptAnswered, ReceiptTaken, Received, Witnessed,
@@ -22,6 +23,7 @@ pub use evidence::{
 
 pub use approvals::Approved;
 pub use grants::GrantIssued;
+pub use replaced::Replaced;
 
 /// One line of the node's log.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -60,6 +62,8 @@ pub enum Record {
     Approved(Approved),
     /// A federation or an agreement with both signatures.
     Signed(Signed),
+    /// An agreement ended because another one took its place.
+    Replaced(Replaced),
     /// A signed revocation, by either side.
     Revoked(Revoked),
     /// A member of this organization who may use the workbench.

@@ -96,10 +96,39 @@ impl Negotiation {
             body,
         };
         let text = message.sign(signer)?;
-        Ok((Self::begin(Side::Consumer, &message, text.clone())?, text))
+        Ok((Self::begin(true, &message, text.clone())?, text))
     }
 
-    /// The provider's side of a first request, received as `text` from `from`.
+    /// The provider's first offer: other terms for an agreement that there is
+    /// (`spec/4-negotiation.md#N-103`). Gives the message to send as well.
+    pub fn propose(
+        id: NegotiationId,
+        own: OrgId,
+        peer: OrgId,
+        offers: Proposing,
+        now: Timestamp,
+        signer: &dyn Signer,
+    ) -> Result<(Self, String), NegotiationError> {
+        offers.proposal.check(now)?;
+        let message = Message {
+            v: 1,
+            negotiation: id,
+            from: own,
+            to: peer,
+            seq: 0,
+            prev: None,
+            at: now,
+            body: Body::Offer {
+                proposal: Box::new(offers.proposal),
+                note: offers.note,
+                until: Some(offers.until),
+            },
+        };
+        let text = message.sign(signer)?;
+        Ok((Self::begin(true, &message, text.clone())?, text))
+    }
+
+    /// The other side of a first message, received as `text` from `from`.
     pub fn answer(
         own: OrgId,
         from: &OrgId,
@@ -111,7 +140,7 @@ impl Negotiation {
         if message.to != own {
             return Err(NegotiationError::Stranger);
         }
-        Self::begin(Side::Provider, &message, text.to_owned())
+        Self::begin(false, &message, text.to_owned())
     }
 
     /// The negotiation whose messages this node's own journal holds, oldest
@@ -125,8 +154,7 @@ impl Negotiation {
             .next()
             .ok_or(NegotiationError::Rule("a negotiation has a message"))?;
         let first = Message::recall(text)?;
-        let side = if sent { Side::Consumer } else { Side::Provider };
-        let mut negotiation = Self::begin(side, &first, text.to_owned())?;
+        let mut negotiation = Self::begin(sent, &first, text.to_owned())?;
         if negotiation.own != own {
             return Err(NegotiationError::Stranger);
         }
@@ -283,27 +311,45 @@ impl Negotiation {
         self.document.as_ref()
     }
 
-    fn begin(side: Side, first: &Message, text: String) -> Result<Self, NegotiationError> {
-        let Body::Request {
-            proposal,
-            supported,
-            note,
-            until,
-        } = &first.body
-        else {
-            return Err(NegotiationError::Rule(
-                "a negotiation begins with a request",
-            ));
+    fn begin(sent: bool, first: &Message, text: String) -> Result<Self, NegotiationError> {
+        let (speaker, state, proposal, note, until, supported) = match &first.body {
+            Body::Request {
+                proposal,
+                supported,
+                note,
+                until,
+            } => {
+                let supported = supported.clone();
+                let speaker = Side::Consumer;
+                (speaker, State::Requested, proposal, note, until, supported)
+            }
+            // spec/4-negotiation.md#N-103: both speak it, or there were no
+            // agreement to replace; a later request lists the consumer's own (A8).
+            Body::Offer {
+                proposal,
+                note,
+                until,
+            } if proposal.replaces().is_some() => {
+                let supported = SUPPORTED.to_vec();
+                let speaker = Side::Provider;
+                (speaker, State::Offered, proposal, note, until, supported)
+            }
+            _ => {
+                return Err(NegotiationError::Rule(
+                    "a negotiation begins with a request",
+                ));
+            }
         };
+        let side = if sent { speaker } else { speaker.other() };
         // spec/4-negotiation.md#N-13
         if first.seq != 0 || first.prev.is_some() || first.from == first.to {
             return Err(NegotiationError::Rule(
                 "a first request has number 0 and no predecessor",
             ));
         }
-        let (own, peer) = match side {
-            Side::Consumer => (first.from, first.to),
-            Side::Provider => (first.to, first.from),
+        let (own, peer) = match sent {
+            true => (first.from, first.to),
+            false => (first.to, first.from),
         };
         let digest = Digest::of(text.as_bytes());
         Ok(Self {
@@ -311,19 +357,15 @@ impl Negotiation {
             side,
             own,
             peer,
-            state: State::Requested,
+            state,
             requested: (**proposal).clone(),
             proposal: (**proposal).clone(),
             previous: None,
             until: until.unwrap_or(proposal.expires()),
-            supported: supported.clone(),
+            supported,
             note: note.clone(),
             at: first.at,
-            entries: vec![Entry {
-                sent: side == Side::Consumer,
-                digest,
-                text,
-            }],
+            entries: vec![Entry { sent, digest, text }],
             proposed: digest,
             document: None,
         })

@@ -128,6 +128,10 @@ pub enum Proposal {
         contract: Digest,
         /// What is permitted.
         terms: Terms,
+        /// The agreement of the same two about the same product that ends when
+        /// both have signed this (`spec/4-negotiation.md#N-100`).
+        #[serde(skip_serializing_if = "Option::is_none", default)]
+        replaces: Option<Digest>,
     },
     /// Mutual recognition.
     Federation {
@@ -167,6 +171,7 @@ impl Proposal {
                     range,
                     descriptor,
                     contract,
+                    replaces,
                     ..
                 },
                 Self::Access {
@@ -174,9 +179,13 @@ impl Proposal {
                     range: r,
                     descriptor: d,
                     contract: c,
+                    replaces: old,
                     ..
                 },
-            ) => product == p && range == r && descriptor == d && contract == c,
+            ) => {
+                let same = product == p && range == r && descriptor == d && contract == c;
+                same && replaces == old
+            }
             (Self::Federation { invitation, .. }, Self::Federation { invitation: i, .. }) => {
                 invitation == i
             }
@@ -191,6 +200,22 @@ impl Proposal {
                 product: product.clone(),
                 major: range.major,
             }),
+            Self::Federation { .. } => None,
+        }
+    }
+
+    /// The agreement that ends when both have signed this one.
+    pub fn replaces(&self) -> Option<Digest> {
+        match self {
+            Self::Access { replaces, .. } => *replaces,
+            Self::Federation { .. } => None,
+        }
+    }
+
+    /// What access is permitted, if it is about access.
+    pub fn terms(&self) -> Option<&Terms> {
+        match self {
+            Self::Access { terms, .. } => Some(terms),
             Self::Federation { .. } => None,
         }
     }

@@ -5,6 +5,7 @@ mod documents;
 mod expiry;
 mod network;
 mod order;
+mod replacing;
 mod steps;
 
 use super::Party as Signatory;
@@ -183,6 +184,7 @@ fn access(columns: &[&str]) -> Proposal {
         descriptor: Digest::of(b"descriptor"),
         contract: Digest::of(b"contract"),
         terms: terms(columns),
+        replaces: None,
     }
 }
 

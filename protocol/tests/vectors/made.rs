@@ -272,6 +272,7 @@ fn agreement(
         descriptor,
         contract,
         terms: terms(columns),
+        replaces: None,
     };
     let (p, c) = (&provider.agree, &consumer.agree);
     let note = |text: &str| text.to_owned();

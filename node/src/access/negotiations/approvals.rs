@@ -31,6 +31,9 @@ impl Negotiations {
             return Vec::new();
         };
         let rule = &self.approval;
+        if self.only_takes_away(n) {
+            return Vec::new();
+        }
         if n.side() != Side::Provider || rule.two_for.is_empty() && !rule.two_for_protected {
             return Vec::new();
         }

@@ -4,6 +4,7 @@ use comity_identity::Timestamp;
 use comity_protocol::negotiation::{
     Negotiation, NegotiationError, Proposal, Proposing, Side, State,
 };
+use comity_protocol::terms::Terms;
 
 use super::terms::countered;
 use super::{Negotiations, no_negotiation};
@@ -38,6 +39,7 @@ impl Negotiations {
         self.decide(beginning, |service, n, now| {
             let refused = |e: &NegotiationError, n: &Negotiation| service.refused(n, e);
             if n.side() == Side::Consumer {
+                service.may_replace(n, now).map_err(|e| refused(&e, n))?;
                 let before = n.clone();
                 let said = n.accept(now, &*service.own.keys().issuer);
                 return said.map(|_| None).map_err(|e| refused(&e, &before));
@@ -123,6 +125,7 @@ impl Negotiations {
             descriptor,
             contract,
             terms,
+            replaces,
         } = n.requested()
         else {
             return Ok(());
@@ -142,7 +145,10 @@ impl Negotiations {
         if *descriptor != own.digest && own.descriptor.prev != Some(*descriptor) {
             return rule("the request is for a descriptor that is not announced; decline it");
         }
-        if !own.descriptor.may_be_asked(terms) {
+        // What the provider itself put into the agreement is no guess.
+        let old = replaces.and_then(|old| self.agreements.get(&old));
+        let asked = beyond(terms, old.as_ref().map(|old| old.signed_terms()));
+        if !own.descriptor.may_be_asked(&asked) {
             return rule(
                 "the request names or filters by columns that the product does not announce; decline it",
             );
@@ -210,4 +216,17 @@ impl Negotiations {
         self.drive(id).await;
         self.view_of(&id).await
     }
+}
+
+/// `terms` without the row conditions that `old` has already.
+fn beyond(terms: &Terms, old: Option<&Terms>) -> Terms {
+    let mut beyond = terms.clone();
+    for (name, table) in &mut beyond.tables {
+        let old = old.and_then(|old| old.tables.get(name));
+        table
+            .filter
+            .0
+            .retain(|predicate| !old.is_some_and(|old| old.filter.0.contains(predicate)));
+    }
+    beyond
 }

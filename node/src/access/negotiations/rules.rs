@@ -40,7 +40,9 @@ impl Negotiations {
                     return false;
                 };
                 // Of an older descriptor a person decides: its columns may mean something else now.
-                let current = own.digest == *descriptor && self.may_be_asked(n).is_ok();
+                let current = own.digest == *descriptor
+                    && self.may_be_asked(n).is_ok()
+                    && self.may_replace(n, now).is_ok();
                 let covers = |rule: &ApproveRule| {
                     let same = rule.product == address
                         && (rule.partner == partner.org.to_string()

@@ -1,6 +1,7 @@
 //! What both sides say to each other, and what of it is kept.
 
 use std::collections::BTreeMap;
+use std::sync::PoisonError;
 use std::time::Duration;
 
 use comity_identity::{OrgId, Timestamp};
@@ -14,7 +15,7 @@ use super::terms::DAY;
 use crate::access::issuers::Issuers;
 use crate::access::policy::{Action, CODE};
 use crate::clock;
-use crate::ledger::{self, Approved, Record, Signed, SignedKind};
+use crate::ledger::{self, Approved, Record, Replaced, Signed, SignedKind};
 
 /// The most negotiations of one partner that are open at one time (A31).
 const MAX_OPEN_PER_PARTNER: usize = 100;
@@ -77,6 +78,8 @@ impl Negotiations {
                 if !federated && matches!(answered.proposal(), Proposal::Access { .. }) {
                     return Err(RefusalCode::NotFederated);
                 }
+                self.may_replace(&answered, now)
+                    .map_err(|error| self.refuse(from, &error))?;
                 answered
             }
         };
@@ -188,6 +191,10 @@ impl Negotiations {
                 // The person who offered it does not sign alone what takes two.
                 Some(Due::Agree) if !self.may_sign(n) => return Ok(()),
                 Some(Due::Agree) => self.agree(n, now)?,
+                // Bound by nothing yet: a replacement of what ended meanwhile is not signed.
+                Some(Due::Verify) if self.may_replace(n, now).is_err() => {
+                    drop(n.terminate(EXPIRED.to_owned(), now, signer)?);
+                }
                 Some(Due::Verify) => drop(n.verify(now, signer)?),
                 Some(Due::Finalize) => drop(n.finalize(now, signer)?),
                 None if self.agrees_by_rule(n, now) => self.agree(n, now)?,
@@ -201,6 +208,8 @@ impl Negotiations {
         n: &mut Negotiation,
         now: Timestamp,
     ) -> Result<(), NegotiationError> {
+        self.may_replace(n, now)?;
+        self.claim(n)?;
         let peer = self.partners.keyring().get(&n.peer());
         let peer = peer.ok_or(NegotiationError::Stranger)?;
         let heads = (self.own.current().history.head(), peer.history().head());
@@ -208,6 +217,23 @@ impl Negotiations {
         getrandom::fill(&mut nonce).map_err(|_| NegotiationError::Rule("no randomness"))?;
         n.agree(heads, nonce, now, &*self.own.keys().issuer)
             .map(drop)
+    }
+
+    /// Of two proposals to replace one agreement the provider signs one.
+    fn claim(&self, n: &Negotiation) -> Result<(), NegotiationError> {
+        let Some(old) = n.proposal().replaces() else {
+            return Ok(());
+        };
+        let mut replacing = self
+            .replacing
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
+        match *replacing.entry(old).or_insert_with(|| n.id()) == n.id() {
+            true => Ok(()),
+            false => Err(NegotiationError::Rule(
+                "another proposal to replace the agreement is being signed",
+            )),
+        }
     }
 
     /// Journals what is new in `after` as one unit, then makes it the state.
@@ -251,7 +277,26 @@ impl Negotiations {
                 text: signed.text().to_owned(),
             }));
         }
+        let replaced = signed.as_ref().and_then(|new| {
+            let (old, address) = (after.proposal().replaces()?, after.proposal().address()?);
+            let (peer, address) = (after.peer(), address.to_string());
+            let of = (&peer, after.side(), address.as_str());
+            self.agreements.replaceable(&old, of, at).ok()?;
+            Some(Replaced {
+                agreement: old,
+                by: new.digest(),
+                at,
+            })
+        });
+        records.extend(replaced.clone().map(Record::Replaced));
         self.ledger.commit_all(&records).await?;
+        if let (State::Terminated, Some(old)) = (after.state(), after.proposal().replaces()) {
+            let mut replacing = self
+                .replacing
+                .lock()
+                .unwrap_or_else(PoisonError::into_inner);
+            replacing.retain(|agreement, by| *agreement != old || *by != after.id());
+        }
         if let Some(approved) = approved {
             self.approved()
                 .entry(after.id())
@@ -260,7 +305,7 @@ impl Negotiations {
         }
         if let Some(signed) = signed {
             match after.proposal() {
-                Proposal::Access { .. } => self.agreements.add(signed),
+                Proposal::Access { .. } => self.agreements.add(signed, replaced),
                 Proposal::Federation { .. } => {
                     self.partners.federated(&after.peer(), signed.digest());
                     // A full queue means that a fetch is under way; the timer catches up.

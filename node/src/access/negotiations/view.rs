@@ -1,10 +1,14 @@
 //! A negotiation as the admin API shows it.
 
+use std::sync::Arc;
+
 use comity_identity::Timestamp;
 use comity_protocol::negotiation::{Negotiation, Proposal, Side, State};
 use comity_protocol::terms::Terms;
 
 use super::Negotiations;
+use super::amend::ends;
+use crate::access::Agreement;
 use crate::admin::api;
 
 impl Negotiations {
@@ -33,6 +37,8 @@ impl Negotiations {
                 Side::Consumer => "consumer".to_owned(),
             },
             partner: self.partners.alias(&n.peer()),
+            replaces: n.proposal().replaces(),
+            ends: self.replaced_by(n).is_some_and(|old| ends(n, &old)),
             product,
             state: n.state().name().to_owned(),
             expired,
@@ -82,7 +88,9 @@ impl Negotiations {
             expires: terms.expires,
             ..offer
         });
+        let replaced = self.replaced_by(n).map(|old| old.signed_terms().clone());
         let all = [
+            (api::ComparedWith::Agreement, replaced),
             (api::ComparedWith::Previous, previous),
             (api::ComparedWith::Asked, asked),
             (api::ComparedWith::Announced, announced),
@@ -100,6 +108,11 @@ impl Negotiations {
             })
         });
         compared.collect()
+    }
+
+    /// The agreement that `n` is to replace.
+    fn replaced_by(&self, n: &Negotiation) -> Option<Arc<Agreement>> {
+        self.agreements.get(&n.proposal().replaces()?)
     }
 
     /// For what two persons must approve, while there is something to approve.
