@@ -11,7 +11,9 @@ use comity_protocol::terms::Direction;
 use comity_protocol::wire::{Request, Response};
 use comity_tests::attack::Attack;
 use comity_tests::rogue_host::RogueHost;
-use comity_tests::{Outcome, Three, ask, contracts, decide, lab, negotiation, reaches, waits_for};
+use comity_tests::{
+    Outcome, Three, agreements, ask, contracts, decide, lab, negotiation, reaches, sql, waits_for,
+};
 use serde_json::{Value, json};
 
 type Failed = Box<dyn std::error::Error>;
