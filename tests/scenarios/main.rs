@@ -18,6 +18,7 @@ mod key_runbooks;
 mod lakes;
 mod members;
 mod negotiation;
+mod notices;
 mod pipeline;
 mod policies;
 mod postgres_is_the_warehouse;

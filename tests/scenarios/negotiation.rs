@@ -297,7 +297,10 @@ async fn an_amendment_takes_the_place_of_the_agreement_without_a_gap() -> Outcom
     let told = three.port.run(&args).await?;
     assert!(told.contains("in the place of agreement"), "{told}");
     let open: Vec<api::Negotiation> = three.registry.get("/v1/requests").await?;
-    let n = open.iter().find(|n| n.waits_for_us).ok_or("nothing waits")?;
+    let n = open
+        .iter()
+        .find(|n| n.waits_for_us)
+        .ok_or("nothing waits")?;
     assert_eq!(n.replaces.map(|old| old.to_string()), Some(old.clone()));
     let with = |c: &&api::Compared| c.with == api::ComparedWith::Agreement;
     let compared = n.compared.iter().find(with).ok_or("not compared")?;
@@ -345,7 +348,10 @@ async fn an_amendment_takes_the_place_of_the_agreement_without_a_gap() -> Outcom
             let all = agreements(org).await?;
             assert_eq!((all.len(), all[&old].state.as_str()), (2, "replaced"));
             assert_eq!(all[&new].state, "in-force");
-            assert_eq!(all[&old].replaced_by.map(|id| id.to_string()), Some(new.clone()));
+            assert_eq!(
+                all[&old].replaced_by.map(|id| id.to_string()),
+                Some(new.clone())
+            );
         }
     }
     // N-100: it is replaced once.
@@ -368,10 +374,16 @@ async fn an_amendment_takes_the_place_of_the_agreement_without_a_gap() -> Outcom
 async fn a_provider_renews_and_both_end_an_agreement_by_consent() -> Outcome {
     let three = Three::meet().await?;
     let old = agreed(&three).await?;
-    let told = three.registry.run(&["renew", hex(&old), "--days", "200"]).await?;
+    let told = three
+        .registry
+        .run(&["renew", hex(&old), "--days", "200"])
+        .await?;
     assert!(told.contains("OFFERED"), "{told}");
     let open: Vec<api::Negotiation> = three.port.get("/v1/requests").await?;
-    let n = open.iter().find(|n| n.waits_for_us).ok_or("nothing waits")?;
+    let n = open
+        .iter()
+        .find(|n| n.waits_for_us)
+        .ok_or("nothing waits")?;
     decide(&three.port, &n.id, "approve").await?;
     let n = reaches(&three.port, &n.id, "FINALIZED").await?;
     let renewed = n.agreement.ok_or("not signed")?.to_string();
@@ -383,7 +395,10 @@ async fn a_provider_renews_and_both_end_an_agreement_by_consent() -> Outcome {
     let told = three.registry.run(&args).await?;
     assert!(told.contains("ends agreement"), "{told}");
     let told = three.port.run(&["requests"]).await?;
-    assert!(told.contains("by consent") && told.contains("done"), "{told}");
+    assert!(
+        told.contains("by consent") && told.contains("done"),
+        "{told}"
+    );
     // One side alone has ended nothing.
     assert_eq!(agreements(&three.port).await?[&renewed].state, "in-force");
     three.port.run(&["end", hex(&renewed)]).await?;

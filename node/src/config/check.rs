@@ -11,7 +11,7 @@ use libp2p::multiaddr::Protocol;
 use tracing_subscriber::EnvFilter;
 
 use super::keys::KEYS;
-use super::{Approval, ApproveRule, Config, Oidc, PartnerNote, Source, example};
+use super::{Approval, ApproveRule, Config, Notify, Oidc, PartnerNote, Source, example};
 use crate::access::is_role;
 
 /// Something wrong or doubtful in a configuration.
@@ -73,6 +73,7 @@ pub(super) fn check(config: &Config) -> Vec<Problem> {
     network(config, &mut found);
     oidc(&config.oidc, &mut found);
     approval(&config.approval, &mut found);
+    notify(&config.notify, &mut found);
     if let Err(error) = EnvFilter::try_new(&config.log.level) {
         found.error("log.level", format!("{error}; write for example \"info\""));
     }
@@ -122,6 +123,30 @@ fn approval(approval: &Approval, found: &mut Found) {
         found.error(
             "approval.two_for",
             format!("names at most {MAX_TWO_FOR} classifications, as contracts write them"),
+        );
+    }
+}
+
+fn notify(notify: &Notify, found: &mut Found) {
+    if notify.webhook.is_some() != notify.secret_file.is_some() {
+        let message = "and `secret_file` need each other: set both or none";
+        found.error("notify.webhook", message);
+    }
+    if notify
+        .webhook
+        .as_ref()
+        .is_some_and(|url| !is_provider_url(url))
+    {
+        found.error(
+            "notify.webhook",
+            "must be an https:// address, or http:// on this machine, without a query",
+        );
+    }
+    let program = notify.command.first();
+    if program.is_some_and(|program| !std::path::Path::new(program).is_absolute()) {
+        found.error(
+            "notify.command",
+            "must begin with the absolute path of a program",
         );
     }
 }

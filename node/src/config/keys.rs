@@ -58,7 +58,7 @@ const fn optional(
 }
 
 /// The sections with what they are about, in the order of the file.
-pub(super) const SECTIONS: [(&str, &str); 15] = [
+pub(super) const SECTIONS: [(&str, &str); 16] = [
     ("organization", "Who the organization is, to people."),
     (
         "network",
@@ -89,6 +89,10 @@ pub(super) const SECTIONS: [(&str, &str); 15] = [
         "Data that one person alone may not open to a partner.",
     ),
     (
+        "notify",
+        "Whom the node tells what happened: a webhook, a program, or both.",
+    ),
+    (
         "query",
         "What queries may cost, of members and of partners.",
     ),
@@ -113,7 +117,7 @@ pub(super) const SECTIONS: [(&str, &str); 15] = [
 ];
 
 /// Every key, section by section.
-pub(super) const KEYS: [Key; 45] = [
+pub(super) const KEYS: [Key; 49] = [
     key("organization", "name", &["The name that people read."]),
     key(
         "organization",
@@ -327,6 +331,33 @@ pub(super) const KEYS: [Key; 45] = [
         "two_for_protected",
         &["Whether two persons must approve what opens tables that are read in groups only."],
     ),
+    optional(
+        "notify",
+        "webhook",
+        "\"https://hooks.example.com/comity\"",
+        &[
+            "Where notices are posted as JSON, signed as Standard Webhooks describes (webhook-id,",
+            "webhook-timestamp, webhook-signature). Only https, or plain HTTP on this machine.",
+        ],
+    ),
+    optional(
+        "notify",
+        "secret_file",
+        "\"webhook.secret\"",
+        &[
+            "The file with the secret that signs them: 'whsec_' and 24 to 64 random bytes in Base64. A",
+            "relative path starts at the home folder.",
+        ],
+    ),
+    key(
+        "notify",
+        "command",
+        &[
+            "A program, as an absolute path, and its arguments: it gets the JSON on its standard input,",
+            "with an empty environment, and may run for 30 seconds.",
+        ],
+    ),
+    key("notify", "events", &["What is told of."]),
     number(
         "query",
         "partitions",

@@ -21,6 +21,7 @@ mod error;
 mod example;
 mod keys;
 mod negotiation;
+mod notify;
 mod oidc;
 mod partner;
 mod ports;
@@ -31,6 +32,7 @@ pub(crate) use check::is_provider_url;
 pub use check::{Problem, Severity};
 pub use error::{ConfigError, UnknownKey};
 pub use negotiation::{Approval, Negotiation};
+pub use notify::Notify;
 pub use oidc::{Oidc, SignatureAlgorithm};
 pub use partner::PartnerNote;
 pub use sections::{ADMIN_PORT, NETWORK_PORT, PEERS_PORT, WORKBENCH_PORT};
@@ -65,6 +67,8 @@ pub struct Config {
     pub negotiation: Negotiation,
     /// What one person alone may not open.
     pub approval: Approval,
+    /// Whom the node tells what happened.
+    pub notify: Notify,
     /// What a query may cost.
     pub query: Query,
     /// How own products are measured.

@@ -40,6 +40,7 @@ use crate::journal;
 use crate::keys::Keys;
 use crate::ledger::{self, Administered, Ledger, Marks, OPERATOR, Record};
 use crate::network::{self, DialPolicy, Settings};
+use crate::notify::Notifier;
 use crate::own::{Own, Reach};
 use crate::query::{Engine, EngineSettings};
 use crate::receipts::{self, Given, Taken};
@@ -223,6 +224,13 @@ impl Node {
             tasks: TaskTracker::new(),
         });
         node.serve(listeners, &config)?;
+        Notifier::start(
+            &config.notify,
+            home.path(),
+            (&node.partners, &node.agreements),
+            &node.ledger,
+            (&node.tasks, &node.stop),
+        )?;
         node.meet_partners().await;
         node.tasks.spawn(Arc::clone(&node).listen(events));
         node.tasks

@@ -18,6 +18,7 @@ const RENEWABLE_FOR: Duration = Duration::from_secs(30 * 24 * 60 * 60);
 /// For how long a provider still serves a question under the agreement that was
 /// replaced, no further than both permit. The consumer learns of the
 /// replacement one message later: a question on its way must not fall into a gap.
+/// Answers that had begun run on as long.
 const GRACE: Duration = Duration::from_secs(60);
 
 impl Agreement {
@@ -74,6 +75,14 @@ impl Agreements {
         Ok(old)
     }
 
+    /// The agreements that nobody took back and none took the place of.
+    pub fn running(&self) -> Vec<Arc<Agreement>> {
+        let all = self.read();
+        let running = all.values();
+        let running = running.filter(|a| a.revoked.is_none() && a.replaced.is_none());
+        running.cloned().collect()
+    }
+
     /// Takes over an agreement that was just journalled. What it replaces, by
     /// the record that was journalled with it, ends in the same moment.
     pub fn add(&self, signed: SignedDocument, replaced: Option<Replaced>) {
@@ -94,9 +103,13 @@ impl Agreements {
             }
             all.insert(new.id(), Arc::new(new));
         }
-        // After the map, as with a revocation.
+        // spec/4-negotiation.md#N-101: not at once, which would break off what
+        // was rightly asked for, but before long.
         if let Some(stop) = cut {
-            stop.cancel();
+            tokio::spawn(async move {
+                tokio::time::sleep(GRACE).await;
+                stop.cancel();
+            });
         }
     }
 }
