@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use comity::admin::api;
 use comity::lab::{Lab, Org};
+use comity_identity::Digest;
 use comity_protocol::negotiation::Proposal;
 use comity_protocol::terms::Direction;
 use comity_protocol::wire::{Request, Response};
@@ -418,5 +419,48 @@ async fn a_provider_renews_and_both_end_an_agreement_by_consent() -> Outcome {
         assert!(document.is_some(), "both hold what both signed");
     }
     sql(&three.port, PLANES).await?;
+    Ok(())
+}
+
+/// N-100: what two sign ends no third one's agreement, and an agreement is
+/// replaced once, and not after it was revoked.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_stranger_replaces_no_agreement() -> Outcome {
+    let attack = Attack::begin().await?;
+    let (weather, registry) = (&attack.three.weather, &attack.three.registry);
+    weather.federate(registry).await?;
+    registry.discovers("weather-service", "weather").await?;
+    let n = ask(registry, "weather-service", "weather").await?;
+    waits_for(weather, &n.id).await?;
+    decide(weather, &n.id, "approve").await?;
+    let theirs = reaches(registry, &n.id, "FINALIZED").await?.agreement;
+    let theirs = theirs.ok_or("not signed")?;
+
+    let host = RogueHost::start(&attack.rogue, &attack.weather).await?;
+    let truth = attack.rogue.signed(&attack.agreement)?;
+    let says = async |number: u8, old: Digest| {
+        let mut proposal = truth.clone();
+        if let Proposal::Access { replaces, .. } = &mut proposal {
+            *replaces = Some(old);
+        }
+        let opening = attack
+            .rogue
+            .opening(attack.weather, [number; 16], proposal)?;
+        Ok::<_, Failed>(host.ask(Request::Negotiate(opening.text)).await)
+    };
+    assert!(says(1, theirs).await?.is_err(), "a third one's agreement");
+    assert!(says(2, Digest::of(b"no agreement")).await?.is_err());
+    let agreed = says(3, attack.agreement).await?;
+    assert!(
+        matches!(&agreed, Ok(Response::Negotiate(m)) if m.len() == 1),
+        "its own is replaced: {agreed:?}"
+    );
+    assert!(says(4, attack.agreement).await?.is_err(), "but once");
+    attack.revoke().await?;
+    assert!(says(5, attack.agreement).await?.is_err(), "it was revoked");
+    assert_eq!(
+        agreements(weather).await?[&theirs.to_string()].state,
+        "in-force"
+    );
     Ok(())
 }
