@@ -82,7 +82,7 @@ impl Negotiations {
                 theirs.and_then(|product| product.descriptor().offer.clone())
             }
         };
-        // An offer says what, not when and not why.
+        // An offer says what, not when: the time is that on the table.
         let announced = announced.map(|offer| Terms {
             not_before: terms.not_before,
             expires: terms.expires,
