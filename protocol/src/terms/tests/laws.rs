@@ -291,6 +291,20 @@ fn a_filter_over_what_the_wider_terms_hide_narrows_nothing() {
             };
             table(&mut asking).filter.0 = [ask].into();
             assert_eq!(asking.narrows(&wide), narrows, "{column} {mask:?}");
+            let directions = asking.difference(&wide).into_iter().map(|d| d.direction);
+            let narrower = |d: Direction| d == Direction::Narrower;
+            assert_eq!(
+                directions.clone().all(narrower),
+                narrows,
+                "{column} {mask:?}"
+            );
+            // Whoever takes such a condition away has given nothing that can be said.
+            let back = wide.difference(&asking).into_iter().map(|d| d.direction);
+            assert_eq!(
+                back.clone().all(|d| d == Direction::Wider),
+                narrows,
+                "{column} {mask:?}"
+            );
             assert_eq!(
                 asking.intersect(&wide).is_some(),
                 narrows,
