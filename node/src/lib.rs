@@ -27,6 +27,7 @@ pub mod ledger;
 pub mod measure;
 pub mod network;
 pub mod node;
+pub mod notify;
 pub mod own;
 pub mod products;
 pub mod query;

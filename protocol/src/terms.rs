@@ -7,6 +7,7 @@
 //! made with these two.
 
 mod change;
+mod difference;
 mod limits;
 mod order;
 mod protection;
@@ -17,6 +18,7 @@ mod unique;
 pub(crate) mod tests;
 
 pub use change::Change;
+pub use difference::{Difference, Direction};
 pub use limits::{Limit, Limits, Measure, Quota, Weekday, Window};
 pub use protection::{Aggregate, MIN_UNITS, Protection};
 pub use rules::{

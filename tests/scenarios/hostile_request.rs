@@ -137,6 +137,7 @@ async fn what_goes_beyond_the_offer_is_agreed_to_only_by_saying_so() -> Outcome 
         purposes: BTreeSet::from(["delay-analysis".to_owned()]),
         days: 90,
         reason: "standard terms as in your offer".to_owned(),
+        open_days: None,
     };
     let n: api::Negotiation = three.port.post("/v1/requests", &wish).await?;
     let seen = waits_for(&three.weather, &n.id).await?;

@@ -17,6 +17,8 @@ mod hostile_request;
 mod key_runbooks;
 mod lakes;
 mod members;
+mod negotiation;
+mod notices;
 mod pipeline;
 mod policies;
 mod postgres_is_the_warehouse;

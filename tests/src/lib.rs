@@ -128,6 +128,7 @@ fn request(partner: &str, product: &str) -> api::Ask {
         purposes: BTreeSet::from(["delay-analysis".to_owned()]),
         days: 90,
         reason: String::new(),
+        open_days: None,
     }
 }
 

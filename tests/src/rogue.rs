@@ -6,6 +6,7 @@
 //! is stopped.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use arrow::record_batch::RecordBatch;
 use arrow_flight::decode::FlightRecordBatchStream;
@@ -26,7 +27,7 @@ use comity_identity::keyring::Keyring;
 use comity_identity::tls::peer_client_config;
 use comity_identity::{Digest, OrgId, Signer as _};
 use comity_protocol::negotiation::{
-    AGREEMENT, Negotiation, NegotiationId, Proposal, SignedDocument,
+    AGREEMENT, Negotiation, NegotiationId, Proposal, Proposing, SignedDocument,
 };
 use futures::TryStreamExt as _;
 use prost::Message as _;
@@ -158,6 +159,18 @@ impl Rogue {
 
     /// The first message of a negotiation with `org`.
     pub fn opening(&self, org: OrgId, id: [u8; 16], proposal: Proposal) -> Done<Opening> {
+        let two_weeks = Duration::from_secs(14 * 24 * 60 * 60);
+        self.opening_for(org, id, proposal, two_weeks)
+    }
+
+    /// [`Rogue::opening`] with a request that is open for a time of one's own.
+    pub fn opening_for(
+        &self,
+        org: OrgId,
+        id: [u8; 16],
+        proposal: Proposal,
+        open: Duration,
+    ) -> Done<Opening> {
         let id = NegotiationId::from_bytes(id);
         let own = self.own.org();
         let issuer = &*self.own.keys().issuer;
@@ -165,8 +178,11 @@ impl Rogue {
             id,
             own,
             org,
-            proposal,
-            "standard terms".to_owned(),
+            Proposing {
+                proposal,
+                note: "standard terms".to_owned(),
+                until: clock::now().saturating_add(open),
+            },
             clock::now(),
             issuer,
         )?;

@@ -1,4 +1,6 @@
-//! The agreements that both sides signed: in force, expired, revoked.
+//! The agreements that both sides signed: in force, expired, revoked, replaced.
+
+mod replacing;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
@@ -15,7 +17,7 @@ use crate::admin::api;
 use crate::clock;
 use crate::failure::Failure;
 use crate::index::Table;
-use crate::ledger::{self, Ledger, Record, Revoked, SignedKind, Stage, stage_key};
+use crate::ledger::{self, Ledger, Record, Replaced, Revoked, SignedKind, Stage, stage_key};
 use crate::own::Own;
 
 /// Every agreement of this organization, by id.
@@ -38,6 +40,9 @@ pub struct Agreement {
     range: Range,
     terms: Terms,
     revoked: Option<Revoked>,
+    replaced: Option<Replaced>,
+    /// What is still served for a moment after it was replaced.
+    grace: Option<Terms>,
     stop: CancellationToken,
 }
 
@@ -46,7 +51,7 @@ pub struct Agreement {
 pub enum Standing {
     /// It counts.
     InForce,
-    /// Its time has not come or is over.
+    /// Its time has not come or is over, or another one took its place.
     Expired,
     /// A side took it back.
     Revoked,
@@ -77,6 +82,8 @@ impl Agreement {
             range,
             terms,
             revoked,
+            replaced: None,
+            grace: None,
             stop,
         })
     }
@@ -119,8 +126,13 @@ impl Agreement {
         }
     }
 
-    /// What it permits.
+    /// What it permits; after it was replaced, what the other one permits too.
     pub fn terms(&self) -> &Terms {
+        self.grace.as_ref().unwrap_or(&self.terms)
+    }
+
+    /// What both signed, whatever came after.
+    pub fn signed_terms(&self) -> &Terms {
         &self.terms
     }
 
@@ -134,7 +146,12 @@ impl Agreement {
         if self.revoked.is_some() {
             return Standing::Revoked;
         }
-        let runs = self.terms.not_before <= now && now < self.terms.expires;
+        let replaced = self.replaced.as_ref();
+        if replaced.is_some_and(|replaced| !self.is_graced(replaced, now)) {
+            return Standing::Expired;
+        }
+        let terms = self.terms();
+        let runs = terms.not_before <= now && now < terms.expires;
         if runs {
             Standing::InForce
         } else {
@@ -161,14 +178,18 @@ impl Agreements {
             let document = SignedDocument::recall(AGREEMENT, &signed.text)
                 .map_err(|e| Failure::own("own-agreement", e))?;
             let ended = ledger.get(Table::Agreements, &stage_key(&signed.id, Stage::Ended))?;
-            let revoked = match ended {
-                Some(Record::Revoked(revoked)) => Some(revoked),
-                _ => None,
+            let (revoked, replaced) = match ended {
+                Some(Record::Revoked(revoked)) => (Some(revoked), None),
+                Some(Record::Replaced(replaced)) => (None, Some(replaced)),
+                _ => (None, None),
             };
-            if let Some(agreement) = Agreement::new(&own.org(), document, revoked) {
-                all.insert(agreement.id(), Arc::new(agreement));
+            if let Some(mut agreement) = Agreement::new(&own.org(), document, revoked) {
+                agreement.replaced = replaced;
+                all.insert(agreement.id(), agreement);
             }
         }
+        replacing::settle(&mut all);
+        let all = all.into_iter().map(|(id, a)| (id, Arc::new(a))).collect();
         Ok(Self {
             own,
             ledger,
@@ -176,13 +197,6 @@ impl Agreements {
             all: RwLock::new(all),
             told: Mutex::default(),
         })
-    }
-
-    /// Takes over an agreement that was just journalled.
-    pub fn add(&self, signed: SignedDocument) {
-        if let Some(agreement) = Agreement::new(&self.own.org(), signed, None) {
-            self.write().insert(agreement.id(), Arc::new(agreement));
-        }
     }
 
     /// The agreement with this id.
@@ -354,10 +368,15 @@ impl Agreements {
             product: agreement.product.clone(),
             range: agreement.range,
             state: match agreement.standing(now) {
+                _ if agreement.revoked.is_none() && agreement.replaced.is_some() => {
+                    "replaced".to_owned()
+                }
                 Standing::InForce => "in-force".to_owned(),
                 Standing::Expired => "expired".to_owned(),
                 Standing::Revoked => "revoked".to_owned(),
             },
+            replaced_by: agreement.replaced.as_ref().map(|r| r.by),
+            replaces: agreement.replaces(),
             terms: agreement.terms.clone(),
         }
     }
@@ -383,14 +402,27 @@ impl Agreements {
 
     /// Only what the journal has.
     fn show_ended(&self, agreement: &Agreement, revoked: Revoked) {
-        let ended = Agreement {
-            revoked: Some(revoked),
-            ..agreement.clone()
-        };
-        self.write().insert(ended.id(), Arc::new(ended));
+        let (mut left, mut cut) = (vec![agreement.id()], Vec::new());
+        {
+            let mut all = self.write();
+            while let Some(id) = left.pop() {
+                let known = all.get(&id).filter(|a| a.revoked.is_none()).cloned();
+                if let Some(known) = known {
+                    let mut ended = Agreement::clone(&known);
+                    ended.revoked = Some(revoked.clone());
+                    cut.push(ended.stop.clone());
+                    all.insert(id, Arc::new(ended));
+                }
+                // spec/4-negotiation.md#N-102: what took its place goes with it.
+                let after = all.values().filter(|a| a.replaces() == Some(id));
+                left.extend(after.filter(|a| a.revoked.is_none()).map(|a| a.id()));
+            }
+        }
         // After the map: a request that comes now finds it revoked, and one
         // that was admitted before is cut.
-        agreement.stop.cancel();
+        for stop in cut {
+            stop.cancel();
+        }
     }
 
     fn read(&self) -> std::sync::RwLockReadGuard<'_, BTreeMap<Digest, Arc<Agreement>>> {

@@ -4,6 +4,8 @@
 //! it as one unit, and only then becomes the state and is told to anybody. A
 //! node that is killed anywhere in between has either the whole step or none.
 
+mod amend;
+mod approvals;
 mod decide;
 mod rules;
 mod talk;
@@ -11,27 +13,30 @@ mod terms;
 mod view;
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
+use std::sync::{Arc, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use async_trait::async_trait;
-use comity_identity::{Digest, OrgId};
+use comity_identity::{Digest, OrgId, Timestamp};
 use comity_protocol::address::Range;
-use comity_protocol::negotiation::{FederationTerms, Negotiation, NegotiationId, Proposal};
+use comity_protocol::negotiation::{
+    FederationTerms, MAX_OPEN, Negotiation, NegotiationId, Proposal, Proposing, Side, State,
+};
 use tokio::sync::Mutex;
 
 use terms::wanted;
 
 use super::agreements::Agreements;
+use super::members::Members;
 use super::partners::Partners;
 use super::policy::Policies;
 use crate::admin::{Metrics, api};
 use crate::catalog::Catalog;
 use crate::clock;
-use crate::config::ApproveRule;
+use crate::config::{Approval, ApproveRule};
 use crate::failure::{Failure, Fault};
 use crate::index::Table;
-use crate::ledger::{self, Ledger, Record};
+use crate::ledger::{self, Approved, Ledger, Record};
 use crate::own::Own;
 
 /// How long a federation holds.
@@ -55,9 +60,17 @@ pub struct Negotiations {
     policies: Arc<Policies>,
     agreements: Arc<Agreements>,
     rules: Vec<ApproveRule>,
+    approval: Approval,
+    members: Arc<Members>,
+    open_for: Duration,
     post: Arc<dyn Post>,
     metrics: Metrics,
     all: Mutex<BTreeMap<NegotiationId, Negotiation>>,
+    /// What was approved where it takes two, in the order of the journal.
+    approved: std::sync::Mutex<BTreeMap<NegotiationId, Vec<Approved>>>,
+    /// Which negotiation is to replace an agreement, once the provider signed:
+    /// no agreement is replaced twice.
+    replacing: std::sync::Mutex<BTreeMap<Digest, NegotiationId>>,
     /// Partners whose federation was just signed: their catalogs are fetched.
     federated: tokio::sync::mpsc::Sender<OrgId>,
 }
@@ -79,6 +92,12 @@ pub struct Parts {
     pub agreements: Arc<Agreements>,
     /// Requests that are agreed to without a person.
     pub rules: Vec<ApproveRule>,
+    /// What one person alone may not open.
+    pub approval: Approval,
+    /// Whose approvals are whose.
+    pub members: Arc<Members>,
+    /// How long what this organization proposes can be accepted.
+    pub open_for: Duration,
     /// How messages reach a partner.
     pub post: Arc<dyn Post>,
     /// What is counted.
@@ -92,15 +111,23 @@ impl Negotiations {
     /// alone give the state (`spec/4-negotiation.md#N-22`).
     pub fn load(parts: Parts) -> Result<Self, Failure> {
         let mut messages: BTreeMap<NegotiationId, Vec<ledger::Message>> = BTreeMap::new();
+        let mut approved: BTreeMap<NegotiationId, Vec<Approved>> = BTreeMap::new();
         for (_, record) in parts.ledger.scan(Table::Negotiations, &[])? {
-            let Record::Message(message) = record else {
-                continue;
+            let id = |text: &str| {
+                let id = text.parse::<NegotiationId>();
+                id.map_err(|e| Failure::own("own-negotiation", e))
             };
-            let id = message
-                .negotiation
-                .parse()
-                .map_err(|e| Failure::own("own-negotiation", e))?;
-            messages.entry(id).or_default().push(message);
+            match record {
+                Record::Message(message) => {
+                    let id = id(&message.negotiation)?;
+                    messages.entry(id).or_default().push(message);
+                }
+                Record::Approved(approval) => {
+                    let id = id(&approval.negotiation)?;
+                    approved.entry(id).or_default().push(approval);
+                }
+                _ => {}
+            }
         }
         let mut all = BTreeMap::new();
         for (id, messages) in messages {
@@ -109,6 +136,12 @@ impl Negotiations {
                 .map_err(|e| Failure::own("own-negotiation", e))?;
             all.insert(id, negotiation);
         }
+        let signed = all.values().filter(|n: &&Negotiation| {
+            n.side() == Side::Provider && matches!(n.state(), State::Agreed | State::Verified)
+        });
+        let replacing = signed
+            .filter_map(|n| Some((n.proposal().replaces()?, n.id())))
+            .collect();
         Ok(Self {
             own: parts.own,
             ledger: parts.ledger,
@@ -117,9 +150,14 @@ impl Negotiations {
             policies: parts.policies,
             agreements: parts.agreements,
             rules: parts.rules,
+            approval: parts.approval,
+            members: parts.members,
+            open_for: parts.open_for,
             post: parts.post,
             metrics: parts.metrics,
             all: Mutex::new(all),
+            approved: std::sync::Mutex::new(approved),
+            replacing: std::sync::Mutex::new(replacing),
             federated: parts.federated,
         })
     }
@@ -149,8 +187,14 @@ impl Negotiations {
             descriptor: product.digest(),
             contract: descriptor.contract_digest,
             terms,
+            replaces: None,
         };
-        self.start(partner.org, proposal, ask.reason).await
+        let asks = Proposing {
+            proposal,
+            note: ask.reason,
+            until: self.open_until(ask.open_days, now)?,
+        };
+        self.start(partner.org, asks).await
     }
 
     /// Asks the inviter to sign the federation that its invitation promised.
@@ -159,36 +203,55 @@ impl Negotiations {
         org: OrgId,
         invitation: Digest,
     ) -> Result<api::Negotiation, Failure> {
+        let now = clock::now();
         let terms = FederationTerms {
             roles: Vec::new(),
             assurance: vec!["local-token".to_owned()],
-            expires: clock::now().saturating_add(FEDERATION_LIFETIME),
+            expires: now.saturating_add(FEDERATION_LIFETIME),
         };
-        self.start(
-            org,
-            Proposal::Federation { invitation, terms },
-            String::new(),
-        )
-        .await
+        let asks = Proposing {
+            proposal: Proposal::Federation { invitation, terms },
+            note: String::new(),
+            until: self.open_until(None, now)?,
+        };
+        self.start(org, asks).await
     }
 
-    async fn start(
-        &self,
-        org: OrgId,
-        proposal: Proposal,
-        note: String,
-    ) -> Result<api::Negotiation, Failure> {
+    /// Until when what is proposed now can be accepted: for `days`, or as long
+    /// as the owner's configuration says (`spec/4-negotiation.md#N-90`).
+    fn open_until(&self, days: Option<u64>, now: Timestamp) -> Result<Timestamp, Failure> {
+        let Some(days) = days else {
+            return Ok(now.saturating_add(self.open_for));
+        };
+        let days = u32::try_from(days).ok().filter(|days| *days > 0);
+        let open = days.map(|days| terms::DAY.saturating_mul(days));
+        let open = open
+            .filter(|open| *open <= MAX_OPEN)
+            .ok_or_else(|| Failure::caller("bad-days", "a proposal is open for 1 to 90 days"))?;
+        Ok(now.saturating_add(open))
+    }
+
+    async fn start(&self, org: OrgId, asks: Proposing) -> Result<api::Negotiation, Failure> {
         let mut id = [0; 16];
         getrandom::fill(&mut id).map_err(|e| Failure::own("no-randomness", e))?;
         let id = NegotiationId::from_bytes(id);
         let signer = &*self.own.keys().issuer;
         let now = clock::now();
-        let (negotiation, _) =
-            Negotiation::request(id, self.own.org(), org, proposal, note, now, signer)
-                .map_err(|e| Failure::caller("bad-request", e.to_string()))?;
+        let (negotiation, _) = Negotiation::request(id, self.own.org(), org, asks, now, signer)
+            .map_err(|e| Failure::caller("bad-request", e.to_string()))?;
+        self.begin(negotiation, None).await
+    }
+
+    /// Keeps a negotiation that this side begins, and says its first message.
+    async fn begin(
+        &self,
+        negotiation: Negotiation,
+        approved: Option<Approved>,
+    ) -> Result<api::Negotiation, Failure> {
+        let id = negotiation.id();
         {
             let mut all = self.all.lock().await;
-            self.keep(&mut all, None, negotiation).await?;
+            self.keep(&mut all, None, negotiation, approved).await?;
         }
         self.drive(id).await;
         self.view_of(&id).await
@@ -197,19 +260,30 @@ impl Negotiations {
     /// As the admin API shows them, newest first.
     pub async fn list(&self) -> Vec<api::Negotiation> {
         let all = self.all.lock().await;
-        let mut list: Vec<api::Negotiation> = all.values().map(|n| self.view(n)).collect();
+        let now = clock::now();
+        let mut list: Vec<api::Negotiation> = all.values().map(|n| self.view(n, now)).collect();
         list.sort_by(|a, b| b.at.cmp(&a.at).then_with(|| a.id.cmp(&b.id)));
         list
     }
 
     /// How many wait for a person here.
     pub async fn waiting(&self) -> usize {
+        let now = clock::now();
         self.all
             .lock()
             .await
             .values()
-            .filter(|n| n.waits_for_us())
+            .filter(|n| self.waits_here(n, now))
             .count()
+    }
+
+    /// Whether a person here decides next.
+    fn waits_here(&self, n: &Negotiation, now: Timestamp) -> bool {
+        (n.waits_for_us() || self.waits_for_second(n)) && !n.is_expired(now)
+    }
+
+    fn approved(&self) -> MutexGuard<'_, BTreeMap<NegotiationId, Vec<Approved>>> {
+        self.approved.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     async fn find(&self, beginning: &str) -> Result<NegotiationId, Failure> {
@@ -231,7 +305,7 @@ impl Negotiations {
     async fn view_of(&self, id: &NegotiationId) -> Result<api::Negotiation, Failure> {
         let all = self.all.lock().await;
         all.get(id)
-            .map(|n| self.view(n))
+            .map(|n| self.view(n, clock::now()))
             .ok_or_else(|| no_negotiation(&id.to_string()))
     }
 }

@@ -1,8 +1,10 @@
 //! What the owner's policies say of a call of the admin API.
 
+use std::convert::Infallible;
 use std::sync::Arc;
 
-use axum::extract::{MatchedPath, Request, State};
+use axum::extract::{FromRequestParts, MatchedPath, Request, State};
+use axum::http::request::Parts;
 use axum::http::{Method, StatusCode};
 use axum::middleware::Next;
 use axum::response::{IntoResponse as _, Response};
@@ -10,7 +12,7 @@ use axum::response::{IntoResponse as _, Response};
 use super::server::refuse;
 use crate::access::policy::CODE;
 use crate::clock;
-use crate::ledger::TokenScope;
+use crate::ledger::{OPERATOR, TokenScope};
 use crate::node::Node;
 
 /// Whoever opened the Unix socket: this user, and so the owner.
@@ -26,6 +28,22 @@ pub(super) struct ByMember {
     role: &'static str,
     /// The token's id, as the journal names who acted.
     token: String,
+}
+
+/// Who calls, as the journal names whoever acted: the operator, or a member's token.
+#[derive(Clone, Debug)]
+pub(super) struct Caller(pub(super) String);
+
+impl<S: Sync> FromRequestParts<S> for Caller {
+    type Rejection = Infallible;
+
+    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Infallible> {
+        let by = parts.extensions.get::<ByMember>();
+        Ok(Self(by.map_or_else(
+            || OPERATOR.to_owned(),
+            |by| format!("token {}", by.token),
+        )))
+    }
 }
 
 /// The member whose token this is, or the refusal (`spec/5-data-plane.md#D-201`):

@@ -12,6 +12,7 @@ use serde::{Deserialize, Serialize};
 mod grants;
 mod measured;
 mod members;
+mod negotiating;
 mod policy;
 mod receipts;
 mod taking_back;
@@ -24,6 +25,7 @@ pub use measured::{
 pub use members::{
     AddMember, EndToken, Member, MemberToken, RemoveMember, ResolveMember, ResolvedMember, Token,
 };
+pub use negotiating::{Amend, Approval, Compared, ComparedWith, Difference, End};
 pub use policy::{ExplainPolicy, PolicyNames, PolicyStatus};
 pub use receipts::Receipts;
 pub use taking_back::{LiveGrant, Revocable, TakeBack, TakenBack};
@@ -270,6 +272,9 @@ pub struct Ask {
     /// A sentence for the person who decides.
     #[serde(default)]
     pub reason: String,
+    /// For how many days the request can be agreed to; as configured when absent.
+    #[serde(default)]
+    pub open_days: Option<u64>,
 }
 
 /// A negotiation, as one side sees it.
@@ -283,16 +288,38 @@ pub struct Negotiation {
     pub role: String,
     /// The other organization, as it is called here.
     pub partner: String,
+    /// The agreement that ends when both have signed.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub replaces: Option<Digest>,
+    /// Whether the proposal only ends that agreement sooner.
+    #[serde(default)]
+    pub ends: bool,
     /// The product asked for.
     pub product: Option<String>,
     /// The Dataspace Protocol's state.
     pub state: String,
+    /// Whether what is on the table can be accepted no more. The state stays
+    /// what it is: nothing was said.
+    #[serde(default)]
+    pub expired: bool,
+    /// Until when what is on the table can, or could, be accepted.
+    pub until: Timestamp,
     /// Whether it waits for a person here.
     pub waits_for_us: bool,
     /// The terms on the table.
     pub terms: Option<Terms>,
     /// How the last offer differs from what was asked, in words.
     pub changes: Vec<String>,
+    /// The same line by line: with the proposal before, with what was asked, and
+    /// with what is announced.
+    #[serde(default)]
+    pub compared: Vec<Compared>,
+    /// For which of the data two persons here must approve, in words.
+    #[serde(default)]
+    pub needs_two: Vec<String>,
+    /// Who approved already, where it takes two.
+    #[serde(default)]
+    pub approvals: Vec<Approval>,
     /// In what the request asks for more than the product offers, in words.
     pub beyond_offer: Vec<String>,
     /// The other side's sentence. Hostile text.
@@ -324,6 +351,9 @@ pub struct Counter {
     pub filters: BTreeMap<String, comity_protocol::terms::RowFilter>,
     /// A shorter time.
     pub days: Option<u64>,
+    /// For how many days the offer can be accepted; as configured when absent.
+    #[serde(default)]
+    pub open_days: Option<u64>,
     /// A sentence for the other side.
     #[serde(default)]
     pub note: String,
@@ -351,8 +381,14 @@ pub struct Agreement {
     pub product: String,
     /// The versions of it that are covered.
     pub range: Range,
-    /// `in-force`, `expired` or `revoked`.
+    /// `in-force`, `expired`, `revoked` or `replaced`.
     pub state: String,
+    /// The agreement in its place, where it was replaced.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub replaced_by: Option<Digest>,
+    /// The agreement whose place it took.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub replaces: Option<Digest>,
     /// What it permits.
     pub terms: Terms,
 }

@@ -1,5 +1,8 @@
-//! The command line's side of the admin API: HTTP over the node's Unix socket.
+//! The command line's side of the admin API: HTTP over the node's Unix socket,
+//! or with a member's token over loopback TCP.
 
+use std::fmt;
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -9,7 +12,8 @@ use hyper::{Method, Request, StatusCode};
 use hyper_util::rt::TokioIo;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
-use tokio::net::UnixStream;
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::net::{TcpStream, UnixStream};
 
 use super::api::Failure;
 
@@ -22,7 +26,25 @@ const CALL_TIMEOUT: Duration = Duration::from_secs(60);
 /// A client of one node's admin API. Each call opens a connection of its own.
 #[derive(Clone, Debug)]
 pub struct Client {
-    socket: PathBuf,
+    way: Way,
+}
+
+#[derive(Clone)]
+enum Way {
+    /// As the owner.
+    Socket(PathBuf),
+    /// As whoever holds the token.
+    Token { at: SocketAddr, token: String },
+}
+
+impl fmt::Debug for Way {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Socket(path) => f.debug_tuple("Socket").field(path).finish(),
+            // The token is a secret.
+            Self::Token { at, .. } => f.debug_tuple("Token").field(at).finish(),
+        }
+    }
 }
 
 /// Why a call failed.
@@ -30,10 +52,10 @@ pub struct Client {
 #[non_exhaustive]
 pub enum ClientError {
     /// Nothing answers on the socket.
-    #[error("no node answers at {}: {source}", socket.display())]
+    #[error("no node answers at {at}: {source}")]
     NotRunning {
-        /// The socket tried.
-        socket: PathBuf,
+        /// The socket or address tried.
+        at: String,
         /// What the operating system says.
         source: std::io::Error,
     },
@@ -71,8 +93,16 @@ impl Client {
     /// A client of the node that listens on `socket`.
     pub fn new(socket: impl AsRef<Path>) -> Self {
         Self {
-            socket: socket.as_ref().to_owned(),
+            way: Way::Socket(socket.as_ref().to_owned()),
         }
+    }
+
+    /// A client of the node whose admin API listens on `at`, as the member who
+    /// holds `token`. None unless `at` is of this machine: the token would be
+    /// readable on the way.
+    pub fn with_token(at: SocketAddr, token: String) -> Option<Self> {
+        let way = Way::Token { at, token };
+        at.ip().is_loopback().then_some(Self { way })
     }
 
     /// `GET path`.
@@ -117,26 +147,39 @@ impl Client {
         path: &str,
         body: Bytes,
     ) -> Result<(StatusCode, Bytes), ClientError> {
+        let request = Request::builder()
+            .method(method)
+            .uri(path)
+            .header("host", "localhost")
+            .header("content-type", "application/json");
+        let not_running = |at: String| move |source| ClientError::NotRunning { at, source };
+        match &self.way {
+            Way::Socket(socket) => {
+                let at = socket.display().to_string();
+                let stream = UnixStream::connect(socket).await.map_err(not_running(at))?;
+                Self::talk(stream, request, body).await
+            }
+            Way::Token { at, token } => {
+                let stream = TcpStream::connect(at).await;
+                let stream = stream.map_err(not_running(at.to_string()))?;
+                let request = request.header("authorization", format!("Bearer {token}"));
+                Self::talk(stream, request, body).await
+            }
+        }
+    }
+
+    async fn talk<S: AsyncRead + AsyncWrite + Unpin + Send + 'static>(
+        stream: S,
+        request: hyper::http::request::Builder,
+        body: Bytes,
+    ) -> Result<(StatusCode, Bytes), ClientError> {
         let broken = |e: &dyn std::fmt::Display| ClientError::Broken(e.to_string());
-        let stream =
-            UnixStream::connect(&self.socket)
-                .await
-                .map_err(|source| ClientError::NotRunning {
-                    socket: self.socket.clone(),
-                    source,
-                })?;
         let (mut sender, connection) = hyper::client::conn::http1::handshake(TokioIo::new(stream))
             .await
             .map_err(|e| broken(&e))?;
         // Ends with the sender; its error is the request's error too.
         let driver = tokio::spawn(connection);
-        let request = Request::builder()
-            .method(method)
-            .uri(path)
-            .header("host", "localhost")
-            .header("content-type", "application/json")
-            .body(Full::new(body))
-            .map_err(|e| broken(&e))?;
+        let request = request.body(Full::new(body)).map_err(|e| broken(&e))?;
         let answer = sender.send_request(request).await.map_err(|e| broken(&e))?;
         let status = answer.status();
         let bytes = Limited::new(answer.into_body(), MAX_ANSWER_BYTES)

@@ -15,6 +15,7 @@ use comity_protocol::product::Descriptor;
 use tokio::net::{TcpListener, UnixListener};
 use tokio_util::sync::CancellationToken;
 
+use super::administer::Caller;
 use super::{administer, api, results};
 use crate::access::Wanted;
 use crate::access::policy::Explanation;
@@ -112,6 +113,8 @@ fn routes(node: Arc<Node>, role: &'static str) -> Router {
         .route("/v1/agreements", get(agreements))
         .route("/v1/receipts", get(receipts))
         .route("/v1/agreements/{id}/revoke", post(revoke))
+        .route("/v1/agreements/{id}/amend", post(amend))
+        .route("/v1/agreements/{id}/end", post(end))
         .route("/v1/revocations", post(take_back))
         .route("/v1/grants", get(live_grants).post(issue_grant))
         .route("/v1/grants/{jti}/renew", post(renew_grant))
@@ -324,18 +327,21 @@ async fn request(
 
 async fn approve(
     State(node): State<Arc<Node>>,
+    Caller(by): Caller,
     UrlPath(id): UrlPath<String>,
     Json(approve): Json<api::Approve>,
 ) -> Answer<api::Negotiation> {
-    Ok(Json(node.negotiations().approve(&id, &approve).await?))
+    let negotiations = node.negotiations();
+    Ok(Json(negotiations.approve(&id, &approve, &by).await?))
 }
 
 async fn counter(
     State(node): State<Arc<Node>>,
+    Caller(by): Caller,
     UrlPath(id): UrlPath<String>,
     Json(counter): Json<api::Counter>,
 ) -> Answer<api::Negotiation> {
-    Ok(Json(node.negotiations().counter(&id, counter).await?))
+    Ok(Json(node.negotiations().counter(&id, counter, &by).await?))
 }
 
 async fn decline(
@@ -359,6 +365,25 @@ async fn revoke(
     UrlPath(id): UrlPath<String>,
 ) -> Answer<api::Agreement> {
     Ok(Json(node.revoke(&id).await?))
+}
+
+async fn amend(
+    State(node): State<Arc<Node>>,
+    Caller(by): Caller,
+    UrlPath(id): UrlPath<String>,
+    Json(amend): Json<api::Amend>,
+) -> Answer<api::Negotiation> {
+    Ok(Json(node.negotiations().amend(&id, amend, &by).await?))
+}
+
+async fn end(
+    State(node): State<Arc<Node>>,
+    Caller(by): Caller,
+    UrlPath(id): UrlPath<String>,
+    Json(end): Json<api::End>,
+) -> Answer<api::Negotiation> {
+    let negotiations = node.negotiations();
+    Ok(Json(negotiations.end_by_consent(&id, end, &by).await?))
 }
 
 async fn policy(State(node): State<Arc<Node>>) -> Json<api::PolicyStatus> {

@@ -1,11 +1,13 @@
 //! `comity approve`, `comity counter` and `comity decline`.
 
+use std::net::{Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
 
 use super::output::{Output, Problem};
 use super::request::{columns, stands};
 use crate::admin::Client;
 use crate::admin::api;
+use crate::config::ADMIN_PORT;
 use crate::home::Home;
 use std::collections::BTreeSet;
 
@@ -14,14 +16,26 @@ use std::collections::BTreeSet;
 /// As provider this signs an agreement on exactly the terms requested, which
 /// `comity requests` shows; what goes beyond the product's offer is agreed to
 /// only with `--beyond-offer`. As consumer it accepts the provider's counter-offer.
+/// Where the owner's configuration demands two persons (`[approval]`), the first
+/// approval is noted and the second, by somebody else, signs.
 #[derive(Debug, clap::Args)]
-#[command(after_help = "Example:\n  comity requests\n  comity approve 3f9a21c0")]
+#[command(
+    after_help = "Example:\n  comity requests\n  comity approve 3f9a21c0\n  comity approve 3f9a21c0 --token-file ~/cleo.token"
+)]
 pub(super) struct Approve {
     /// The negotiation, or any unique beginning of its id.
     id: String,
     /// Agree also to what the product does not offer.
     #[arg(long)]
     beyond_offer: bool,
+    /// Approve as the member whose token is in this file, over TCP: where it
+    /// takes two persons, the second is not the operator again.
+    #[arg(long, value_name = "FILE")]
+    token_file: Option<PathBuf>,
+    /// Where the node's admin API listens, with --token-file.
+    #[arg(long, value_name = "HOST:PORT", requires = "token_file",
+          default_value_t = SocketAddr::from((Ipv4Addr::LOCALHOST, ADMIN_PORT)))]
+    admin: SocketAddr,
 }
 
 impl Approve {
@@ -29,7 +43,18 @@ impl Approve {
         let body = api::Approve {
             beyond_offer: self.beyond_offer,
         };
-        decide(home, output, &self.id, "approve", &body).await
+        let client = match &self.token_file {
+            None => Client::new(home.admin_socket()),
+            Some(file) => {
+                let token = std::fs::read_to_string(file)
+                    .map_err(|e| Problem::failed(format!("{}: {e}", file.display())))?;
+                Client::with_token(self.admin, token.trim().to_owned()).ok_or_else(|| {
+                    Problem::usage("the admin API is called on this machine only")
+                        .next("name a loopback address with --admin")
+                })?
+            }
+        };
+        decide(&client, output, &self.id, "approve", &body).await
     }
 }
 
@@ -52,6 +77,9 @@ pub(super) struct Counter {
     /// A sentence for the other side.
     #[arg(long, default_value = "")]
     note: String,
+    /// For how many days the offer can be accepted; 14, unless configured otherwise.
+    #[arg(long, value_parser = clap::value_parser!(u64).range(1..=90))]
+    open_days: Option<u64>,
 }
 
 impl Counter {
@@ -69,9 +97,11 @@ impl Counter {
             columns: self.columns.into_iter().collect(),
             filters,
             days: self.days,
+            open_days: self.open_days,
             note: self.note,
         };
-        decide(home, output, &self.id, "counter", &body).await
+        let client = Client::new(home.admin_socket());
+        decide(&client, output, &self.id, "counter", &body).await
     }
 }
 
@@ -88,19 +118,14 @@ pub(super) struct Decline {
 
 impl Decline {
     pub(super) async fn run(self, home: &Home, output: &Output) -> Result<(), Problem> {
-        decide(
-            home,
-            output,
-            &self.id,
-            "decline",
-            &api::Decline { note: self.note },
-        )
-        .await
+        let client = Client::new(home.admin_socket());
+        let body = api::Decline { note: self.note };
+        decide(&client, output, &self.id, "decline", &body).await
     }
 }
 
 async fn decide<B: serde::Serialize + Sync>(
-    home: &Home,
+    client: &Client,
     output: &Output,
     id: &str,
     verb: &str,
@@ -111,7 +136,7 @@ async fn decide<B: serde::Serialize + Sync>(
             .next("copy the id from 'comity requests'"));
     }
     let path = format!("/v1/requests/{}/{verb}", id.to_ascii_lowercase());
-    let negotiation: api::Negotiation = Client::new(home.admin_socket()).post(&path, body).await?;
+    let negotiation: api::Negotiation = client.post(&path, body).await?;
     output.answer(&negotiation, stands);
     Ok(())
 }

@@ -12,6 +12,7 @@ use clap::{Parser, Subcommand};
 use crate::home::Home;
 
 mod agreements;
+mod amend;
 mod audit;
 mod config;
 mod decide;
@@ -83,6 +84,9 @@ enum Command {
     Counter(decide::Counter),
     Decline(decide::Decline),
     Agreements(agreements::Agreements),
+    Amend(amend::Amend),
+    Renew(amend::Renew),
+    End(amend::End),
     Revoke(revoke::Revoke),
     Grant(grant::Grant),
     Sql(sql::Sql),
@@ -152,6 +156,9 @@ fn run(args: Args, output: &Output) -> Result<(), Problem> {
             Command::Counter(c) => c.run(&home, output).await,
             Command::Decline(c) => c.run(&home, output).await,
             Command::Agreements(c) => c.run(&home, output).await,
+            Command::Amend(c) => c.run(&home, output).await,
+            Command::Renew(c) => c.run(&home, output).await,
+            Command::End(c) => c.run(&home, output).await,
             Command::Revoke(c) => c.run(&home, output).await,
             Command::Grant(c) => c.run(&home, output).await,
             Command::Sql(c) => c.run(&home, output).await,

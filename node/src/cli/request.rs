@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use comity_protocol::terms::Terms;
+use comity_protocol::terms::{Direction, Limit, Terms};
 
 use super::output::{Output, Problem, printable, table};
 use super::search::split;
@@ -33,6 +33,9 @@ pub(super) struct Request {
     /// A sentence for the person who decides.
     #[arg(long, default_value = "")]
     reason: String,
+    /// For how many days the request can be agreed to; 14, unless configured otherwise.
+    #[arg(long, value_parser = clap::value_parser!(u64).range(1..=90))]
+    open_days: Option<u64>,
 }
 
 impl Request {
@@ -45,6 +48,7 @@ impl Request {
             purposes: self.purpose.into_iter().collect(),
             days: self.days,
             reason: self.reason,
+            open_days: self.open_days,
         };
         let negotiation: api::Negotiation = Client::new(home.admin_socket())
             .post("/v1/requests", &ask)
@@ -73,9 +77,13 @@ pub(super) fn columns(text: &str) -> Result<(String, BTreeSet<String>), String> 
 
 /// List negotiations and what they wait for.
 #[derive(Debug, clap::Args)]
-#[command(after_help = "Example:\n  comity requests\n  comity requests --all --json")]
+#[command(
+    after_help = "Example:\n  comity requests\n  comity requests 3f9a21c0\n  comity requests --all --json"
+)]
 pub(super) struct Requests {
-    /// Include those that have ended.
+    /// Only this one, whole: the negotiation, or any unique beginning of its id.
+    id: Option<String>,
+    /// Include those that have ended or expired.
     #[arg(long)]
     all: bool,
 }
@@ -84,12 +92,15 @@ impl Requests {
     pub(super) async fn run(self, home: &Home, output: &Output) -> Result<(), Problem> {
         let mut list: Vec<api::Negotiation> =
             Client::new(home.admin_socket()).get("/v1/requests").await?;
+        if let Some(beginning) = &self.id {
+            return one(&list, beginning, output);
+        }
         if !self.all {
-            list.retain(|n| n.state != "FINALIZED" && n.state != "TERMINATED");
+            list.retain(|n| !n.expired && n.state != "FINALIZED" && n.state != "TERMINATED");
         }
         output.answer(&list, |list| {
             if list.is_empty() {
-                return "nothing is under negotiation ('--all' includes what has ended)\n"
+                return "nothing is under negotiation ('--all' includes what has ended or expired)\n"
                     .to_owned();
             }
             let rows: Vec<Vec<String>> = list
@@ -100,7 +111,7 @@ impl Requests {
                         n.partner.clone(),
                         n.product.clone().unwrap_or_else(|| n.kind.clone()),
                         n.role.clone(),
-                        n.state.clone(),
+                        stage(n).to_owned(),
                         waits_for(n).to_owned() + beyond(n),
                         n.note.clone(),
                     ]
@@ -128,8 +139,37 @@ impl Requests {
     }
 }
 
+/// Shows one negotiation with its terms and every comparison, whoever decides next.
+fn one(list: &[api::Negotiation], beginning: &str, output: &Output) -> Result<(), Problem> {
+    let beginning = beginning.to_ascii_lowercase();
+    let mut found = list.iter().filter(|n| n.id.starts_with(&beginning));
+    let (Some(n), None) = (found.next(), found.next()) else {
+        return Err(
+            Problem::failed(format!("no single negotiation begins with '{beginning}'"))
+                .next("see the ids with 'comity requests --all'"),
+        );
+    };
+    output.answer(n, |n| {
+        let mut text = stands(n);
+        if let Some(terms) = n.terms.as_ref().filter(|_| !n.waits_for_us) {
+            text.push_str(&permits(terms));
+        }
+        text
+    });
+    Ok(())
+}
+
+/// The state, in which an ended proposal is no state of the protocol's.
+fn stage(n: &api::Negotiation) -> &str {
+    match n.expired {
+        true => "expired",
+        false => &n.state,
+    }
+}
+
 fn waits_for(n: &api::Negotiation) -> &'static str {
     match n.state.as_str() {
+        _ if n.expired => "-",
         "FINALIZED" | "TERMINATED" => "-",
         _ if n.waits_for_us => "you",
         _ => "them",
@@ -160,18 +200,64 @@ pub(super) fn permits(terms: &Terms) -> String {
         if table.filter.0.is_empty() {
             lines.push(format!("{name}: every row"));
         }
+        if let Some(protection) = &table.protection {
+            lines.push(format!("{name}: {protection}"));
+        }
     }
     let purposes: Vec<&str> = terms.purposes.iter().map(String::as_str).collect();
     lines.push(format!("for {}", purposes.join(", ")));
-    lines.push(match terms.limits.max_rows_per_query {
-        Some(rows) => format!("at most {rows} rows per query"),
-        None => "any number of rows per query".to_owned(),
-    });
+    if terms.limits.max_rows_per_query.is_none() {
+        lines.push("any number of rows per query".to_owned());
+    }
+    for limit in Limit::all() {
+        if let Some(number) = terms.limits.get(limit) {
+            lines.push(format!("at most {number} {limit}"));
+        }
+    }
+    if let Some(hours) = &terms.limits.hours {
+        let hours: Vec<String> = hours.iter().map(|h| format!("{h:02}")).collect();
+        lines.push(format!("only in the hours {} UTC", hours.join(", ")));
+    }
+    if let Some(days) = &terms.limits.weekdays {
+        let days: Vec<String> = days.iter().map(ToString::to_string).collect();
+        lines.push(format!("only on {} (UTC)", days.join(", ")));
+    }
     lines.push(format!("from {} until {}", terms.not_before, terms.expires));
     lines
         .iter()
         .map(|line| format!("  {}\n", printable(line)))
         .collect()
+}
+
+/// Line by line how terms differ, and who gains by each: wider is good for the
+/// consumer.
+fn differs(compared: &api::Compared, role: &str) -> String {
+    let ours = role == "consumer";
+    let with = match (compared.with, ours) {
+        (api::ComparedWith::Agreement, _) => "the agreement",
+        (api::ComparedWith::Previous, _) => "the proposal before",
+        (api::ComparedWith::Asked, true) => "what you asked for",
+        (api::ComparedWith::Asked, false) => "what they asked for",
+        (api::ComparedWith::Announced, true) => "what they announce",
+        (api::ComparedWith::Announced, false) => "what you announce",
+    };
+    if compared.differences.is_empty() {
+        return format!("  as {with}\n");
+    }
+    let mut text = format!("  against {with}:\n");
+    let who = if ours { "us" } else { "them" };
+    for difference in &compared.differences {
+        let was = difference.was.as_ref();
+        let was = was.map_or_else(String::new, |was| format!(" (was: {was})"));
+        let way = match difference.direction {
+            Direction::Wider => format!("wider for {who}"),
+            Direction::Narrower => format!("narrower for {who}"),
+            Direction::Neither => "neither wider nor narrower".to_owned(),
+        };
+        let line = format!("{}{was} [{way}]", difference.change);
+        text.push_str(&format!("    {}\n", printable(&line)));
+    }
+    text
 }
 
 /// How a negotiation stands, and what can be done.
@@ -183,7 +269,19 @@ pub(super) fn stands(n: &api::Negotiation) -> String {
         "provider" if n.product.is_some() => format!("{product}, asked by {}", n.partner),
         _ => format!("{}/{product}", n.partner),
     };
-    let mut text = format!("{id}  {what}  {}\n", n.state);
+    let mut text = format!("{id}  {what}  {}\n", stage(n));
+    if n.expired {
+        text.push_str(&format!("  could be accepted until {}\n", n.until));
+    } else if n.waits_for_us {
+        text.push_str(&format!("  can be accepted until {}\n", n.until));
+    }
+    if let Some(old) = &n.replaces {
+        let short = old.short();
+        text.push_str(&match n.ends {
+            true => format!("  ends agreement {short} by consent\n"),
+            false => format!("  in the place of agreement {short}\n"),
+        });
+    }
     for more in &n.beyond_offer {
         text.push_str(&format!("  beyond your offer: {}\n", printable(more)));
     }
@@ -193,8 +291,18 @@ pub(super) fn stands(n: &api::Negotiation) -> String {
     if let Some(terms) = n.terms.as_ref().filter(|_| n.waits_for_us) {
         text.push_str(&permits(terms));
     }
-    for change in &n.changes {
-        text.push_str(&format!("  {}\n", printable(change)));
+    for compared in &n.compared {
+        text.push_str(&differs(compared, &n.role));
+    }
+    for reason in &n.needs_two {
+        text.push_str(&format!("  two persons approve: {}\n", printable(reason)));
+    }
+    for approval in &n.approvals {
+        let by = printable(&approval.by);
+        text.push_str(&format!("  approved by {by} at {}\n", approval.at));
+    }
+    if n.approvals.len() == 1 && !n.needs_two.is_empty() {
+        text.push_str("  one more approval is needed, by somebody else\n");
     }
     if let Some(agreement) = &n.agreement {
         text.push_str(&format!("  agreement {agreement}\n"));
@@ -229,10 +337,17 @@ mod tests {
             role: role.to_owned(),
             partner: "port-authority".to_owned(),
             product: Some("weather".to_owned()),
+            replaces: None,
+            ends: false,
             state: "REQUESTED".to_owned(),
+            expired: false,
+            until: Timestamp::from_secs(1),
             waits_for_us: role == "provider",
             terms: None,
             changes: Vec::new(),
+            compared: Vec::new(),
+            needs_two: Vec::new(),
+            approvals: Vec::new(),
             beyond_offer: beyond.iter().map(|s| (*s).to_owned()).collect(),
             note: String::new(),
             agreement: None,

@@ -11,7 +11,7 @@ use libp2p::multiaddr::Protocol;
 use tracing_subscriber::EnvFilter;
 
 use super::keys::KEYS;
-use super::{ApproveRule, Config, Oidc, PartnerNote, Source, example};
+use super::{Approval, ApproveRule, Config, Notify, Oidc, PartnerNote, Source, example};
 use crate::access::is_role;
 
 /// Something wrong or doubtful in a configuration.
@@ -62,6 +62,9 @@ const MAX_ATTRIBUTES: usize = 32;
 /// Longest name of an attribute: with `peer.` in front it is a claim's name.
 const MAX_ATTRIBUTE_CHARS: usize = MAX_CLAIM_CHARS - "peer.".len();
 
+/// Most classifications for which two persons must approve.
+const MAX_TWO_FOR: usize = 64;
+
 pub(super) fn check(config: &Config) -> Vec<Problem> {
     let mut found = Found::default();
     organization(config, &mut found);
@@ -69,6 +72,8 @@ pub(super) fn check(config: &Config) -> Vec<Problem> {
     listeners(config, &mut found);
     network(config, &mut found);
     oidc(&config.oidc, &mut found);
+    approval(&config.approval, &mut found);
+    notify(&config.notify, &mut found);
     if let Err(error) = EnvFilter::try_new(&config.log.level) {
         found.error("log.level", format!("{error}; write for example \"info\""));
     }
@@ -108,6 +113,41 @@ impl Found {
             severity,
             message,
         });
+    }
+}
+
+fn approval(approval: &Approval, found: &mut Found) {
+    let names = &approval.two_for;
+    let bad = |name: &String| name.trim().is_empty() || name.len() > MAX_TEXT_CHARS;
+    if names.len() > MAX_TWO_FOR || names.iter().any(bad) {
+        found.error(
+            "approval.two_for",
+            format!("names at most {MAX_TWO_FOR} classifications, as contracts write them"),
+        );
+    }
+}
+
+fn notify(notify: &Notify, found: &mut Found) {
+    if notify.webhook.is_some() != notify.secret_file.is_some() {
+        let message = "and `secret_file` need each other: set both or none";
+        found.error("notify.webhook", message);
+    }
+    if notify
+        .webhook
+        .as_ref()
+        .is_some_and(|url| !is_provider_url(url))
+    {
+        found.error(
+            "notify.webhook",
+            "must be an https:// address, or http:// on this machine, without a query",
+        );
+    }
+    let program = notify.command.first();
+    if program.is_some_and(|program| !std::path::Path::new(program).is_absolute()) {
+        found.error(
+            "notify.command",
+            "must begin with the absolute path of a program",
+        );
     }
 }
 

@@ -58,7 +58,7 @@ const fn optional(
 }
 
 /// The sections with what they are about, in the order of the file.
-pub(super) const SECTIONS: [(&str, &str); 13] = [
+pub(super) const SECTIONS: [(&str, &str); 16] = [
     ("organization", "Who the organization is, to people."),
     (
         "network",
@@ -79,6 +79,18 @@ pub(super) const SECTIONS: [(&str, &str); 13] = [
     (
         "admin",
         "The node's own API, which the `comity` commands use.",
+    ),
+    (
+        "negotiation",
+        "How this organization negotiates with partners.",
+    ),
+    (
+        "approval",
+        "Data that one person alone may not open to a partner.",
+    ),
+    (
+        "notify",
+        "Whom the node tells what happened: a webhook, a program, or both.",
     ),
     (
         "query",
@@ -105,7 +117,7 @@ pub(super) const SECTIONS: [(&str, &str); 13] = [
 ];
 
 /// Every key, section by section.
-pub(super) const KEYS: [Key; 43] = [
+pub(super) const KEYS: [Key; 50] = [
     key("organization", "name", &["The name that people read."]),
     key(
         "organization",
@@ -297,6 +309,55 @@ pub(super) const KEYS: [Key; 43] = [
         "\"admin.sock\"",
         &["The Unix socket. A relative path starts at the home folder."],
     ),
+    number(
+        "negotiation",
+        "open_days",
+        1..=90,
+        &[
+            "Days that a request or an offer of this organization can be accepted by the partner, unless",
+            "`--open-days` says otherwise. Afterwards it is expired and binds nobody.",
+        ],
+    ),
+    key(
+        "approval",
+        "two_for",
+        &[
+            "Classifications of columns, as contracts write them, for which two persons must approve:",
+            "[\"personal\"]. Then no [[approve]] rule agrees, and one person's approval waits for another's.",
+        ],
+    ),
+    key(
+        "approval",
+        "two_for_protected",
+        &["Whether two persons must approve what opens tables that are read in groups only."],
+    ),
+    optional(
+        "notify",
+        "webhook",
+        "\"https://hooks.example.com/comity\"",
+        &[
+            "Where notices are posted as JSON, signed as Standard Webhooks describes (webhook-id,",
+            "webhook-timestamp, webhook-signature). Only https, or plain HTTP on this machine.",
+        ],
+    ),
+    optional(
+        "notify",
+        "secret_file",
+        "\"webhook.secret\"",
+        &[
+            "The file with the secret that signs them: 'whsec_' and 24 to 64 random bytes in Base64. A",
+            "relative path starts at the home folder.",
+        ],
+    ),
+    key(
+        "notify",
+        "command",
+        &[
+            "A program, as an absolute path, and its arguments: it gets the JSON on its standard input,",
+            "with an empty environment, and may run for 30 seconds.",
+        ],
+    ),
+    key("notify", "events", &["What is told of."]),
     number(
         "query",
         "partitions",

@@ -20,6 +20,8 @@ mod check;
 mod error;
 mod example;
 mod keys;
+mod negotiation;
+mod notify;
 mod oidc;
 mod partner;
 mod ports;
@@ -29,6 +31,8 @@ pub use approve::{ApproveRule, TableRule};
 pub(crate) use check::is_provider_url;
 pub use check::{Problem, Severity};
 pub use error::{ConfigError, UnknownKey};
+pub use negotiation::{Approval, Negotiation};
+pub use notify::Notify;
 pub use oidc::{Oidc, SignatureAlgorithm};
 pub use partner::PartnerNote;
 pub use sections::{ADMIN_PORT, NETWORK_PORT, PEERS_PORT, WORKBENCH_PORT};
@@ -59,6 +63,12 @@ pub struct Config {
     pub oidc: Oidc,
     /// The node's own API.
     pub admin: Admin,
+    /// How this organization negotiates.
+    pub negotiation: Negotiation,
+    /// What one person alone may not open.
+    pub approval: Approval,
+    /// Whom the node tells what happened.
+    pub notify: Notify,
     /// What a query may cost.
     pub query: Query,
     /// How own products are measured.

@@ -62,6 +62,8 @@ fn the_example_has_every_key_and_no_other() {
     (config.oidc.issuer, config.oidc.audience) = (text(), text());
     (config.oidc.jwks_url, config.oidc.roles_claim) = (text(), text());
     config.oidc.ca_file = Some("login-ca.pem".into());
+    config.notify.webhook = text();
+    config.notify.secret_file = Some("webhook.secret".into());
     let tree = example::tree(&config);
     let of_struct: BTreeSet<(String, String)> = tree
         .as_object()

@@ -194,7 +194,9 @@ pub(super) fn entries(position: u64, record: &Record) -> Vec<(Table, Op)> {
             ),
         },
         Record::Message(m) => put(Table::Negotiations, message_key(&m.negotiation, position)),
+        Record::Approved(a) => put(Table::Negotiations, message_key(&a.negotiation, position)),
         Record::Signed(s) => put(Table::Agreements, stage_key(&s.id, Stage::Made)),
+        Record::Replaced(r) => put(Table::Agreements, stage_key(&r.agreement, Stage::Ended)),
         Record::Revoked(r) => put(Table::Agreements, stage_key(&r.agreement, Stage::Ended)),
         Record::Member(m) => put(
             Table::Members,

@@ -8,9 +8,10 @@ mod fold;
 mod marks;
 mod record;
 
+use std::fmt;
 use std::path::Path;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, OnceLock};
 
 use comity_identity::{Digest, Timestamp};
 use serde::Deserialize;
@@ -29,6 +30,7 @@ pub use record::{
     RefusedMore, Retired, Revoked, Signed, SignedKind, Statement, TokenScope, TokenTerms,
     Witnessed,
 };
+pub use record::{Approved, Replaced};
 
 use crate::failure::Failure;
 use crate::home::Home;
@@ -52,6 +54,16 @@ pub struct Ledger {
     /// The journal position that the index must have reached before it is read:
     /// set when the index failed over a record that the journal already had.
     owed: Arc<AtomicU64>,
+    observer: OnceLock<Observer>,
+}
+
+/// Whoever is handed every unit after it is on the device.
+struct Observer(Box<dyn Fn(u64, &[Record]) + Send + Sync>);
+
+impl fmt::Debug for Observer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Observer")
+    }
 }
 
 /// Why the ledger does not do as asked. Always this node's own fault.
@@ -136,6 +148,7 @@ impl Ledger {
             index: Arc::new(index),
             rebuilt: None,
             owed: Arc::default(),
+            observer: OnceLock::new(),
         }
     }
 
@@ -152,6 +165,7 @@ impl Ledger {
     pub async fn commit_all(&self, records: &[Record]) -> Result<u64, Error> {
         let bytes: Vec<Vec<u8>> = records.iter().map(encode).collect();
         let position = self.journal.append(&bytes).await?;
+        self.tell(position, records);
         let (journal, index) = (Arc::clone(&self.journal), Arc::clone(&self.index));
         let owed = Arc::clone(&self.owed);
         let end = position + records.len() as u64;
@@ -185,9 +199,22 @@ impl Ledger {
     pub fn commit_all_blocking(&self, records: &[Record]) -> Result<u64, Error> {
         let bytes: Vec<Vec<u8>> = records.iter().map(encode).collect();
         let position = self.journal.append_blocking(&bytes)?;
+        self.tell(position, records);
         let end = position + records.len() as u64;
         show(&self.journal, &self.index, &self.owed, end);
         Ok(position)
+    }
+
+    /// Hands every unit that is written from now on to `observer`, with the
+    /// position of its first record. It must not wait. The first observer stays.
+    pub fn observe(&self, observer: impl Fn(u64, &[Record]) + Send + Sync + 'static) {
+        let _ = self.observer.set(Observer(Box::new(observer)));
+    }
+
+    fn tell(&self, position: u64, records: &[Record]) {
+        if let Some(Observer(observer)) = self.observer.get() {
+            observer(position, records);
+        }
     }
 
     /// The record that the index has under `key`.

@@ -12,14 +12,18 @@ use comity_identity::{Digest, OrgId, Timestamp, keyring};
 use comity_protocol::version::Version;
 use serde::{Deserialize, Serialize};
 
+mod approvals;
 mod evidence;
 mod grants;
+mod replaced;
 
 pub use evidence::{
     DisputeAccepted, JournalRewritten, Receipt, ReceiptAnswered, ReceiptTaken, Received, Witnessed,
 };
 
+pub use approvals::Approved;
 pub use grants::GrantIssued;
+pub use replaced::Replaced;
 
 /// One line of the node's log.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -54,8 +58,12 @@ pub enum Record {
     Measured(Measured),
     /// A negotiation message, sent or received.
     Message(Message),
+    /// One of two persons approved what is on the table of a negotiation.
+    Approved(Approved),
     /// A federation or an agreement with both signatures.
     Signed(Signed),
+    /// An agreement ended because another one took its place.
+    Replaced(Replaced),
     /// A signed revocation, by either side.
     Revoked(Revoked),
     /// A member of this organization who may use the workbench.

@@ -40,6 +40,7 @@ use crate::journal;
 use crate::keys::Keys;
 use crate::ledger::{self, Administered, Ledger, Marks, OPERATOR, Record};
 use crate::network::{self, DialPolicy, Settings};
+use crate::notify::Notifier;
 use crate::own::{Own, Reach};
 use crate::query::{Engine, EngineSettings};
 use crate::receipts::{self, Given, Taken};
@@ -149,6 +150,9 @@ impl Node {
             policies: Arc::clone(&policies),
             agreements: Arc::clone(&agreements),
             rules: config.approve.clone(),
+            approval: config.approval.clone(),
+            members: Arc::clone(&members),
+            open_for: Duration::from_secs(config.negotiation.open_days * 24 * 60 * 60),
             post: Arc::new(NetworkPost::new(network.clone(), Arc::clone(&partners))),
             metrics: metrics.clone(),
             federated,
@@ -226,6 +230,13 @@ impl Node {
             tasks: TaskTracker::new(),
         });
         node.serve(listeners, &config)?;
+        Notifier::start(
+            &config.notify,
+            home.path(),
+            (&node.partners, &node.agreements),
+            &node.ledger,
+            (&node.tasks, &node.stop),
+        )?;
         node.meet_partners().await;
         node.tasks.spawn(Arc::clone(&node).listen(events));
         node.tasks

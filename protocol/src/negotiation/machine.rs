@@ -3,12 +3,12 @@
 mod rules;
 mod steps;
 
-use comity_identity::{Digest, OrgId, Signer, Timestamp};
+use comity_identity::{Digest, LEEWAY, OrgId, Signer, Timestamp};
 
 use super::document::typ_of;
 use super::{
-    Body, Message, NegotiationError, NegotiationId, Proposal, SUPPORTED, Side, SignedDocument,
-    State,
+    Body, Message, NegotiationError, NegotiationId, Proposal, Proposing, SUPPORTED, Side,
+    SignedDocument, State,
 };
 use crate::keys::IssuerKeys;
 
@@ -26,10 +26,13 @@ pub struct Negotiation {
     state: State,
     requested: Proposal,
     proposal: Proposal,
+    previous: Option<Proposal>,
+    until: Timestamp,
     supported: Vec<u64>,
     note: String,
     at: Timestamp,
     entries: Vec<Entry>,
+    proposed: Digest,
     document: Option<SignedDocument>,
 }
 
@@ -70,16 +73,16 @@ impl Negotiation {
         id: NegotiationId,
         own: OrgId,
         peer: OrgId,
-        proposal: Proposal,
-        note: String,
+        asks: Proposing,
         now: Timestamp,
         signer: &dyn Signer,
     ) -> Result<(Self, String), NegotiationError> {
-        proposal.check(now)?;
+        asks.proposal.check(now)?;
         let supported = SUPPORTED.to_vec();
         let body = Body::Request {
-            proposal: Box::new(proposal),
-            note,
+            proposal: Box::new(asks.proposal),
+            note: asks.note,
+            until: Some(asks.until),
             supported,
         };
         let message = Message {
@@ -93,10 +96,39 @@ impl Negotiation {
             body,
         };
         let text = message.sign(signer)?;
-        Ok((Self::begin(Side::Consumer, &message, text.clone())?, text))
+        Ok((Self::begin(true, &message, text.clone())?, text))
     }
 
-    /// The provider's side of a first request, received as `text` from `from`.
+    /// The provider's first offer: other terms for an agreement that there is
+    /// (`spec/4-negotiation.md#N-103`). Gives the message to send as well.
+    pub fn propose(
+        id: NegotiationId,
+        own: OrgId,
+        peer: OrgId,
+        offers: Proposing,
+        now: Timestamp,
+        signer: &dyn Signer,
+    ) -> Result<(Self, String), NegotiationError> {
+        offers.proposal.check(now)?;
+        let message = Message {
+            v: 1,
+            negotiation: id,
+            from: own,
+            to: peer,
+            seq: 0,
+            prev: None,
+            at: now,
+            body: Body::Offer {
+                proposal: Box::new(offers.proposal),
+                note: offers.note,
+                until: Some(offers.until),
+            },
+        };
+        let text = message.sign(signer)?;
+        Ok((Self::begin(true, &message, text.clone())?, text))
+    }
+
+    /// The other side of a first message, received as `text` from `from`.
     pub fn answer(
         own: OrgId,
         from: &OrgId,
@@ -108,7 +140,7 @@ impl Negotiation {
         if message.to != own {
             return Err(NegotiationError::Stranger);
         }
-        Self::begin(Side::Provider, &message, text.to_owned())
+        Self::begin(false, &message, text.to_owned())
     }
 
     /// The negotiation whose messages this node's own journal holds, oldest
@@ -122,8 +154,7 @@ impl Negotiation {
             .next()
             .ok_or(NegotiationError::Rule("a negotiation has a message"))?;
         let first = Message::recall(text)?;
-        let side = if sent { Side::Consumer } else { Side::Provider };
-        let mut negotiation = Self::begin(side, &first, text.to_owned())?;
+        let mut negotiation = Self::begin(sent, &first, text.to_owned())?;
         if negotiation.own != own {
             return Err(NegotiationError::Stranger);
         }
@@ -233,6 +264,33 @@ impl Negotiation {
         &self.proposal
     }
 
+    /// What was on the table before, if anything was.
+    pub fn previous(&self) -> Option<&Proposal> {
+        self.previous.as_ref()
+    }
+
+    /// Until when what is on the table can be accepted.
+    pub fn until(&self) -> Timestamp {
+        self.until
+    }
+
+    /// Whether what is on the table can be accepted no more, by this node's
+    /// clock (`spec/4-negotiation.md#N-92`). Nothing has to be said for it, and
+    /// either side may still propose anew.
+    pub fn is_expired(&self, now: Timestamp) -> bool {
+        match self.state {
+            State::Requested | State::Offered => now >= self.until,
+            // It was accepted in time; the answer may still be on its way.
+            State::Accepted => now >= self.until.saturating_add(LEEWAY + LEEWAY),
+            _ => false,
+        }
+    }
+
+    /// The digest of the message that put on the table what is there.
+    pub fn proposed_by(&self) -> Digest {
+        self.proposed
+    }
+
     /// The last note of either side. Hostile text.
     pub fn note(&self) -> &str {
         &self.note
@@ -253,43 +311,62 @@ impl Negotiation {
         self.document.as_ref()
     }
 
-    fn begin(side: Side, first: &Message, text: String) -> Result<Self, NegotiationError> {
-        let Body::Request {
-            proposal,
-            supported,
-            note,
-        } = &first.body
-        else {
-            return Err(NegotiationError::Rule(
-                "a negotiation begins with a request",
-            ));
+    fn begin(sent: bool, first: &Message, text: String) -> Result<Self, NegotiationError> {
+        let (speaker, state, proposal, note, until, supported) = match &first.body {
+            Body::Request {
+                proposal,
+                supported,
+                note,
+                until,
+            } => {
+                let supported = supported.clone();
+                let speaker = Side::Consumer;
+                (speaker, State::Requested, proposal, note, until, supported)
+            }
+            // spec/4-negotiation.md#N-103: both speak it, or there were no
+            // agreement to replace; a later request lists the consumer's own (A8).
+            Body::Offer {
+                proposal,
+                note,
+                until,
+            } if proposal.replaces().is_some() => {
+                let supported = SUPPORTED.to_vec();
+                let speaker = Side::Provider;
+                (speaker, State::Offered, proposal, note, until, supported)
+            }
+            _ => {
+                return Err(NegotiationError::Rule(
+                    "a negotiation begins with a request",
+                ));
+            }
         };
+        let side = if sent { speaker } else { speaker.other() };
         // spec/4-negotiation.md#N-13
         if first.seq != 0 || first.prev.is_some() || first.from == first.to {
             return Err(NegotiationError::Rule(
                 "a first request has number 0 and no predecessor",
             ));
         }
-        let (own, peer) = match side {
-            Side::Consumer => (first.from, first.to),
-            Side::Provider => (first.to, first.from),
+        let (own, peer) = match sent {
+            true => (first.from, first.to),
+            false => (first.to, first.from),
         };
+        let digest = Digest::of(text.as_bytes());
         Ok(Self {
             id: first.negotiation,
             side,
             own,
             peer,
-            state: State::Requested,
+            state,
             requested: (**proposal).clone(),
             proposal: (**proposal).clone(),
-            supported: supported.clone(),
+            previous: None,
+            until: until.unwrap_or(proposal.expires()),
+            supported,
             note: note.clone(),
             at: first.at,
-            entries: vec![Entry {
-                sent: side == Side::Consumer,
-                digest: Digest::of(text.as_bytes()),
-                text,
-            }],
+            entries: vec![Entry { sent, digest, text }],
+            proposed: digest,
             document: None,
         })
     }
@@ -332,21 +409,36 @@ impl Negotiation {
         sent: bool,
         document: Option<SignedDocument>,
     ) {
+        let digest = Digest::of(text.as_bytes());
+        let proposed = match &message.body {
+            Body::Request {
+                proposal, until, ..
+            }
+            | Body::Offer {
+                proposal, until, ..
+            } => Some((proposal, until)),
+            _ => None,
+        };
+        if let Some((proposal, until)) = proposed {
+            let before = core::mem::replace(&mut self.proposal, (**proposal).clone());
+            self.previous = Some(before);
+            self.until = until.unwrap_or(proposal.expires());
+            self.proposed = digest;
+        }
         match &message.body {
             Body::Request {
                 proposal,
                 note,
                 supported,
+                ..
             } => {
                 self.state = State::Requested;
                 self.requested = (**proposal).clone();
-                self.proposal = (**proposal).clone();
                 self.supported.clone_from(supported);
                 self.note.clone_from(note);
             }
-            Body::Offer { proposal, note } => {
+            Body::Offer { note, .. } => {
                 self.state = State::Offered;
-                self.proposal = (**proposal).clone();
                 self.note.clone_from(note);
             }
             Body::Accept { .. } => self.state = State::Accepted,
@@ -362,10 +454,6 @@ impl Negotiation {
             }
         }
         self.at = message.at;
-        self.entries.push(Entry {
-            sent,
-            digest: Digest::of(text.as_bytes()),
-            text,
-        });
+        self.entries.push(Entry { sent, digest, text });
     }
 }

@@ -2,10 +2,10 @@
 
 use comity_identity::envelope::{Compact, Typ};
 use comity_identity::organization::Role;
-use comity_identity::{Digest, OrgId, Signer, Timestamp};
+use comity_identity::{Digest, LEEWAY, OrgId, Signer, Timestamp};
 use serde::{Deserialize, Serialize};
 
-use super::{MAX_NOTE_CHARS, MAX_SUPPORTED, NegotiationError, NegotiationId, SUPPORTED};
+use super::{MAX_NOTE_CHARS, MAX_OPEN, MAX_SUPPORTED, NegotiationError, NegotiationId, SUPPORTED};
 use crate::address::{Address, Range};
 use crate::keys::{IssuerKeys, StatementError, open};
 use crate::names::Name;
@@ -53,6 +53,10 @@ pub enum Body {
         proposal: Box<Proposal>,
         /// A sentence for the person who decides.
         note: String,
+        /// Until when the provider can agree to it. Only messages of before
+        /// proposals ended have none (`spec/4-negotiation.md#N-90`).
+        #[serde(skip_serializing_if = "Option::is_none", default)]
+        until: Option<Timestamp>,
         /// The protocol versions that the consumer speaks; the document echoes them (A8).
         supported: Vec<u64>,
     },
@@ -62,6 +66,9 @@ pub enum Body {
         proposal: Box<Proposal>,
         /// A sentence for the other side.
         note: String,
+        /// Until when the consumer can accept it, as in a request.
+        #[serde(skip_serializing_if = "Option::is_none", default)]
+        until: Option<Timestamp>,
     },
     /// The consumer accepts the offer on the table.
     Accept {
@@ -90,6 +97,17 @@ pub enum Body {
     },
 }
 
+/// What a side proposes, with which words, and until when it is bound by it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Proposing {
+    /// For what, on which terms.
+    pub proposal: Proposal,
+    /// A sentence for the person who decides.
+    pub note: String,
+    /// Until when the other side can accept it (exclusive).
+    pub until: Timestamp,
+}
+
 /// What a negotiation is about.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "kind", rename_all = "kebab-case", deny_unknown_fields)]
@@ -110,6 +128,10 @@ pub enum Proposal {
         contract: Digest,
         /// What is permitted.
         terms: Terms,
+        /// The agreement of the same two about the same product that ends when
+        /// both have signed this (`spec/4-negotiation.md#N-100`).
+        #[serde(skip_serializing_if = "Option::is_none", default)]
+        replaces: Option<Digest>,
     },
     /// Mutual recognition.
     Federation {
@@ -149,6 +171,7 @@ impl Proposal {
                     range,
                     descriptor,
                     contract,
+                    replaces,
                     ..
                 },
                 Self::Access {
@@ -156,9 +179,13 @@ impl Proposal {
                     range: r,
                     descriptor: d,
                     contract: c,
+                    replaces: old,
                     ..
                 },
-            ) => product == p && range == r && descriptor == d && contract == c,
+            ) => {
+                let same = product == p && range == r && descriptor == d && contract == c;
+                same && replaces == old
+            }
             (Self::Federation { invitation, .. }, Self::Federation { invitation: i, .. }) => {
                 invitation == i
             }
@@ -173,6 +200,22 @@ impl Proposal {
                 product: product.clone(),
                 major: range.major,
             }),
+            Self::Federation { .. } => None,
+        }
+    }
+
+    /// The agreement that ends when both have signed this one.
+    pub fn replaces(&self) -> Option<Digest> {
+        match self {
+            Self::Access { replaces, .. } => *replaces,
+            Self::Federation { .. } => None,
+        }
+    }
+
+    /// What access is permitted, if it is about access.
+    pub fn terms(&self) -> Option<&Terms> {
+        match self {
+            Self::Access { terms, .. } => Some(terms),
             Self::Federation { .. } => None,
         }
     }
@@ -280,7 +323,18 @@ impl Message {
             return Err(NegotiationError::Rule("a number is above 2^53 - 1"));
         }
         let (note, proposal) = match &self.body {
-            Body::Request { note, proposal, .. } | Body::Offer { note, proposal } => {
+            Body::Request {
+                note,
+                proposal,
+                until,
+                ..
+            }
+            | Body::Offer {
+                note,
+                proposal,
+                until,
+            } => {
+                self.check_until(*until, now)?;
                 (Some(note), Some(proposal))
             }
             Body::Terminate { note } => (Some(note), None),
@@ -299,5 +353,23 @@ impl Message {
             }
         }
         proposal.map_or(Ok(()), |p| p.check(now))
+    }
+
+    /// spec/4-negotiation.md#N-90: an end in the past is no mistake of a message
+    /// that was long on its way; the proposal is then over, not malformed.
+    fn check_until(
+        &self,
+        until: Option<Timestamp>,
+        now: Timestamp,
+    ) -> Result<(), NegotiationError> {
+        let rule = |text| Err(NegotiationError::Rule(text));
+        match until {
+            None => rule("a proposal says until when it can be accepted"),
+            Some(until) if until <= self.at => rule("a proposal ends after it is made"),
+            Some(until) if until > now.saturating_add(MAX_OPEN + LEEWAY) => {
+                rule("a proposal is open for at most 90 days")
+            }
+            Some(_) => Ok(()),
+        }
     }
 }

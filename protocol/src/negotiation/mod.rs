@@ -32,14 +32,17 @@ mod tests;
 
 use core::fmt;
 use core::str::FromStr;
+use core::time::Duration;
 
-use comity_identity::Digest;
+use comity_identity::{Digest, Timestamp};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 pub(crate) use document::signer_of;
 pub use document::{AGREEMENT, Document, DocumentError, FEDERATION, Party, SignedDocument};
 pub use machine::{Due, Entry, Negotiation, Received};
-pub use message::{Body, FederationTerms, MAX_WORD_CHARS, MAX_WORDS, MESSAGE, Message, Proposal};
+pub use message::{
+    Body, FederationTerms, MAX_WORD_CHARS, MAX_WORDS, MESSAGE, Message, Proposal, Proposing,
+};
 
 use crate::keys::StatementError;
 
@@ -55,6 +58,10 @@ pub const CLOSING_MESSAGES: usize = 4;
 
 /// The most protocol versions that a request lists.
 pub const MAX_SUPPORTED: usize = 16;
+
+/// The longest that a proposal is open, from when it is read
+/// (`spec/4-negotiation.md#N-90`): whoever proposes is bound for as long.
+pub const MAX_OPEN: Duration = Duration::from_secs(90 * 24 * 60 * 60);
 
 /// The most characters of a note.
 pub const MAX_NOTE_CHARS: usize = 1000;
@@ -198,6 +205,12 @@ pub enum NegotiationError {
         step: &'static str,
         /// The state.
         state: State,
+    },
+    /// The proposal on the table was open until then, and no longer.
+    #[error("the proposal could be accepted until {until}")]
+    Expired {
+        /// When it ended.
+        until: Timestamp,
     },
     /// Accepted terms are not those on the table (A48).
     #[error("the terms accepted are not those that were offered")]

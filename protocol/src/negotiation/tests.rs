@@ -2,8 +2,10 @@
 
 mod bounds;
 mod documents;
+mod expiry;
 mod network;
 mod order;
+mod replacing;
 mod steps;
 
 use super::Party as Signatory;
@@ -52,8 +54,7 @@ impl World {
             ID,
             self.consumer.org,
             self.provider.org,
-            proposal,
-            "please".to_owned(),
+            proposing(proposal, "please"),
             NOW,
             &self.consumer.agree,
         )
@@ -105,7 +106,7 @@ impl World {
 
     fn offer(&self, provider: &mut Negotiation, columns: &[&str]) -> String {
         provider
-            .offer(access(columns), String::new(), NOW, &self.provider.agree)
+            .offer(proposing(access(columns), ""), NOW, &self.provider.agree)
             .unwrap()
     }
 
@@ -165,6 +166,17 @@ impl World {
     }
 }
 
+/// Until when every proposal of these tests is open.
+const UNTIL: Timestamp = Timestamp::from_secs(NOW.as_secs() + 14 * 24 * 60 * 60);
+
+fn proposing(proposal: Proposal, note: &str) -> Proposing {
+    Proposing {
+        proposal,
+        note: note.to_owned(),
+        until: UNTIL,
+    }
+}
+
 fn access(columns: &[&str]) -> Proposal {
     Proposal::Access {
         product: "weather".parse().unwrap(),
@@ -172,6 +184,7 @@ fn access(columns: &[&str]) -> Proposal {
         descriptor: Digest::of(b"descriptor"),
         contract: Digest::of(b"contract"),
         terms: terms(columns),
+        replaces: None,
     }
 }
 

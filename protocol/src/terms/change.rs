@@ -5,8 +5,6 @@ use std::collections::BTreeSet;
 
 use comity_identity::Timestamp;
 
-use super::limits::within;
-use super::order::narrower_mask;
 use super::{Limit, Mask, Predicate, Protection, Terms, Weekday};
 
 /// One difference between two terms, as seen from the earlier ones.
@@ -111,43 +109,6 @@ impl Terms {
         if self.expires != earlier.expires {
             changes.push(Change::Expires(self.expires));
         }
-        changes
-    }
-}
-
-impl Terms {
-    /// In what these terms permit more than `limit`; empty exactly when they
-    /// narrow it ([`Terms::narrows`]).
-    pub fn exceed(&self, limit: &Self) -> Vec<Change> {
-        let mut changes = self.changes_from(limit);
-        changes.retain(|change| match change {
-            Change::TableAdded(_)
-            | Change::ColumnsAdded(..)
-            | Change::FilterRemoved(..)
-            | Change::PurposesAdded(_) => true,
-            Change::TableRemoved(_) | Change::ColumnsRemoved(..) | Change::PurposesRemoved(_) => {
-                false
-            }
-            Change::FilterAdded(table, asked) => {
-                let wider = limit.tables.get(table);
-                wider.is_none_or(|wider| !wider.could_ask([asked]))
-            }
-            Change::MaskChanged(table, column, mask) => {
-                let wider = limit.tables.get(table);
-                let than = wider.and_then(|wider| wider.masks.get(column));
-                !narrower_mask(mask.as_ref(), than)
-            }
-            Change::ProtectionChanged(table, _) => {
-                let (own, wider) = (self.tables.get(table), limit.tables.get(table));
-                !own.zip(wider)
-                    .is_some_and(|(own, wider)| own.protected_within(wider))
-            }
-            Change::Limited(which, _) => !self.limits.keeps(*which, &limit.limits),
-            Change::Hours(hours) => !within(hours.as_ref(), limit.limits.hours.as_ref()),
-            Change::Weekdays(days) => !within(days.as_ref(), limit.limits.weekdays.as_ref()),
-            Change::NotBefore(_) => self.not_before < limit.not_before,
-            Change::Expires(_) => self.expires > limit.expires,
-        });
         changes
     }
 }

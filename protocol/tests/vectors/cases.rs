@@ -209,6 +209,12 @@ pub(crate) fn cases(provider: &Party, consumer: &Party) -> Vec<Value> {
             "the same in the provider's name",
         );
     }
+    for (text, name) in [
+        ("request-without-end", "a proposal that never ends"),
+        ("request-open-for-a-year", "a proposal that ends too late"),
+    ] {
+        case("N-90", "message", text, c, NOW, false, name);
+    }
     for text in ["offer", "agree", "finalize", "terminate"] {
         case(
             "N-9",

@@ -10,7 +10,8 @@ use comity_protocol::catalog::{DescriptorList, HEAD, Head};
 use comity_protocol::checkpoint::Checkpoint;
 use comity_protocol::invitation::{INVITATION, Invitation, PREFIX};
 use comity_protocol::negotiation::{
-    AGREEMENT, FederationTerms, Message, Negotiation, NegotiationId, Proposal,
+    AGREEMENT, Body, FederationTerms, MESSAGE, Message, Negotiation, NegotiationId, Proposal,
+    Proposing,
 };
 use comity_protocol::product::{Column, ColumnType, DESCRIPTOR, Descriptor, Table};
 use comity_protocol::receipt::{Answer, Delivered, Receipt, Received, StatedReceipt};
@@ -247,6 +248,15 @@ fn terms(columns: &[&str]) -> Terms {
     }
 }
 
+/// What is open for two weeks.
+fn proposing(proposal: Proposal, note: &str) -> Proposing {
+    Proposing {
+        proposal,
+        note: note.to_owned(),
+        until: NOW.saturating_add(14 * DAY),
+    }
+}
+
 /// A whole negotiation. Gives the agreement's id.
 fn agreement(
     provider: &Party,
@@ -262,6 +272,7 @@ fn agreement(
         descriptor,
         contract,
         terms: terms(columns),
+        replaces: None,
     };
     let (p, c) = (&provider.agree, &consumer.agree);
     let note = |text: &str| text.to_owned();
@@ -271,8 +282,7 @@ fn agreement(
         id,
         consumer.org(),
         provider.org(),
-        wide,
-        note("for the winter schedule"),
+        proposing(wide, "for the winter schedule"),
         NOW,
         c,
     )
@@ -281,21 +291,38 @@ fn agreement(
         Negotiation::answer(provider.org(), &consumer.org(), &request, keys, NOW).unwrap();
     let mut keep = |name: &str, text: &str| texts.insert(name.to_owned(), text.to_owned());
     keep("request", &request);
+    let first = Compact::parse(MESSAGE, &request).unwrap();
+    let first: Message = first.danger_unverified_payload().unwrap();
+    let a_year = NOW.saturating_add(365 * DAY);
+    for (name, end) in [
+        ("request-without-end", None),
+        ("request-open-for-a-year", Some(a_year)),
+    ] {
+        let mut message = first.clone();
+        if let Body::Request { until, .. } = &mut message.body {
+            *until = end;
+        }
+        keep(name, &Compact::sign(MESSAGE, &message, c).unwrap());
+    }
     let end = has.clone().terminate(note("not now"), NOW, p).unwrap();
     keep("terminate", &end);
 
     let offer = has
-        .offer(proposal(&["origin"]), note("no measurements"), NOW, p)
+        .offer(proposing(proposal(&["origin"]), "no measurements"), NOW, p)
         .unwrap();
     asks.receive(&offer, keys, NOW).unwrap();
     keep("offer", &offer);
     let counter = asks
-        .counter(proposal(&["origin", "temp"]), note("at least one"), NOW, c)
+        .counter(
+            proposing(proposal(&["origin", "temp"]), "at least one"),
+            NOW,
+            c,
+        )
         .unwrap();
     has.receive(&counter, keys, NOW).unwrap();
     keep("counter", &counter);
     let offer = has
-        .offer(proposal(&["temp"]), note("this one"), NOW, p)
+        .offer(proposing(proposal(&["temp"]), "this one"), NOW, p)
         .unwrap();
     asks.receive(&offer, keys, NOW).unwrap();
     keep("offer-2", &offer);
@@ -378,8 +405,7 @@ fn federation(
         id,
         consumer.org(),
         provider.org(),
-        proposal,
-        String::new(),
+        proposing(proposal, ""),
         NOW,
         c,
     )

@@ -1,13 +1,17 @@
 //! What a person decides.
 
 use comity_identity::Timestamp;
-use comity_protocol::negotiation::{Negotiation, NegotiationError, Proposal, Side};
+use comity_protocol::negotiation::{
+    Negotiation, NegotiationError, Proposal, Proposing, Side, State,
+};
+use comity_protocol::terms::Terms;
 
 use super::terms::countered;
 use super::{Negotiations, no_negotiation};
 use crate::admin::api;
 use crate::clock;
 use crate::failure::{Failure, Fault};
+use crate::ledger::Approved;
 
 impl Negotiations {
     /// A person agrees to what the other side proposes; as provider to no more
@@ -16,6 +20,7 @@ impl Negotiations {
         &self,
         beginning: &str,
         approve: &api::Approve,
+        by: &str,
     ) -> Result<api::Negotiation, Failure> {
         let id = self.find(beginning).await?;
         let beyond = {
@@ -31,12 +36,27 @@ impl Negotiations {
             );
             return Err(Failure::new(Fault::Conflict, "beyond-offer", message).next(next));
         }
-        self.decide(beginning, |service, n, now| match n.side() {
-            Side::Provider => {
-                service.may_be_asked(n)?;
-                service.agree(n, now)
+        self.decide(beginning, |service, n, now| {
+            let refused = |e: &NegotiationError, n: &Negotiation| service.refused(n, e);
+            if n.side() == Side::Consumer {
+                service.may_replace(n, now).map_err(|e| refused(&e, n))?;
+                let before = n.clone();
+                let said = n.accept(now, &*service.own.keys().issuer);
+                return said.map(|_| None).map_err(|e| refused(&e, &before));
             }
-            Side::Consumer => n.accept(now, &*service.own.keys().issuer).map(drop),
+            service.may_be_asked(n).map_err(|e| refused(&e, n))?;
+            let approved = match service.needs_two(n).is_empty() {
+                true => None,
+                false => Some(service.first_or_second(n, by, now)?),
+            };
+            // What was offered is signed when the consumer has accepted it.
+            let last = approved.is_none() || !service.approvals(n).is_empty();
+            let signs = last && (approved.is_none() || n.state() != State::Offered);
+            if signs {
+                let before = n.clone();
+                service.agree(n, now).map_err(|e| refused(&e, &before))?;
+            }
+            Ok(approved)
         })
         .await
     }
@@ -46,6 +66,7 @@ impl Negotiations {
         &self,
         beginning: &str,
         counter: api::Counter,
+        by: &str,
     ) -> Result<api::Negotiation, Failure> {
         let now = clock::now();
         let id = self.find(beginning).await?;
@@ -62,16 +83,22 @@ impl Negotiations {
             }
             countered(n.proposal(), &counter, now)?
         };
-        let note = counter.note;
+        let offers = Proposing {
+            proposal,
+            until: self.open_until(counter.open_days, now)?,
+            note: counter.note,
+        };
         self.decide(beginning, move |service, n, now| {
-            service.may_be_asked(n)?;
-            n.offer(
-                proposal.clone(),
-                note.clone(),
-                now,
-                &*service.own.keys().issuer,
-            )
-            .map(drop)
+            let before = n.clone();
+            let refused = |e| service.refused(&before, &e);
+            service.may_be_asked(n).map_err(refused)?;
+            let signer = &*service.own.keys().issuer;
+            n.offer(offers.clone(), now, signer).map_err(refused)?;
+            // Whoever offers it has approved it.
+            match service.needs_two(n).is_empty() {
+                true => Ok(None),
+                false => service.approval_by(n, by, now).map(Some),
+            }
         })
         .await
     }
@@ -79,8 +106,11 @@ impl Negotiations {
     /// A person refuses.
     pub async fn decline(&self, beginning: &str, note: &str) -> Result<api::Negotiation, Failure> {
         self.decide(beginning, |service, n, now| {
-            n.terminate(note.to_owned(), now, &*service.own.keys().issuer)
-                .map(drop)
+            let before = n.clone();
+            let ended = n.terminate(note.to_owned(), now, &*service.own.keys().issuer);
+            ended
+                .map(|_| None)
+                .map_err(|e| service.refused(&before, &e))
         })
         .await
     }
@@ -95,6 +125,7 @@ impl Negotiations {
             descriptor,
             contract,
             terms,
+            replaces,
         } = n.requested()
         else {
             return Ok(());
@@ -114,7 +145,10 @@ impl Negotiations {
         if *descriptor != own.digest && own.descriptor.prev != Some(*descriptor) {
             return rule("the request is for a descriptor that is not announced; decline it");
         }
-        if !own.descriptor.may_be_asked(terms) {
+        // What the provider itself put into the agreement is no guess.
+        let old = replaces.and_then(|old| self.agreements.get(&old));
+        let asked = beyond(terms, old.as_ref().map(|old| old.signed_terms()));
+        if !own.descriptor.may_be_asked(&asked) {
             return rule(
                 "the request names or filters by columns that the product does not announce; decline it",
             );
@@ -128,6 +162,9 @@ impl Negotiations {
             NegotiationError::OutOfOrder { .. } if n.state().is_final() => {
                 format!("it has ended: {}", n.state().name())
             }
+            NegotiationError::Expired { until } => {
+                format!("it has expired: it could be accepted until {until}; propose anew")
+            }
             NegotiationError::OutOfOrder { .. } if !n.waits_for_us() => {
                 let partner = self.partners.get(&n.peer()).map(|p| p.alias);
                 let partner = partner.unwrap_or_else(|| n.peer().to_string());
@@ -137,10 +174,33 @@ impl Negotiations {
         }
     }
 
+    fn refused(&self, before: &Negotiation, error: &NegotiationError) -> Failure {
+        Failure::new(Fault::Conflict, "negotiation", self.why_not(before, error))
+            .next("see how it stands with 'comity requests --all'")
+    }
+
+    /// The approval of `by`, the first or the second, of what this side is to sign.
+    fn first_or_second(
+        &self,
+        n: &Negotiation,
+        by: &str,
+        now: Timestamp,
+    ) -> Result<Approved, Failure> {
+        if !Self::is_ours_to_sign(n) {
+            let (step, state) = ("approve", n.state());
+            return Err(self.refused(n, &NegotiationError::OutOfOrder { step, state }));
+        }
+        if n.is_expired(now) {
+            let until = n.until();
+            return Err(self.refused(n, &NegotiationError::Expired { until }));
+        }
+        self.approval_by(n, by, now)
+    }
+
     async fn decide(
         &self,
         beginning: &str,
-        step: impl Fn(&Self, &mut Negotiation, Timestamp) -> Result<(), NegotiationError> + Send,
+        step: impl Fn(&Self, &mut Negotiation, Timestamp) -> Result<Option<Approved>, Failure> + Send,
     ) -> Result<api::Negotiation, Failure> {
         let id = self.find(beginning).await?;
         {
@@ -150,13 +210,23 @@ impl Negotiations {
                 .cloned()
                 .ok_or_else(|| no_negotiation(beginning))?;
             let mut after = before.clone();
-            step(self, &mut after, clock::now()).map_err(|e| {
-                Failure::new(Fault::Conflict, "negotiation", self.why_not(&before, &e))
-                    .next("see how it stands with 'comity requests --all'")
-            })?;
-            self.keep(&mut all, Some(&before), after).await?;
+            let approved = step(self, &mut after, clock::now())?;
+            self.keep(&mut all, Some(&before), after, approved).await?;
         }
         self.drive(id).await;
         self.view_of(&id).await
     }
+}
+
+/// `terms` without the row conditions that `old` has already.
+fn beyond(terms: &Terms, old: Option<&Terms>) -> Terms {
+    let mut beyond = terms.clone();
+    for (name, table) in &mut beyond.tables {
+        let old = old.and_then(|old| old.tables.get(name));
+        table
+            .filter
+            .0
+            .retain(|predicate| !old.is_some_and(|old| old.filter.0.contains(predicate)));
+    }
+    beyond
 }

@@ -14,7 +14,7 @@ impl Negotiations {
     /// Whether a request is agreed to without a person: a federation that our
     /// own invitation promised, or access that a rule covers wholly.
     pub(super) fn agrees_by_rule(&self, n: &Negotiation, now: Timestamp) -> bool {
-        if n.side() != Side::Provider || n.state() != State::Requested {
+        if n.side() != Side::Provider || n.state() != State::Requested || n.is_expired(now) {
             return false;
         }
         match n.proposal() {
@@ -40,7 +40,9 @@ impl Negotiations {
                     return false;
                 };
                 // Of an older descriptor a person decides: its columns may mean something else now.
-                let current = own.digest == *descriptor && self.may_be_asked(n).is_ok();
+                let current = own.digest == *descriptor
+                    && self.may_be_asked(n).is_ok()
+                    && self.may_replace(n, now).is_ok();
                 let covers = |rule: &ApproveRule| {
                     let same = rule.product == address
                         && (rule.partner == partner.org.to_string()
@@ -48,9 +50,12 @@ impl Negotiations {
                             || partner.named_by_us() && rule.partner == partner.alias);
                     same && terms.narrows(&ceiling(rule, &own.descriptor, now))
                 };
+                // Where it takes two persons a rule is none of them.
+                let one_is_enough = self.needs_two(n).is_empty();
                 // Asked last: policy can make a rule wait for a person, and cannot
                 // replace one (spec/7-policy.md#R-1).
                 current
+                    && one_is_enough
                     && self.rules.iter().any(covers)
                     && self.policy_permits(Action::AutoApprove, n, now)
             }

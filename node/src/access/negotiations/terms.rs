@@ -97,6 +97,7 @@ pub(super) fn countered(
         descriptor,
         contract,
         terms,
+        replaces,
     } = proposal
     else {
         return Err(Failure::caller(
@@ -144,5 +145,6 @@ pub(super) fn countered(
         descriptor: *descriptor,
         contract: *contract,
         terms,
+        replaces: *replaces,
     })
 }

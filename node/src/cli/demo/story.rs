@@ -270,6 +270,7 @@ async fn ask(org: &Org, partner: &str, product: &str) -> Result<api::Negotiation
         purposes: set(&["delay-analysis"]),
         days: 90,
         reason: "how weather and aircraft age delay departures".to_owned(),
+        open_days: None,
     };
     org.post("/v1/requests", &ask).await
 }

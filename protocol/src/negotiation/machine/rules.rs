@@ -1,8 +1,9 @@
 //! Who may say what in which state, and what it may carry.
 
-use comity_identity::Digest;
-use comity_identity::Timestamp;
+use core::time::Duration;
+
 use comity_identity::envelope::General;
+use comity_identity::{Digest, LEEWAY, Timestamp};
 
 use super::Negotiation;
 use crate::keys::IssuerKeys;
@@ -82,9 +83,13 @@ impl Negotiation {
                     "the other side proposes another thing",
                 ))
             }
-            Body::Accept { proposal } if *proposal == self.proposal.digest()? => Ok(None),
+            Body::Accept { proposal } if *proposal == self.proposal.digest()? => {
+                self.still_open(now, LEEWAY)?;
+                Ok(None)
+            }
             Body::Accept { .. } => Err(NegotiationError::OtherTerms),
             Body::Agree { document } => {
+                self.still_open(now, LEEWAY)?;
                 let envelope = General::parse(typ_of(&self.proposal), document)
                     .map_err(DocumentError::from)?;
                 let key = signer_of(&envelope, &self.peer, keys, now)?;
@@ -111,6 +116,26 @@ impl Negotiation {
             }
             Body::Terminate { .. } => Ok(None),
         }
+    }
+
+    /// spec/4-negotiation.md#N-91: what is on the table is accepted in its time
+    /// or not at all. Two clocks differ by `leeway` at most (A29); whoever
+    /// accepts is held to its own clock.
+    pub(super) fn still_open(
+        &self,
+        now: Timestamp,
+        leeway: Duration,
+    ) -> Result<(), NegotiationError> {
+        let until = self.until;
+        // An acceptance that came in the leeway can be signed.
+        let more = match self.state {
+            State::Accepted => leeway + LEEWAY,
+            _ => leeway,
+        };
+        if now < until.saturating_add(more) {
+            return Ok(());
+        }
+        Err(NegotiationError::Expired { until })
     }
 
     /// spec/4-negotiation.md#N-18: the consumer signs only what was negotiated.

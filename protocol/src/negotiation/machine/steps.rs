@@ -1,12 +1,14 @@
 //! What this side says.
 
+use core::time::Duration;
+
 use comity_identity::envelope::General;
 use comity_identity::{Digest, Signer, Timestamp};
 
 use super::Negotiation;
 use crate::negotiation::document::typ_of;
 use crate::negotiation::{
-    Body, Document, DocumentError, Message, NegotiationError, NegotiationId, Party, Proposal,
+    Body, Document, DocumentError, Message, NegotiationError, NegotiationId, Party, Proposing,
     SignedDocument,
 };
 
@@ -14,21 +16,21 @@ impl Negotiation {
     /// The provider offers other terms for the same thing.
     pub fn offer(
         &mut self,
-        proposal: Proposal,
-        note: String,
+        offers: Proposing,
         now: Timestamp,
         signer: &dyn Signer,
     ) -> Result<String, NegotiationError> {
-        proposal.check(now)?;
-        if !proposal.same_subject(&self.proposal) {
+        offers.proposal.check(now)?;
+        if !offers.proposal.same_subject(&self.proposal) {
             return Err(NegotiationError::Rule(
                 "an offer is for the thing that was asked for",
             ));
         }
         self.say(
             Body::Offer {
-                proposal: Box::new(proposal),
-                note,
+                proposal: Box::new(offers.proposal),
+                note: offers.note,
+                until: Some(offers.until),
             },
             now,
             signer,
@@ -39,19 +41,19 @@ impl Negotiation {
     /// The consumer answers an offer with another request for the same thing.
     pub fn counter(
         &mut self,
-        proposal: Proposal,
-        note: String,
+        asks: Proposing,
         now: Timestamp,
         signer: &dyn Signer,
     ) -> Result<String, NegotiationError> {
-        if !proposal.same_subject(&self.proposal) {
+        if !asks.proposal.same_subject(&self.proposal) {
             return Err(NegotiationError::Rule(
                 "a counter-request is for the thing that was asked for",
             ));
         }
         let body = Body::Request {
-            proposal: Box::new(proposal),
-            note,
+            proposal: Box::new(asks.proposal),
+            note: asks.note,
+            until: Some(asks.until),
             supported: self.supported.clone(),
         };
         self.say(body, now, signer, None)
@@ -63,6 +65,7 @@ impl Negotiation {
         now: Timestamp,
         signer: &dyn Signer,
     ) -> Result<String, NegotiationError> {
+        self.still_open(now, Duration::ZERO)?;
         let proposal = self.proposal.digest()?;
         self.say(Body::Accept { proposal }, now, signer, None)
     }
@@ -76,6 +79,7 @@ impl Negotiation {
         now: Timestamp,
         signer: &dyn Signer,
     ) -> Result<String, NegotiationError> {
+        self.still_open(now, Duration::ZERO)?;
         self.proposal.check(now)?;
         let document = Document {
             v: 1,

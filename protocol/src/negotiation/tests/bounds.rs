@@ -34,12 +34,12 @@ fn the_last_messages_are_kept_for_an_end() {
         let offer = world.offer(&mut provider, &["temp"]);
         world.hear(&mut consumer, &offer).unwrap();
         let counter =
-            consumer.counter(access(&["wind"]), String::new(), NOW, &world.consumer.agree);
+            consumer.counter(proposing(access(&["wind"]), ""), NOW, &world.consumer.agree);
         world.hear(&mut provider, &counter.unwrap()).unwrap();
     }
     let offer = world.offer(&mut provider, &["temp"]);
     world.hear(&mut consumer, &offer).unwrap();
-    let refused = consumer.counter(access(&["wind"]), String::new(), NOW, &world.consumer.agree);
+    let refused = consumer.counter(proposing(access(&["wind"]), ""), NOW, &world.consumer.agree);
     assert!(matches!(refused, Err(NegotiationError::Rule(_))));
 
     let accept = consumer.accept(NOW, &world.consumer.agree).unwrap();

@@ -33,11 +33,12 @@ fn a_proposal_for_another_thing_is_refused() {
         let mut pair = world.requested();
         let own = pair
             .provider
-            .offer(proposal.clone(), String::new(), NOW, &world.provider.agree);
+            .offer(proposing(proposal.clone(), ""), NOW, &world.provider.agree);
         assert!(matches!(own, Err(NegotiationError::Rule(_))));
         let body = Body::Offer {
             proposal: Box::new(proposal.clone()),
             note: String::new(),
+            until: Some(UNTIL),
         };
         let text = world.next(&pair.provider, body).sign(&world.provider.agree);
         let refused = world.hear(&mut pair.consumer, &text.unwrap());
@@ -46,7 +47,7 @@ fn a_proposal_for_another_thing_is_refused() {
         let mut pair = world.offered();
         let own = pair
             .consumer
-            .counter(proposal, String::new(), NOW, &world.consumer.agree);
+            .counter(proposing(proposal, ""), NOW, &world.consumer.agree);
         assert!(matches!(own, Err(NegotiationError::Rule(_))));
     }
 }

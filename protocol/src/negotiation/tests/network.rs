@@ -52,8 +52,7 @@ impl Network {
             ID,
             world.consumer.org,
             world.provider.org,
-            access(&["temp", "wind"]),
-            String::new(),
+            proposing(access(&["temp", "wind"]), ""),
             NOW,
             &world.consumer.agree,
         )
@@ -147,10 +146,10 @@ impl Network {
             (Some(Due::Agree), ..) | (None, true, Side::Provider, 0..=2) => {
                 it.agree(HEADS, NONCE, NOW, &key)
             }
-            (None, true, Side::Provider, _) => it.offer(access(columns), String::new(), NOW, &key),
+            (None, true, Side::Provider, _) => it.offer(proposing(access(columns), ""), NOW, &key),
             (None, true, Side::Consumer, 0..=2) => it.accept(NOW, &key),
             (None, true, Side::Consumer, _) => {
-                it.counter(access(columns), String::new(), NOW, &key)
+                it.counter(proposing(access(columns), ""), NOW, &key)
             }
             (None, false, ..) => return,
         };

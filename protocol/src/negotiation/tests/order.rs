@@ -49,6 +49,7 @@ fn nobody_speaks_for_the_other_side() {
     let body = Body::Offer {
         proposal: Box::new(access(&["temp"])),
         note: String::new(),
+        until: Some(UNTIL),
     };
     let text = world.next(&pair.consumer, body).sign(&world.consumer.agree);
     assert!(out_of_order(
@@ -176,8 +177,7 @@ fn a_first_message_is_a_request_to_us_of_another() {
         ID,
         world.consumer.org,
         world.consumer.org,
-        access(&["temp"]),
-        String::new(),
+        proposing(access(&["temp"]), ""),
         NOW,
         &world.consumer.agree,
     );
@@ -214,6 +214,7 @@ fn versions_that_do_not_meet_are_refused() {
     let body = Body::Request {
         proposal: Box::new(access(&["temp"])),
         note: String::new(),
+        until: Some(UNTIL),
         supported: vec![1, 2],
     };
     let text = world.next(&pair.consumer, body).sign(&world.consumer.agree);

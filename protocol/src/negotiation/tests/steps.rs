@@ -78,8 +78,7 @@ fn a_counter_request_is_on_the_table() {
     let text = pair
         .consumer
         .counter(
-            access(&["wind"]),
-            "or this".to_owned(),
+            proposing(access(&["wind"]), "or this"),
             NOW,
             &world.consumer.agree,
         )

@@ -222,6 +222,21 @@ proptest! {
         }
     }
 
+    /// N-94: every line says which way it goes, and together they say what
+    /// `narrows` says, in both directions.
+    #[test]
+    fn directions_say_what_narrowing_says(a in any_terms(), b in any_terms()) {
+        let all = |a: &Terms, b: &Terms, direction| {
+            a.difference(b).iter().all(|d| d.direction == direction)
+        };
+        let pairs = [Some(a.clone()), Some(b.clone()), a.intersect(&b)];
+        for (now, earlier) in pairs.iter().flatten().flat_map(|x| pairs.iter().flatten().map(move |y| (x, y))) {
+            prop_assert_eq!(now.difference(earlier).is_empty(), now == earlier);
+            prop_assert_eq!(all(now, earlier, Direction::Narrower), now.narrows(earlier));
+            prop_assert_eq!(all(now, earlier, Direction::Wider), earlier.narrows(now));
+        }
+    }
+
     #[test]
     fn changes_are_empty_exactly_for_equal_terms(a in any_terms(), b in any_terms()) {
         prop_assert_eq!(a.changes_from(&b).is_empty(), a == b);
@@ -276,6 +291,20 @@ fn a_filter_over_what_the_wider_terms_hide_narrows_nothing() {
             };
             table(&mut asking).filter.0 = [ask].into();
             assert_eq!(asking.narrows(&wide), narrows, "{column} {mask:?}");
+            let directions = asking.difference(&wide).into_iter().map(|d| d.direction);
+            let narrower = |d: Direction| d == Direction::Narrower;
+            assert_eq!(
+                directions.clone().all(narrower),
+                narrows,
+                "{column} {mask:?}"
+            );
+            // Whoever takes such a condition away has given nothing that can be said.
+            let back = wide.difference(&asking).into_iter().map(|d| d.direction);
+            assert_eq!(
+                back.clone().all(|d| d == Direction::Wider),
+                narrows,
+                "{column} {mask:?}"
+            );
             assert_eq!(
                 asking.intersect(&wide).is_some(),
                 narrows,
@@ -359,6 +388,44 @@ fn changes_are_told_in_words() {
     assert_eq!(told(&renamed, &earlier), words);
 }
 
+/// Whoever decides reads what stood there before, and that one mask in the
+/// place of another is no gain of either side.
+#[test]
+fn differences_say_what_was() {
+    let mut earlier = terms(&["temp", "wind"]);
+    earlier.limits.max_rows_per_query = Some(20);
+    table(&mut earlier).masks = [("temp".to_owned(), Mask::Sha256Global)].into();
+    let mut later = earlier.clone();
+    later.limits.max_rows_per_query = Some(10);
+    later.limits.hours = Some([8].into());
+    later.expires = NOW.saturating_add(DAY);
+    table(&mut later).masks = [("temp".to_owned(), Mask::ShowFirst4)].into();
+    let told: Vec<_> = later.difference(&earlier).into_iter().collect();
+    let lines: Vec<_> = told.iter().map(|d| (d.to_string(), d.direction)).collect();
+    let line = |text: &str, direction| (text.to_owned(), direction);
+    assert_eq!(
+        lines,
+        [
+            line(
+                "~ weather: column temp masked by ShowFirst4 (was: masked by Sha256Global)",
+                Direction::Neither
+            ),
+            line(
+                "~ at most 10 rows per query (was: at most 20)",
+                Direction::Narrower
+            ),
+            line(
+                "~ only in the hours 08 UTC (was: every hour)",
+                Direction::Narrower
+            ),
+            line(
+                "~ until 2026-11-19T11:06:40Z (was: 2027-02-16T11:06:40Z)",
+                Direction::Narrower
+            ),
+        ]
+    );
+}
+
 /// Random terms seldom differ in one part only: every part counts by itself.
 #[test]
 fn every_part_alone_decides() {
@@ -408,6 +475,9 @@ fn every_part_alone_decides() {
         assert!(!wide.narrows(&narrow), "part {i}");
         assert_eq!(wide.intersect(&narrow), Some(narrow.clone()), "part {i}");
         assert_eq!(narrow.changes_from(&wide).len(), 1, "part {i}");
+        let direction = |a: &Terms, b: &Terms| a.difference(b)[0].direction;
+        assert_eq!(direction(&narrow, &wide), Direction::Narrower, "part {i}");
+        assert_eq!(direction(&wide, &narrow), Direction::Wider, "part {i}");
     }
 }
 
