@@ -12,7 +12,7 @@ PYTHON ?= python3
 VENV   := $(CARGO_TARGET_DIR)/venv
 COMITY := $(CARGO_TARGET_DIR)/debug/comity
 
-.PHONY: postgres oidc demo build test lint unit vectors scenarios clients release bench bench-exchange bench-sources bench-memory bench-revocation fmt clean-venv
+.PHONY: postgres oidc demo build test lint unit vectors scenarios clients fuzz fuzz-build fuzz-smoke fuzz-merge release bench bench-exchange bench-sources bench-memory bench-revocation fmt clean-venv
 
 demo:
 	cargo run --locked --quiet -p comity -- demo
@@ -20,13 +20,14 @@ demo:
 build:
 	cargo build --locked -p comity
 
-test: lint unit vectors scenarios clients
+test: lint unit vectors scenarios clients fuzz-smoke
 	@echo "all green"
 
 lint:
 	@cargo fmt --version >/dev/null 2>&1 || { echo "rustfmt is missing: rustup component add rustfmt (or your system's package rustfmt)" >&2; exit 1; }
 	@cargo clippy --version >/dev/null 2>&1 || { echo "clippy is missing: rustup component add clippy (or your system's package rust-clippy)" >&2; exit 1; }
 	cargo fmt --all --check
+	cargo fmt --all --check --manifest-path fuzz/Cargo.toml
 	cargo clippy --locked --workspace --all-targets -- -D warnings
 
 # With the venv: it writes the Delta tables and runs the S3 server that sources are tested against.
@@ -74,6 +75,24 @@ $(VENV)-contracts/ready: tests/ecosystem/requirements.txt $(VENV)/ready
 	$(VENV)-contracts/bin/pip install --quiet --disable-pip-version-check -r tests/ecosystem/requirements.txt
 	touch $@
 
+# Fuzzing (fuzz/README.md): `make fuzz` tries every target for ten minutes, the smoke run for ten seconds.
+# On the compiler that everything is built with; only our own crates are instrumented.
+FUZZ_TARGETS := envelope history organization grant terms descriptor statements wire flight values gate contract
+FUZZ_SECONDS ?= 600
+
+fuzz-build:
+	cd fuzz && RUSTC_WRAPPER=$(CURDIR)/fuzz/instrument.sh cargo build --locked --bins
+
+fuzz: fuzz-build
+	@for target in $(FUZZ_TARGETS); do fuzz/run.sh $$target $(FUZZ_SECONDS) || exit 1; done
+
+fuzz-smoke: fuzz-build
+	@for target in $(FUZZ_TARGETS); do fuzz/run.sh $$target 10 || exit 1; done
+
+# What runs found beyond the seeds, as few small files as cover the same, into fuzz/seeds.
+fuzz-merge: fuzz-build
+	@for target in $(FUZZ_TARGETS); do fuzz/merge.sh $$target || exit 1; done
+
 # Each writes a file into bench/. The figures are ratios within one run, or sizes: none is a test.
 bench: bench-exchange bench-sources bench-memory bench-revocation
 
@@ -100,3 +119,4 @@ bench-memory: release postgres $(VENV)/ready
 
 fmt:
 	cargo fmt --all
+	cargo fmt --all --manifest-path fuzz/Cargo.toml

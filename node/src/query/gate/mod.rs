@@ -20,6 +20,8 @@ use datafusion::logical_expr::LogicalPlan;
 use datafusion::sql::parser::{DFParserBuilder, Statement};
 use datafusion::sql::sqlparser::ast;
 use datafusion::sql::sqlparser::dialect::GenericDialect;
+#[cfg(any(test, feature = "fuzzing"))]
+use datafusion::sql::sqlparser::tokenizer::TokenWithSpan;
 use datafusion::sql::sqlparser::tokenizer::Tokenizer;
 
 use super::{QueryError, TableName, View, functions};
@@ -115,6 +117,12 @@ impl Gate {
 /// Whether a text is one query, as far as that can be told without its tables.
 pub(crate) fn readable(sql: &str) -> Result<(), QueryError> {
     Gate::new(&[]).parse(sql, 0).map(drop)
+}
+
+/// Whether the tokens of a statement keep every limit on them.
+#[cfg(any(test, feature = "fuzzing"))]
+pub(super) fn within(tokens: &[TokenWithSpan]) -> Result<(), QueryError> {
+    tokens::count(tokens)
 }
 
 fn not_a_query() -> QueryError {
