@@ -6,6 +6,7 @@
 //! walked before it is optimized.
 
 mod growth;
+mod retries;
 mod syntax;
 #[cfg(test)]
 mod tests;
@@ -66,6 +67,7 @@ impl Gate {
             .tokenize_with_location()
             .map_err(|e| QueryError::bad_sql(e.to_string()))?;
         tokens::count(&tokens)?;
+        retries::bound(&tokens)?;
         tokens::bind_positions(&mut tokens, parameters)?;
         let mut parser = DFParserBuilder::new(tokens)
             .with_dialect(&dialect)
