@@ -12,7 +12,7 @@ PYTHON ?= python3
 VENV   := $(CARGO_TARGET_DIR)/venv
 COMITY := $(CARGO_TARGET_DIR)/debug/comity
 
-.PHONY: postgres oidc demo build test lint unit vectors scenarios clients fuzz fuzz-build fuzz-smoke fuzz-merge release bench bench-exchange bench-sources bench-memory bench-revocation fmt clean-venv
+.PHONY: postgres oidc demo build test lint unit vectors scenarios clients fuzz fuzz-build fuzz-smoke fuzz-smoke-node fuzz-merge release bench bench-exchange bench-sources bench-memory bench-revocation fmt clean-venv
 
 demo:
 	cargo run --locked --quiet -p comity -- demo
@@ -75,23 +75,30 @@ $(VENV)-contracts/ready: tests/ecosystem/requirements.txt $(VENV)/ready
 	$(VENV)-contracts/bin/pip install --quiet --disable-pip-version-check -r tests/ecosystem/requirements.txt
 	touch $@
 
-# Fuzzing (fuzz/README.md): `make fuzz` tries every target for ten minutes, the smoke run for ten seconds.
-# On the compiler that everything is built with; only our own crates are instrumented.
-FUZZ_TARGETS := envelope history organization grant terms descriptor statements wire flight values gate contract
+# Fuzzing (fuzz/README.md): `make fuzz` tries every target for ten minutes. On the compiler that everything is
+# built with; only our own crates are instrumented. The smoke run is a part of `make test` for what builds in seconds;
+# for the node, whose build takes minutes, `make unit` tries the seeds and changes of them, and fuzz-smoke-node libFuzzer.
+FUZZ_PURE := envelope history organization grant terms descriptor statements
+FUZZ_NODE := wire flight values gate contract
 FUZZ_SECONDS ?= 600
+FUZZ_BUILD := cd fuzz && RUSTC_WRAPPER=$(CURDIR)/fuzz/instrument.sh cargo build --locked --quiet
 
 fuzz-build:
-	cd fuzz && RUSTC_WRAPPER=$(CURDIR)/fuzz/instrument.sh cargo build --locked --bins
+	$(FUZZ_BUILD) --bins
 
 fuzz: fuzz-build
-	@for target in $(FUZZ_TARGETS); do fuzz/run.sh $$target $(FUZZ_SECONDS) || exit 1; done
+	@for target in $(FUZZ_PURE) $(FUZZ_NODE); do fuzz/run.sh $$target $(FUZZ_SECONDS) || exit 1; done
 
-fuzz-smoke: fuzz-build
-	@for target in $(FUZZ_TARGETS); do fuzz/run.sh $$target 10 || exit 1; done
+fuzz-smoke:
+	$(FUZZ_BUILD) -p comity-fuzz-pure
+	@echo $(FUZZ_PURE) | xargs -n 1 -P 2 sh -c 'fuzz/run.sh $$0 10'
+
+fuzz-smoke-node: fuzz-build
+	@echo $(FUZZ_NODE) | xargs -n 1 -P 2 sh -c 'fuzz/run.sh $$0 10'
 
 # What runs found beyond the seeds, as few small files as cover the same, into fuzz/seeds.
 fuzz-merge: fuzz-build
-	@for target in $(FUZZ_TARGETS); do fuzz/merge.sh $$target || exit 1; done
+	@for target in $(FUZZ_PURE) $(FUZZ_NODE); do fuzz/merge.sh $$target || exit 1; done
 
 # Each writes a file into bench/. The figures are ratios within one run, or sizes: none is a test.
 bench: bench-exchange bench-sources bench-memory bench-revocation

@@ -3,7 +3,8 @@
 
 MERGED is what libFuzzer's -set_cover_merge wrote, which is first the file that
 reaches most, then the one that adds most to it, and so on. The first of them
-are kept, under the names that they had, and so is every `finding-*` for ever.
+are kept, under the names that they had, and so is every `finding-*` for ever, and every
+`first-*`, which nothing here makes again.
 """
 
 import hashlib
@@ -15,7 +16,7 @@ MAX_BYTES = 24 * 1024
 
 merged, seeds = map(pathlib.Path, sys.argv[1:])
 named = {file.read_bytes(): file.name for file in seeds.iterdir()}
-kept = {name: content for content, name in named.items() if name.startswith("finding-")}
+kept = {name: content for content, name in named.items() if name.startswith(("finding-", "first-"))}
 size = sum(map(len, kept.values()))
 for file in sorted(merged.iterdir(), key=lambda file: file.stat().st_mtime_ns):
     content = file.read_bytes()

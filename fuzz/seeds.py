@@ -1,10 +1,11 @@
 #!/usr/bin/env python3
-"""Writes the first seeds: the published vectors, and a few texts by hand.
+"""Writes the first seeds and the dictionaries, for run.sh:
 
     python3 fuzz/seeds.py FOLDER
 
-What a campaign finds is merged into fuzz/seeds by `make fuzz-merge`; this makes the
-folder anew when a payload changes its form. Standard library only.
+They come from the published vectors, the corpus of SQL statements and the
+example, so that they follow when a payload changes its form. What a campaign
+finds beyond them is merged into fuzz/seeds. Standard library only.
 """
 
 import base64
@@ -336,8 +337,8 @@ def main():
     flight(add)
     gate(add)
     contract(add)
-    (HERE / "json.dict").write_text(words())
-    (HERE / "odcs.dict").write_text(contract_words())
+    (folder / "json.dict").write_text(words())
+    (folder / "odcs.dict").write_text(contract_words())
 
 
 main()
