@@ -15,8 +15,9 @@ MAX_FILES = 16
 MAX_BYTES = 24 * 1024
 
 merged, seeds = map(pathlib.Path, sys.argv[1:])
-named = {file.read_bytes(): file.name for file in seeds.iterdir()}
-kept = {name: content for content, name in named.items() if name.startswith(("finding-", "first-"))}
+before = {file.name: file.read_bytes() for file in seeds.iterdir()}
+named = {content: name for name, content in before.items()}
+kept = {name: content for name, content in before.items() if name.startswith(("finding-", "first-"))}
 size = sum(map(len, kept.values()))
 for file in sorted(merged.iterdir(), key=lambda file: file.stat().st_mtime_ns):
     content = file.read_bytes()

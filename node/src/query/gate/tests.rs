@@ -252,7 +252,8 @@ async fn nesting_passes_up_to_one_depth_and_never_beyond_it() {
                     assert_eq!(passed, depth - 1, "{}", form(depth));
                     passed = depth;
                 }
-                Err(error) => assert_eq!(error.code(), "bad-sql", "{error}"),
+                // What the parser would read again is refused before it is so deep.
+                Err(error) => assert!(["bad-sql", "too-large"].contains(&error.code()), "{error}"),
             }
         }
         assert!((8..=MAX_DEPTH).contains(&passed), "{passed} {}", form(1));
