@@ -12,7 +12,7 @@ PYTHON ?= python3
 VENV   := $(CARGO_TARGET_DIR)/venv
 COMITY := $(CARGO_TARGET_DIR)/debug/comity
 
-.PHONY: postgres oidc faketime demo build test lint unit vectors scenarios clients release bench bench-exchange bench-sources bench-memory bench-revocation bench-governance bench-evidence fmt clean-venv
+.PHONY: postgres oidc faketime demo build test lint unit vectors scenarios clients fuzz fuzz-build fuzz-smoke fuzz-smoke-node fuzz-merge release bench bench-exchange bench-sources bench-memory bench-revocation bench-governance bench-evidence fmt clean-venv
 
 demo:
 	cargo run --locked --quiet -p comity -- demo
@@ -20,13 +20,14 @@ demo:
 build:
 	cargo build --locked -p comity
 
-test: lint unit vectors scenarios clients
+test: lint unit vectors scenarios clients fuzz-smoke
 	@echo "all green"
 
 lint:
 	@cargo fmt --version >/dev/null 2>&1 || { echo "rustfmt is missing: rustup component add rustfmt (or your system's package rustfmt)" >&2; exit 1; }
 	@cargo clippy --version >/dev/null 2>&1 || { echo "clippy is missing: rustup component add clippy (or your system's package rust-clippy)" >&2; exit 1; }
 	cargo fmt --all --check
+	cargo fmt --all --check --manifest-path fuzz/Cargo.toml
 	cargo clippy --locked --workspace --all-targets -- -D warnings
 
 # With the venv: it writes the Delta tables and runs the S3 server that sources are tested against.
@@ -78,6 +79,31 @@ $(VENV)-contracts/ready: tests/ecosystem/requirements.txt $(VENV)/ready
 	$(VENV)-contracts/bin/pip install --quiet --disable-pip-version-check -r tests/ecosystem/requirements.txt
 	touch $@
 
+# Fuzzing (fuzz/README.md): `make fuzz` tries every target for ten minutes. On the compiler that everything is
+# built with; only our own crates are instrumented. The smoke run is a part of `make test` for what builds in seconds;
+# for the node, whose build takes minutes, `make unit` tries the seeds and changes of them, and fuzz-smoke-node libFuzzer.
+FUZZ_PURE := envelope history organization grant terms descriptor statements
+FUZZ_NODE := wire flight values gate contract
+FUZZ_SECONDS ?= 600
+FUZZ_BUILD := cd fuzz && RUSTC_WRAPPER=$(CURDIR)/fuzz/instrument.sh cargo build --locked --quiet
+
+fuzz-build:
+	$(FUZZ_BUILD) --bins
+
+fuzz: fuzz-build
+	@for target in $(FUZZ_PURE) $(FUZZ_NODE); do fuzz/run.sh $$target $(FUZZ_SECONDS) || exit 1; done
+
+fuzz-smoke:
+	$(FUZZ_BUILD) -p comity-fuzz-pure
+	@echo $(FUZZ_PURE) | xargs -n 1 -P 2 sh -c 'fuzz/run.sh $$0 10'
+
+fuzz-smoke-node: fuzz-build
+	@echo $(FUZZ_NODE) | xargs -n 1 -P 2 sh -c 'fuzz/run.sh $$0 10'
+
+# What runs found beyond the seeds, as few small files as cover the same, into fuzz/seeds.
+fuzz-merge: fuzz-build
+	@for target in $(FUZZ_PURE) $(FUZZ_NODE); do fuzz/merge.sh $$target || exit 1; done
+
 # Each writes a file into bench/. The figures are ratios within one run, or sizes: none is a test.
 bench: bench-exchange bench-sources bench-memory bench-revocation bench-governance bench-evidence
 
@@ -110,3 +136,4 @@ bench-memory: release postgres $(VENV)/ready
 
 fmt:
 	cargo fmt --all
+	cargo fmt --all --manifest-path fuzz/Cargo.toml

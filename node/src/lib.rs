@@ -18,6 +18,9 @@ pub mod failure;
 mod fixture;
 pub mod flight;
 pub mod founding;
+#[cfg(any(test, feature = "fuzzing"))]
+#[doc(hidden)]
+pub mod fuzzing;
 pub mod home;
 pub mod index;
 pub mod journal;

@@ -1,11 +1,13 @@
 //! Values for the places of a prepared statement (`spec/5-data-plane.md#D-121`).
 
+use std::panic::AssertUnwindSafe;
+
 use arrow::datatypes::SchemaRef;
 use arrow_flight::FlightData;
 use arrow_flight::decode::FlightRecordBatchStream;
 use arrow_flight::error::FlightError;
 use datafusion::scalar::ScalarValue;
-use futures::{Stream, StreamExt as _, TryStreamExt as _};
+use futures::{FutureExt as _, Stream, StreamExt as _, TryStreamExt as _};
 use tonic::Status;
 
 use super::incoming;
@@ -20,7 +22,19 @@ const MAX_VALUE_BYTES: usize = 64 * 1024;
 /// what its place takes. Names do not count: drivers invent them.
 ///
 /// More than one row would be a statement for each; no query has that meaning.
+///
+/// The decoder is made for files of one's own and panics over some hostile ones
+/// (A24). That would end the caller's connection with every stream on it.
 pub(super) async fn read(
+    messages: impl Stream<Item = Result<FlightData, Status>> + Send + Unpin + 'static,
+    places: &SchemaRef,
+) -> Result<Vec<ScalarValue>, String> {
+    let decoded = AssertUnwindSafe(decode(messages, places)).catch_unwind();
+    let contained = |_| Err("the values cannot be read".to_owned());
+    decoded.await.unwrap_or_else(contained)
+}
+
+async fn decode(
     messages: impl Stream<Item = Result<FlightData, Status>> + Send + Unpin + 'static,
     places: &SchemaRef,
 ) -> Result<Vec<ScalarValue>, String> {

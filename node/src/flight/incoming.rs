@@ -1,10 +1,11 @@
 //! Arrow messages that somebody else sends, looked at before they are decoded.
 
-use arrow::ipc::{CompressionType, root_as_message};
+use arrow::ipc::{Buffer, CompressionType, root_as_message};
 use arrow_flight::FlightData;
 
-/// Refuses a message whose body is compressed, and one whose header cannot be
-/// read (A23, `spec/5-data-plane.md#D-119`).
+/// Refuses a message whose body is compressed, one whose header cannot be read,
+/// and one whose header points outside of its body (A23, A24,
+/// `spec/5-data-plane.md#D-119`): the decoder panics over that.
 ///
 /// The decoder allocates what the *sender* says a buffer holds when it is
 /// unpacked. A few bytes that claim 2^62 abort the process, which nothing can
@@ -18,16 +19,36 @@ pub(crate) fn check(message: &FlightData) -> Result<(), &'static str> {
         };
     }
     let header = root_as_message(&message.data_header).map_err(|_| "the header is malformed")?;
-    let batch = header
-        .header_as_record_batch()
-        .or_else(|| header.header_as_dictionary_batch()?.data());
-    match batch.and_then(|batch| batch.compression()) {
-        None => Ok(()),
-        Some(compressed) if compressed.codec() == CompressionType::LZ4_FRAME => {
-            Err("the body is compressed (lz4)")
-        }
-        Some(_) => Err("the body is compressed"),
+    let dictionary = header.header_as_dictionary_batch();
+    if dictionary.is_some_and(|dictionary| dictionary.data().is_none()) {
+        return Err("a dictionary without values");
     }
+    let batch = header.header_as_record_batch();
+    let Some(batch) = batch.or_else(|| dictionary?.data()) else {
+        return Ok(());
+    };
+    match batch.compression() {
+        None => {}
+        Some(compressed) if compressed.codec() == CompressionType::LZ4_FRAME => {
+            return Err("the body is compressed (lz4)");
+        }
+        Some(_) => return Err("the body is compressed"),
+    }
+    let size = message.data_body.len();
+    let mut buffers = batch.buffers().into_iter().flatten();
+    match buffers.all(|buffer| lies_within(buffer, size)) {
+        true => Ok(()),
+        false => Err("a buffer lies outside of the body"),
+    }
+}
+
+/// Whether a body of `size` bytes has all of `buffer`.
+fn lies_within(buffer: &Buffer, size: usize) -> bool {
+    let part = usize::try_from(buffer.offset())
+        .ok()
+        .zip(usize::try_from(buffer.length()).ok());
+    let end = part.and_then(|(offset, length)| offset.checked_add(length));
+    end.is_some_and(|end| end <= size)
 }
 
 #[cfg(test)]
@@ -71,6 +92,16 @@ mod tests {
             for message in messages(Some(codec)) {
                 assert!(check(&message).is_err(), "{codec:?}");
             }
+        }
+    }
+
+    #[test]
+    fn a24_buffers_outside_of_the_body_are_refused() {
+        for message in messages(None) {
+            let mut shorter = message.clone();
+            // All that the last buffers point at, beyond what only pads them.
+            shorter.data_body = message.data_body.slice(..message.data_body.len() - 64);
+            assert_eq!(check(&shorter), Err("a buffer lies outside of the body"));
         }
     }
 

@@ -15,6 +15,8 @@ mod channel;
 mod client;
 mod ending;
 mod face;
+#[cfg(any(test, feature = "fuzzing"))]
+pub(crate) mod fuzzed;
 pub(crate) mod incoming;
 mod leash;
 mod metadata;

@@ -19,6 +19,8 @@ mod codec;
 mod dial;
 mod dialable;
 mod error;
+#[cfg(any(test, feature = "fuzzing"))]
+pub(crate) mod fuzzed;
 mod handle;
 mod host;
 mod limits;

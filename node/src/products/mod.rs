@@ -24,6 +24,8 @@ pub mod draft;
 pub(crate) mod duration;
 mod extension;
 mod filter;
+#[cfg(any(test, feature = "fuzzing"))]
+pub(crate) mod fuzzed;
 mod odcs;
 mod offer;
 mod placeholder;

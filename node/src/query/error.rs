@@ -175,6 +175,25 @@ impl QueryError {
         }
     }
 
+    /// Maps an error met while a resolved plan is analysed and optimized. Types
+    /// are compared there for the first time: that they do not fit is the
+    /// statement's fault, and its text holds what [`QueryError::while_resolving`]
+    /// may show. Expressions of constants are evaluated there as well; what
+    /// these say stays with the owner.
+    pub(crate) fn while_optimizing(error: &DataFusionError) -> Self {
+        match error {
+            DataFusionError::Context(_, inner) | DataFusionError::Diagnostic(_, inner) => {
+                Self::while_optimizing(inner)
+            }
+            DataFusionError::Shared(inner) => Self::while_optimizing(inner),
+            DataFusionError::Collection(all) if !all.is_empty() => Self::while_optimizing(&all[0]),
+            DataFusionError::Plan(_) | DataFusionError::SchemaError(..) => {
+                Self::while_resolving(error)
+            }
+            other => Self::of(other),
+        }
+    }
+
     pub(crate) fn bad_sql(message: impl Into<String>) -> Self {
         let message: String = message.into();
         let line = message.lines().next().unwrap_or_default();

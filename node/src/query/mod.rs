@@ -11,6 +11,8 @@ mod engine;
 mod error;
 mod filter;
 mod functions;
+#[cfg(any(test, feature = "fuzzing"))]
+pub(crate) mod fuzzed;
 mod gate;
 mod governed;
 mod guard;

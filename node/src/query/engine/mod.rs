@@ -194,7 +194,9 @@ async fn plan(
         .gate
         .plan(statement, parameters, &state, &view)
         .await?;
-    let plan = state.optimize(&plan).map_err(|e| QueryError::of(&e))?;
+    let plan = state
+        .optimize(&plan)
+        .map_err(|e| QueryError::while_optimizing(&e))?;
     let (plan, kept) = pushdown::push(plan, &state).map_err(|e| QueryError::of(&e))?;
     for why in &kept {
         tracing::debug!(why, "computed here, not at the source");

@@ -6,6 +6,7 @@
 //! walked before it is optimized.
 
 mod growth;
+mod steps;
 mod syntax;
 #[cfg(test)]
 mod tests;
@@ -19,10 +20,12 @@ use datafusion::execution::SessionState;
 use datafusion::logical_expr::LogicalPlan;
 use datafusion::sql::parser::{DFParserBuilder, Statement};
 use datafusion::sql::sqlparser::ast;
-use datafusion::sql::sqlparser::dialect::GenericDialect;
+#[cfg(any(test, feature = "fuzzing"))]
+use datafusion::sql::sqlparser::tokenizer::TokenWithSpan;
 use datafusion::sql::sqlparser::tokenizer::Tokenizer;
 
 use super::{QueryError, TableName, View, functions};
+use steps::{Counting, MAX_STEPS};
 use walk::Walk;
 
 /// The longest statement, in bytes.
@@ -59,7 +62,7 @@ impl Gate {
         if sql.len() > MAX_BYTES {
             return Err(QueryError::too_large("bytes", MAX_BYTES));
         }
-        let dialect = GenericDialect {};
+        let dialect = Counting::default();
         let mut tokens = Tokenizer::new(&dialect, sql)
             .tokenize_with_location()
             .map_err(|e| QueryError::bad_sql(e.to_string()))?;
@@ -70,9 +73,12 @@ impl Gate {
             .with_recursion_limit(MAX_DEPTH)
             .build()
             .map_err(|e| QueryError::while_resolving(&e))?;
-        let mut statements = parser
-            .parse_statements()
-            .map_err(|e| QueryError::while_resolving(&e))?;
+        let mut statements = parser.parse_statements().map_err(|e| {
+            if dialect.is_spent() {
+                return QueryError::too_large("steps of the parser", MAX_STEPS as usize);
+            }
+            QueryError::while_resolving(&e)
+        })?;
         // spec/5-data-plane.md#D-3
         let (Some(statement), true) = (statements.pop_front(), statements.is_empty()) else {
             return Err(QueryError::bad_sql("write exactly one statement"));
@@ -115,6 +121,12 @@ impl Gate {
 /// Whether a text is one query, as far as that can be told without its tables.
 pub(crate) fn readable(sql: &str) -> Result<(), QueryError> {
     Gate::new(&[]).parse(sql, 0).map(drop)
+}
+
+/// Whether the tokens of a statement keep every limit on them.
+#[cfg(any(test, feature = "fuzzing"))]
+pub(super) fn within(tokens: &[TokenWithSpan]) -> Result<(), QueryError> {
+    tokens::count(tokens)
 }
 
 fn not_a_query() -> QueryError {

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use datafusion::logical_expr::{LogicalPlanBuilder, lit};
+use datafusion::sql::sqlparser::dialect::GenericDialect;
 
 use super::growth::{MAX_ROW_TEXT, MAX_TEXT_GROWTH};
 use super::tokens::{MAX_CTES, MAX_OPERATORS, MAX_SELECTS, MAX_SET_OPERATIONS, MAX_TOKENS};
@@ -252,7 +253,8 @@ async fn nesting_passes_up_to_one_depth_and_never_beyond_it() {
                     assert_eq!(passed, depth - 1, "{}", form(depth));
                     passed = depth;
                 }
-                Err(error) => assert_eq!(error.code(), "bad-sql", "{error}"),
+                // What the parser would read again is refused before it is so deep.
+                Err(error) => assert!(["bad-sql", "too-large"].contains(&error.code()), "{error}"),
             }
         }
         assert!((8..=MAX_DEPTH).contains(&passed), "{passed} {}", form(1));

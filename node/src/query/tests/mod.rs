@@ -116,6 +116,17 @@ async fn number(engine: &Engine, view: &Arc<View>, sql: &str) -> i64 {
         .value(0)
 }
 
+/// Found by the target `gate`: types are compared after the plan was resolved.
+#[tokio::test]
+async fn types_that_do_not_fit_are_the_statements_fault() {
+    let engine = Engine::start(EngineSettings::default()).unwrap();
+    let view = view(memory());
+    for sql in ["SELECT s % s FROM t", "SELECT x FROM t WHERE x AND s"] {
+        let refused = engine.prepare(Arc::clone(&view), sql).await.unwrap_err();
+        assert_eq!(refused.code(), "bad-sql", "{sql}: {refused:?}");
+    }
+}
+
 fn spy(seen: &Arc<Mutex<Vec<i64>>>) -> ScalarUDF {
     let seen = Arc::clone(seen);
     create_udf(
