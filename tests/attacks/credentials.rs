@@ -128,7 +128,8 @@ async fn a4_a_link_that_is_wider_than_the_one_before_it_is_refused() -> Outcome 
         [first.clone(), vec![link]].concat()
     };
     assert_eq!(verdict(&attack, child(&|_| ())).await, "none", "the same");
-    let wider: [(&str, &dyn Fn(&mut Grant)); 9] = [
+    type Wider<'a> = (&'a str, &'a dyn Fn(&mut Grant));
+    let wider: [Wider<'_>; 9] = [
         ("another audience", &|g| g.aud = g.iss),
         ("another agreement", &|g| g.agr = Digest::of(b"another")),
         ("another subject", &|g| g.sub = "somebody".to_owned()),
@@ -340,7 +341,7 @@ async fn a47_chains_and_headers_without_end_are_refused() -> Outcome {
         .rogue
         .request(&attack.channel, statement(ALL), &asked)?;
     for grant in [
-        vec![&*link; 5].join(" "),
+        [&*link; 5].join(" "),
         "a".repeat(12_000),
         ".".repeat(12_000),
         " ".repeat(12_000),

@@ -58,7 +58,9 @@ pub struct Ledger {
 }
 
 /// Whoever is handed every unit after it is on the device.
-struct Observer(Box<dyn Fn(u64, &[Record]) + Send + Sync>);
+struct Observer(Box<Observe>);
+
+type Observe = dyn Fn(u64, &[Record]) + Send + Sync;
 
 impl fmt::Debug for Observer {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

@@ -173,7 +173,17 @@ impl Node {
             secret: invitation.secret,
         };
         let hello = Request::Hello(Box::new(self.hello(false, Some(proof))));
-        match self.network.request(peer, addresses, hello).await {
+        let ask = || {
+            let (addresses, hello) = (addresses.clone(), hello.clone());
+            self.network.request(peer, addresses, hello)
+        };
+        let mut answer = ask().await;
+        // The other node lets go of those that it does not allow, this one until
+        // now among them: a connection of before may end under the first Hello.
+        if matches!(answer, Err(RequestError::Unreachable(_))) {
+            answer = ask().await;
+        }
+        match answer {
             Ok(Response::Hello(hello)) => self.heard_hello(&partner.org, *hello).await,
             Ok(_) => {
                 return Err(Failure::partner(

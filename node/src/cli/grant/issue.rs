@@ -61,7 +61,7 @@ impl Issue {
         let holder = file::holder(&self.to)?;
         let filter = self.filter.as_deref().map(file::filter).transpose()?;
         let ask = IssueGrant {
-            agreement: beginning(&self.agreement)?.to_owned(),
+            agreement: beginning(&self.agreement)?,
             member: self.member,
             holder: holder.key,
             certificate: holder.certificate,
