@@ -47,11 +47,14 @@ async fn read(stream: &mut TcpStream) -> std::io::Result<Post> {
     Ok(Post { headers, body })
 }
 
+/// Posts that wait to be looked at: more than any test makes.
+const MAX_POSTS: usize = 256;
+
 /// An endpoint that takes no first post: it wants it again.
-async fn endpoint() -> std::io::Result<(u16, mpsc::UnboundedReceiver<Post>)> {
+async fn endpoint() -> std::io::Result<(u16, mpsc::Receiver<Post>)> {
     let listener = TcpListener::bind("127.0.0.1:0").await?;
     let port = listener.local_addr()?.port();
-    let (sender, posts) = mpsc::unbounded_channel();
+    let (sender, posts) = mpsc::channel(MAX_POSTS);
     tokio::spawn(async move {
         let mut status = "503 Service Unavailable";
         while let Ok((mut stream, _)) = listener.accept().await {
@@ -62,7 +65,7 @@ async fn endpoint() -> std::io::Result<(u16, mpsc::UnboundedReceiver<Post>)> {
                 format!("HTTP/1.1 {status}\r\nContent-Length: 0\r\nConnection: close\r\n\r\n");
             let _ = stream.write_all(answer.as_bytes()).await;
             status = "200 OK";
-            if sender.send(post).is_err() {
+            if sender.send(post).await.is_err() {
                 return;
             }
         }
@@ -71,7 +74,7 @@ async fn endpoint() -> std::io::Result<(u16, mpsc::UnboundedReceiver<Post>)> {
 }
 
 /// The next post about `event`; others in between are passed over.
-async fn next(posts: &mut mpsc::UnboundedReceiver<Post>, event: &str) -> Result<Post, Failed> {
+async fn next(posts: &mut mpsc::Receiver<Post>, event: &str) -> Result<Post, Failed> {
     let find = async {
         while let Some(post) = posts.recv().await {
             if post.event()["type"] == event {

@@ -66,12 +66,9 @@ fn signed_compact(body: &[u8]) {
     let typ = GRANT;
     let (key, other) = (LONE.key("issuer"), LONE.key("doc"));
     let text = world::compact(typ, body, key);
-    let envelope = match Compact::parse(typ, &text) {
-        Ok(envelope) => envelope,
-        Err(_) => {
-            assert!(text.len() > typ.limit(), "an honest envelope is refused");
-            return;
-        }
+    let Ok(envelope) = Compact::parse(typ, &text) else {
+        assert!(text.len() > typ.limit(), "an honest envelope is refused");
+        return;
     };
     assert!(text.len() <= typ.limit());
     assert!(

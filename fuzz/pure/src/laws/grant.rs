@@ -33,7 +33,7 @@ fn signed(lines: &str, data: &[u8]) {
         links.push(world::compact(GRANT, payload.as_bytes(), signer));
         let next = serde_json::from_str::<Grant>(&payload).ok();
         let next = next.and_then(|grant| LONE.secret_of(&grant.cnf));
-        signer = next.unwrap_or(LONE.key("thief"));
+        signer = next.unwrap_or_else(|| LONE.key("thief"));
     }
     let Ok(grant) = Chain::verify(&links, &LONE.document, *AUDIENCE, NOW) else {
         return;
