@@ -145,6 +145,13 @@ mod tests {
     /// Found by the target `gate`. Without the bound this does not end.
     #[test]
     fn a49_what_the_parser_would_try_again_and_again_is_refused() {
+        // As deep as the engine's threads are.
+        let deep = std::thread::Builder::new().stack_size(16 << 20);
+        let tried = deep.spawn(try_again_and_again).unwrap().join();
+        tried.unwrap();
+    }
+
+    fn try_again_and_again() {
         let gate = Gate::new(&[]);
         let found = concat!(
             env!("CARGO_MANIFEST_DIR"),
