@@ -25,10 +25,15 @@ pub enum NetworkError {
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum RequestError {
-    /// No connection could be made or kept, or the peer closed it: a node that does not
-    /// allow this one does so without a word.
+    /// No connection could be made.
     #[error("its node cannot be reached: {0}")]
     Unreachable(String),
+    /// The peer closed the connection before it answered: one that does not
+    /// allow this node does so without a word, on QUIC in another way than on TCP.
+    #[error(
+        "its node cannot be reached: it closed the connection; perhaps it does not allow this node"
+    )]
+    Closed,
     /// No answer in time.
     #[error("its node did not answer in time")]
     Timeout,
@@ -49,4 +54,11 @@ pub enum RequestError {
     /// This node is stopping.
     #[error("this node is stopping")]
     Stopping,
+}
+
+impl RequestError {
+    /// Whether the peer was not there to answer, so that another of its nodes may.
+    pub fn is_away(&self) -> bool {
+        matches!(self, Self::Unreachable(_) | Self::Closed | Self::Timeout)
+    }
 }

@@ -90,7 +90,7 @@ where
         let mut last = RequestError::Unreachable("its document names no node".to_owned());
         for node in nodes.into_iter().take(MAX_TRIED) {
             match ask(node).await {
-                Err(error @ (RequestError::Unreachable(_) | RequestError::Timeout)) => last = error,
+                Err(error) if error.is_away() => last = error,
                 answered => return answered,
             }
         }

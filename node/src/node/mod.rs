@@ -9,6 +9,7 @@ mod errands;
 mod exchange;
 mod granting;
 mod inbound;
+mod join;
 mod listeners;
 mod measuring;
 mod members;

@@ -3,17 +3,14 @@
 use std::sync::Arc;
 
 use comity_identity::organization::Freshness;
-use comity_protocol::invitation::{Invitation, InvitationError};
 use comity_protocol::negotiation::Side;
-use comity_protocol::wire::{InvitationProof, Request, Response};
 
 use super::Node;
-use crate::access::{Meeting, Partner};
+use crate::access::Partner;
 use crate::admin::{Reading, api};
 use crate::clock;
-use crate::failure::{Failure, Fault};
+use crate::failure::Failure;
 use crate::ledger::{Administered, OPERATOR, Record};
-use crate::network::{self, RequestError};
 
 impl Node {
     /// Writes down an act of the operator that leaves no other record, before
@@ -139,90 +136,6 @@ impl Node {
         Ok(made)
     }
 
-    /// Uses an invitation: meets the inviter, and signs a federation with it.
-    pub async fn join(self: &Arc<Self>, ask: api::Join) -> Result<api::Joined, Failure> {
-        let now = clock::now();
-        let invitation = Invitation::open(&ask.code, now).map_err(|e| bad_invitation(&e))?;
-        if invitation.org == self.own.org() {
-            return Err(Failure::caller(
-                "own-invitation",
-                "the invitation is this organization's own",
-            ));
-        }
-        let peer = network::peer_id(&invitation.peer_id)
-            .ok_or_else(|| Failure::caller("bad-invitation", "the invitation names no node"))?;
-        let id = Invitation::id(&ask.code);
-        // spec/6-evidence.md#V-3: joining a known organization again leaves no other record.
-        self.administered("join", invitation.org).await?;
-        let meeting = Meeting {
-            org: invitation.org,
-            given_alias: ask.alias,
-            own_alias: invitation.alias.clone(),
-            peer_id: invitation.peer_id.clone(),
-            addresses: invitation.addresses.clone(),
-            invitation: id,
-        };
-        let partner = self
-            .partners
-            .introduce(invitation.evidence(), meeting)
-            .await?;
-        let addresses = network::addresses(&invitation.addresses);
-        self.let_in(&partner.org).await;
-        let proof = InvitationProof {
-            invitation: id,
-            secret: invitation.secret,
-        };
-        let hello = Request::Hello(Box::new(self.hello(false, Some(proof))));
-        let ask = || {
-            let (addresses, hello) = (addresses.clone(), hello.clone());
-            self.network.request(peer, addresses, hello)
-        };
-        let mut answer = ask().await;
-        // The other node lets go of those that it does not allow, this one until
-        // now among them: a connection of before may end under the first Hello.
-        if matches!(answer, Err(RequestError::Unreachable(_))) {
-            answer = ask().await;
-        }
-        match answer {
-            Ok(Response::Hello(hello)) => self.heard_hello(&partner.org, *hello).await,
-            Ok(_) => {
-                return Err(Failure::partner(
-                    "bad-answer",
-                    &partner.alias,
-                    RequestError::Unexpected,
-                ));
-            }
-            Err(error) => return Err(unanswered(&partner.alias, &error)),
-        }
-        if partner.is_federated(now)
-            && let Some(federation) = partner.federation
-        {
-            return Ok(api::Joined {
-                org: partner.org,
-                alias: partner.alias,
-                federation,
-            });
-        }
-        let negotiation = self.negotiations.ask_federation(partner.org, id).await?;
-        let federation = self.partners.get(&partner.org).and_then(|p| p.federation);
-        let federation = federation.ok_or_else(|| {
-            Failure::new(
-                Fault::Conflict,
-                "not-signed-yet",
-                format!(
-                    "{} has not signed: the negotiation is {}",
-                    partner.alias, negotiation.state
-                ),
-            )
-            .next("see how it stands with 'comity requests'")
-        })?;
-        Ok(api::Joined {
-            org: partner.org,
-            alias: partner.alias,
-            federation,
-        })
-    }
-
     /// Takes an agreement back and tells the other side.
     pub async fn revoke(self: &Arc<Self>, id: &str) -> Result<api::Agreement, Failure> {
         let agreement = self.agreements.find(id)?;
@@ -236,21 +149,5 @@ impl Node {
         let now = clock::now();
         let revoked = self.agreements.get(&agreement.id()).unwrap_or(agreement);
         Ok(self.agreements.view(&revoked, now))
-    }
-}
-
-fn bad_invitation(error: &InvitationError) -> Failure {
-    Failure::caller("bad-invitation", error.to_string())
-        .next("ask the other organization for a new text from 'comity invite'")
-}
-
-fn unanswered(alias: &str, error: &RequestError) -> Failure {
-    let failure = Failure::partner("no-answer", alias, error);
-    match error {
-        RequestError::Refused { code: comity_protocol::wire::RefusalCode::InvitationInvalid, .. } => {
-            Failure::partner("invitation-refused", alias, "the invitation was used by somebody else or has expired")
-                .next("ask the other organization for a new text from 'comity invite'")
-        }
-        _ => failure.next("check that the other node is up and reachable at the addresses in its invitation, then join again"),
     }
 }

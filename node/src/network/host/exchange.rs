@@ -209,9 +209,6 @@ fn request_error(error: OutboundFailure, dial: Option<String>) -> RequestError {
         OutboundFailure::UnsupportedProtocols => {
             RequestError::Unreachable("it does not speak this protocol".to_owned())
         }
-        // A refused connection looks like this on QUIC and like that on TCP, and says no reason.
-        OutboundFailure::ConnectionClosed | OutboundFailure::Io(_) => RequestError::Unreachable(
-            "it closed the connection; perhaps it does not allow this node".to_owned(),
-        ),
+        OutboundFailure::ConnectionClosed | OutboundFailure::Io(_) => RequestError::Closed,
     }
 }
