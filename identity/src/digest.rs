@@ -19,6 +19,15 @@ impl Digest {
         Self(Sha256::digest(bytes).into())
     }
 
+    /// The digest of `parts` in a row under `key`, which stands in front of two
+    /// nested hashes: one cannot be lengthened into that of something else.
+    /// Each part but the last must have a fixed length.
+    pub fn keyed(key: &[u8], parts: &[&[u8]]) -> Self {
+        let inner = Sha256::new_with_prefix(key).chain_update(parts.concat());
+        let outer = Sha256::new_with_prefix(key).chain_update(inner.finalize());
+        Self(outer.finalize().into())
+    }
+
     /// A digest that was computed elsewhere.
     pub const fn from_bytes(bytes: [u8; 32]) -> Self {
         Self(bytes)
@@ -81,6 +90,14 @@ impl<'de> Deserialize<'de> for Digest {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_keyed_digest_is_two_nested_ones() {
+        let inner = Digest::of(b"key-part-of-a-name");
+        let outer = Digest::of(&[b"key-".as_slice(), inner.as_bytes()].concat());
+        assert_eq!(Digest::keyed(b"key-", &[b"part-", b"of-a-name"]), outer);
+        assert_ne!(Digest::keyed(b"", &[b"key-part-of-a-name"]), outer);
+    }
 
     #[test]
     fn text_form_is_strict() {

@@ -31,6 +31,7 @@ pub mod measure;
 pub mod network;
 pub mod node;
 pub mod notify;
+mod outbound;
 pub mod own;
 pub mod products;
 pub mod query;

@@ -184,14 +184,10 @@ impl Grants {
 
     /// What `peer` knows `member` as: the same for every query to that partner,
     /// another for every other partner, and nobody but us can tell whose it is.
-    ///
-    /// Two nested hashes with the key in front, so that a hash cannot be
-    /// lengthened into another member's.
     pub(crate) fn pseudonym(&self, member: &str, peer: &OrgId) -> String {
         let key = &self.own.keys().pseudonym;
-        let inner = Digest::of(&[&key[..], &peer.as_bytes()[..], member.as_bytes()].concat());
-        let outer = Digest::of(&[&key[..], &inner.as_bytes()[..]].concat());
-        HEXLOWER.encode(outer.as_bytes().get(..16).unwrap_or_default())
+        let digest = Digest::keyed(&key[..], &[peer.as_bytes(), member.as_bytes()]);
+        HEXLOWER.encode(digest.as_bytes().get(..16).unwrap_or_default())
     }
 }
 

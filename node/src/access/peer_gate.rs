@@ -14,7 +14,7 @@ use super::agreements::{Agreement, Agreements, Standing};
 use super::asker::{Asker, Known, counts};
 use super::claims::AskerClaims;
 use super::disclosures::Disclosures;
-use super::partners::Partners;
+use super::partners::{Partner, Partners};
 use super::policy::{Asked, Permitted, Policies};
 use super::quota::Quotas;
 use super::record::{Audit, Refusals, trace};
@@ -253,9 +253,9 @@ impl PeerGate {
     /// here. A name that it gave itself earns no attribute.
     fn attributes(&self, org: &OrgId) -> BTreeMap<String, String> {
         let partner = self.partners.get(org);
-        let alias = partner.filter(|p| p.named_by_us()).map(|p| p.alias);
         let meant = |note: &&PartnerNote| {
-            note.partner == org.to_string() || Some(&note.partner) == alias.as_ref()
+            let called = |p: &Partner| p.is_called(&note.partner);
+            partner.as_ref().is_some_and(called)
         };
         let notes = self.notes.iter().filter(meant);
         notes.flat_map(|n| n.attributes.clone()).collect()

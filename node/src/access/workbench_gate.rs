@@ -1,47 +1,38 @@
 //! The workbench listener's gate: members of this organization.
 
-use std::collections::HashMap;
-use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Instant;
+mod closed;
+mod reach;
+mod reader;
 
-use arrow::datatypes::SchemaRef;
+use std::sync::Arc;
+
 use async_trait::async_trait;
-use comity_identity::keyring::Keyring;
-use comity_identity::tls::{CurrentLeaf, peer_client_config};
-use comity_identity::{Digest, OrgId, Timestamp};
+use comity_identity::{OrgId, Timestamp};
 use comity_protocol::negotiation::Side;
 use comity_protocol::product::VerifiedDescriptor;
-use datafusion::error::DataFusionError;
-use datafusion::execution::SendableRecordBatchStream;
-use datafusion::physical_plan::stream::RecordBatchStreamAdapter;
-use futures::StreamExt as _;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 use tonic::Request;
 use tonic::metadata::MetadataMap;
 
+use self::closed::{Closed, ClosedByPolicy};
+pub use self::reach::Reach;
+use self::reader::Reader;
 use super::agreements::{Agreement, Agreements, Standing};
-use super::grants::Grants;
 use super::members::{Members, Unproven, VerifiedMember};
 use super::partners::{Partner, Partners};
 use super::peer_gate::governed;
-use super::policy::{Asked as AskedOfPolicy, CODE, Permitted, Policies, Principal};
+use super::policy::{Asked as AskedOfPolicy, Permitted, Policies, Principal};
 use super::record::{Audit, trace};
 use super::scope::{Basis, OutOfScope, Scope};
 use crate::admin::{Listener, Metrics};
 use crate::catalog::{Catalog, OwnProduct, types};
 use crate::clock;
-use crate::flight::{
-    Asked, Denied, Gate, PURPOSE, PeerClient, Right, Session, Taker, Unlimited, workbench,
-};
+use crate::flight::{Denied, Gate, PURPOSE, Right, Session, Unlimited, workbench};
 use crate::ledger::Ledger;
-use crate::measure::{Observations, freshness};
-use crate::network::DialPolicy;
+use crate::measure::freshness;
 use crate::own::Own;
-use crate::query::{
-    self, PartnerTable, QueryError, RemoteTable, Salts, TableName, View, ViewBuilder,
-};
-use crate::receipts::Reading;
+use crate::query::{self, PartnerTable, RemoteTable, Salts, TableName, View, ViewBuilder};
 
 /// Judges every call of a member, and gives the view: own products behind the
 /// barrier, partners' products as tables.
@@ -428,243 +419,5 @@ impl WorkbenchGate {
             Some(Standing::Expired) => "expired",
             _ => "no-agreement",
         }
-    }
-}
-
-/// The ways to partners' peer listeners: one client for each organization.
-#[derive(Debug)]
-pub struct Reach {
-    own: Arc<Own>,
-    keyring: Arc<Keyring>,
-    grants: Arc<Grants>,
-    leaf: Arc<CurrentLeaf>,
-    dial: DialPolicy,
-    observed: Arc<Observations>,
-    reading: Arc<Reading>,
-    clients: Mutex<HashMap<OrgId, Arc<PeerClient>>>,
-}
-
-impl Reach {
-    /// Ways that present `leaf` and dial only organizations in `keyring`, where `dial` permits.
-    /// What is seen on them is noted in `observed`, and what comes is written
-    /// down by `reading`.
-    pub fn new(
-        own: Arc<Own>,
-        keyring: Arc<Keyring>,
-        grants: Arc<Grants>,
-        leaf: Arc<CurrentLeaf>,
-        dial: DialPolicy,
-        observed: Arc<Observations>,
-        reading: Arc<Reading>,
-    ) -> Self {
-        Self {
-            own,
-            keyring,
-            grants,
-            leaf,
-            dial,
-            observed,
-            reading,
-            clients: Mutex::default(),
-        }
-    }
-
-    fn client(&self, org: OrgId, alias: &str) -> Result<Arc<PeerClient>, QueryError> {
-        let mut clients = self.clients.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(client) = clients.get(&org) {
-            return Ok(Arc::clone(client));
-        }
-        let trust = Arc::clone(&self.keyring);
-        let leaf = Arc::clone(&self.leaf);
-        let clock = Arc::new(rustls::time_provider::DefaultTimeProvider);
-        let tls = peer_client_config(trust, org, Arc::clone(&leaf) as _, clock)
-            .map_err(|e| QueryError::partner_unavailable(alias, e.to_string()))?;
-        let holder = Arc::clone(&self.own.keys().node) as _;
-        let leaf_of = crate::flight::leaf_of(move || leaf.leaf());
-        let keyring = Arc::clone(&self.keyring);
-        let epoch = crate::flight::epoch_of(move || keyring.epoch());
-        let client = Arc::new(PeerClient::new(
-            alias.to_owned(),
-            Arc::new(tls),
-            holder,
-            leaf_of,
-            epoch,
-            self.dial,
-        ));
-        clients.insert(org, Arc::clone(&client));
-        Ok(client)
-    }
-
-    /// Where the organization's nodes serve Flight, from its current document only (A26).
-    fn addresses(&self, org: &OrgId) -> Vec<String> {
-        let Some(organization) = self.keyring.get(org) else {
-            return Vec::new();
-        };
-        let nodes = organization.document().nodes(clock::now());
-        nodes.flat_map(|n| n.flight.iter().cloned()).collect()
-    }
-}
-
-/// Reads one partner's tables for one member under one agreement.
-#[derive(Debug)]
-struct Reader {
-    alias: String,
-    agreement: Arc<Agreement>,
-    member: Arc<Membership>,
-    purpose: Option<String>,
-    trace: String,
-    reach: Arc<Reach>,
-    policies: Arc<Policies>,
-    metrics: Metrics,
-    asked: AskedOfPolicy,
-    /// The roles that the federation with the partner names.
-    negotiated: Vec<String>,
-    /// The column of the promised freshness, where the agreement shows it.
-    freshness: Option<String>,
-}
-
-#[async_trait]
-impl query::Partner for Reader {
-    fn name(&self) -> &str {
-        &self.alias
-    }
-
-    async fn open(
-        &self,
-        sql: String,
-        _: SchemaRef,
-    ) -> Result<SendableRecordBatchStream, QueryError> {
-        let org = self.agreement.peer();
-        let now = clock::now();
-        let permitted = Permitted::decide(&self.policies, self.asked.clone(), now)
-            .map_err(|why| closed_by_policy(&why.reason, &self.trace, &self.metrics))?;
-        let grant = self
-            .reach
-            .grants
-            .for_member(
-                &self.member.member,
-                (&self.agreement, &self.negotiated),
-                self.purpose.as_deref(),
-                &|| self.member.stands(),
-                now,
-            )
-            .map_err(|e| QueryError::partner_unavailable(&self.alias, e.to_string()))?;
-        let asked = Asked {
-            agreement: self.agreement.id(),
-            grant,
-            purpose: self.purpose.clone(),
-            trace: self.trace.clone(),
-            sql,
-        };
-        let last = asked.grant.last().map_or(&[][..], |link| link.as_bytes());
-        let of = (
-            asked.agreement,
-            Digest::of(last),
-            Digest::of(asked.sql.as_bytes()),
-        );
-        let subject = self.reach.grants.pseudonym(self.member.member.name(), &org);
-        // Before it is asked: a receipt may come before the answer is read.
-        let taker = self.reach.reading.begin(&asked.trace, org, of, subject);
-        let taker: Arc<dyn Taker> = Arc::new(taker);
-        let client = self.reach.client(org, &self.alias)?;
-        let began = Instant::now();
-        let answer = client
-            .query(&self.reach.addresses(&org), &asked, &taker)
-            .await;
-        let stop = self.agreement.stop().clone();
-        let rows = answer.map(|(_, rows)| until_revoked(&self.alias, stop, rows));
-        let rows = rows.map_err(QueryError::from);
-        let (product, fresh) = (self.agreement.product(), self.freshness.as_deref());
-        let observed = &self.reach.observed;
-        let rows = observed.watch(org, product, fresh, began, rows)?;
-        Ok(while_permitted(rows, permitted))
-    }
-}
-
-/// `rows` until policy takes the right to ask for them away
-/// (`spec/7-policy.md#R-10`).
-fn while_permitted(
-    rows: SendableRecordBatchStream,
-    permitted: Permitted,
-) -> SendableRecordBatchStream {
-    let schema = rows.schema();
-    let rows = rows.map(move |batch| {
-        let denied = |_| DataFusionError::External(Box::new(QueryError::policy()));
-        permitted.check(clock::now()).map_err(denied)?;
-        batch
-    });
-    Box::pin(RecordBatchStreamAdapter::new(schema, rows))
-}
-
-/// An own table that policy closes to the member.
-#[derive(Debug)]
-struct ClosedByPolicy {
-    alias: String,
-    reason: String,
-    trace: String,
-    metrics: Metrics,
-}
-
-#[async_trait]
-impl query::Partner for ClosedByPolicy {
-    fn name(&self) -> &str {
-        &self.alias
-    }
-
-    async fn open(&self, _: String, _: SchemaRef) -> Result<SendableRecordBatchStream, QueryError> {
-        Err(closed_by_policy(&self.reason, &self.trace, &self.metrics))
-    }
-}
-
-/// The reason is the owner's: a member may be told that a policy refuses, and not which.
-fn closed_by_policy(reason: &str, trace: &str, metrics: &Metrics) -> QueryError {
-    tracing::info!(trace, reason, "refused by policy");
-    metrics.refused(CODE);
-    QueryError::policy()
-}
-
-/// `rows` until `stop`: what a partner still sends under an agreement that was
-/// taken back is not shown, whether or not the partner has heard of it
-/// (`spec/5-data-plane.md#D-127`).
-fn until_revoked(
-    alias: &str,
-    stop: CancellationToken,
-    rows: SendableRecordBatchStream,
-) -> SendableRecordBatchStream {
-    let schema = rows.schema();
-    let alias = alias.to_owned();
-    let stopped = Box::pin(stop.cancelled_owned());
-    let live = futures::stream::unfold(Some((rows, stopped)), move |live| {
-        let alias = alias.clone();
-        async move {
-            let (mut rows, mut stopped) = live?;
-            tokio::select! {
-                biased;
-                () = &mut stopped => {
-                    let error = QueryError::partner_refused(&alias, "revoked");
-                    Some((Err(DataFusionError::External(Box::new(error))), None))
-                }
-                batch = rows.next() => batch.map(|batch| (batch, Some((rows, stopped)))),
-            }
-        }
-    });
-    Box::pin(RecordBatchStreamAdapter::new(schema, live))
-}
-
-/// A partner's table that no agreement opens: it can be found, not read.
-#[derive(Debug)]
-struct Closed {
-    alias: String,
-    code: &'static str,
-}
-
-#[async_trait]
-impl query::Partner for Closed {
-    fn name(&self) -> &str {
-        &self.alias
-    }
-
-    async fn open(&self, _: String, _: SchemaRef) -> Result<SendableRecordBatchStream, QueryError> {
-        Err(QueryError::partner_refused(&self.alias, self.code))
     }
 }

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 
 use super::agreements::beginning;
 use super::output::{Output, Problem};
-use super::request::{columns, stands};
+use super::request::{columns, filters, stands};
 use crate::admin::Client;
 use crate::admin::api;
 use crate::home::Home;
@@ -42,18 +42,9 @@ pub(super) struct Amend {
 
 impl Amend {
     pub(super) async fn run(self, home: &Home, output: &Output) -> Result<(), Problem> {
-        let filters = match &self.filter {
-            None => Default::default(),
-            Some(path) => {
-                let text = std::fs::read_to_string(path)
-                    .map_err(|e| Problem::failed(format!("{}: {e}", path.display())))?;
-                serde_json::from_str(&text)
-                    .map_err(|e| Problem::failed(format!("{}: {e}", path.display())))?
-            }
-        };
         let body = api::Amend {
             columns: self.columns.into_iter().collect(),
-            filters,
+            filters: filters(self.filter.as_deref())?,
             purposes: self.purpose.into_iter().collect(),
             days: self.days,
             note: self.note,

@@ -4,7 +4,7 @@ use std::net::{Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
 
 use super::output::{Output, Problem};
-use super::request::{columns, stands};
+use super::request::{columns, filters, stands};
 use crate::admin::Client;
 use crate::admin::api;
 use crate::config::ADMIN_PORT;
@@ -84,18 +84,9 @@ pub(super) struct Counter {
 
 impl Counter {
     pub(super) async fn run(self, home: &Home, output: &Output) -> Result<(), Problem> {
-        let filters = match &self.filter {
-            None => Default::default(),
-            Some(path) => {
-                let text = std::fs::read_to_string(path)
-                    .map_err(|e| Problem::failed(format!("{}: {e}", path.display())))?;
-                serde_json::from_str(&text)
-                    .map_err(|e| Problem::failed(format!("{}: {e}", path.display())))?
-            }
-        };
         let body = api::Counter {
             columns: self.columns.into_iter().collect(),
-            filters,
+            filters: filters(self.filter.as_deref())?,
             days: self.days,
             open_days: self.open_days,
             note: self.note,

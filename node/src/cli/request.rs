@@ -1,8 +1,9 @@
 //! `comity request` and `comity requests`.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::path::Path;
 
-use comity_protocol::terms::{Direction, Limit, Terms};
+use comity_protocol::terms::{Direction, Limit, RowFilter, Terms};
 
 use super::output::{Output, Problem, printable, table};
 use super::search::split;
@@ -73,6 +74,16 @@ pub(super) fn columns(text: &str) -> Result<(String, BTreeSet<String>), String> 
         return Err("expected TABLE=COLUMN,COLUMN…".to_owned());
     }
     Ok((table.to_owned(), columns))
+}
+
+/// The row conditions in the file of `--filter`.
+pub(super) fn filters(path: Option<&Path>) -> Result<BTreeMap<String, RowFilter>, Problem> {
+    let Some(path) = path else {
+        return Ok(BTreeMap::new());
+    };
+    let failed = |e: &dyn std::fmt::Display| Problem::failed(format!("{}: {e}", path.display()));
+    let text = std::fs::read_to_string(path).map_err(|e| failed(&e))?;
+    serde_json::from_str(&text).map_err(|e| failed(&e))
 }
 
 /// List negotiations and what they wait for.

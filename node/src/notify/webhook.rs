@@ -12,15 +12,12 @@ use std::time::Duration;
 use base64::Engine as _;
 use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
 use jsonwebtoken::{Algorithm, EncodingKey};
-use reqwest::redirect::Policy;
 use reqwest::{Client, StatusCode};
 
 use crate::clock;
 use crate::config;
 use crate::failure::Failure;
-
-/// How long the endpoint may take for one answer.
-const ANSWER_TIME: Duration = Duration::from_secs(5);
+use crate::outbound;
 
 /// How long to wait before each further try.
 const PAUSES: [Duration; 3] = [
@@ -64,21 +61,9 @@ impl Webhook {
                 file.display()
             ))
         })?;
-        let mut roots = rustls::RootCertStore::empty();
-        roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
-        let tls = rustls::ClientConfig::builder_with_provider(comity_identity::tls::provider())
-            .with_safe_default_protocol_versions()
-            .map_err(|e| failed(&e))?
-            .with_root_certificates(roots)
-            .with_no_client_auth();
-        let client = Client::builder()
-            .use_preconfigured_tls(tls)
-            // The owner named the place: no answer sends this node elsewhere (A19).
-            .redirect(Policy::none())
-            .timeout(ANSWER_TIME)
-            .no_proxy();
+        let client = outbound::client(outbound::system_roots());
         Ok(Some(Self {
-            client: client.build().map_err(|e| failed(&e))?,
+            client: client.map_err(|e| failed(&e))?,
             url: url.clone(),
             key: EncodingKey::from_secret(&secret),
         }))
@@ -88,15 +73,14 @@ impl Webhook {
     pub(super) async fn deliver(&self, id: &str, body: &[u8]) {
         let mut pauses = PAUSES.iter();
         loop {
-            let why = match self.post(id, body).await {
+            let (why, is_wanted) = match self.post(id, body).await {
                 Ok(status) if status.is_success() => return,
-                // It says that it wants no more.
-                Ok(StatusCode::GONE) => "410 Gone".to_owned(),
-                Ok(status) => status.to_string(),
+                // With 410 it says that it wants no more.
+                Ok(status) => (status.to_string(), status != StatusCode::GONE),
                 // Without the address, which may be a secret.
-                Err(error) => error,
+                Err(error) => (error, true),
             };
-            match pauses.next().filter(|_| !why.starts_with("410")) {
+            match pauses.next().filter(|_| is_wanted) {
                 Some(pause) => tokio::time::sleep(*pause).await,
                 None => {
                     tracing::warn!(id, why, "the webhook did not take a notice");

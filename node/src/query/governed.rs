@@ -145,17 +145,20 @@ impl GovernedTable {
         Ok(Arc::new(BarrierExec::new(plan, grouping.schema)))
     }
 
-    /// The groups of a table that is read in groups only; else nothing.
+    /// The groups of a table that is read in groups only, or why the terms do
+    /// not permit them; nothing of another table.
     pub(super) fn guarded_groups(
         &self,
-        grouping: &Grouping,
+        grouping: impl FnOnce() -> Result<Grouping, String>,
     ) -> Option<Result<Arc<dyn TableProvider>, String>> {
         let guarded = self.guarded.as_ref()?;
         let shown = |p: &Expr| leak_proof(p, &self.schema, &|name| self.open.contains(name));
-        if !grouping.predicates.iter().all(shown) {
-            return Some(Err("a predicate is not leak-proof".to_owned()));
-        }
-        Some(guarded.groups(grouping.clone()))
+        Some(grouping().and_then(|grouping| {
+            if !grouping.predicates.iter().all(shown) {
+                return Err("a predicate is not leak-proof".to_owned());
+            }
+            guarded.groups(grouping)
+        }))
     }
 
     /// Whether the table is read in groups only.

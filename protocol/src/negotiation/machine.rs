@@ -78,25 +78,13 @@ impl Negotiation {
         signer: &dyn Signer,
     ) -> Result<(Self, String), NegotiationError> {
         asks.proposal.check(now)?;
-        let supported = SUPPORTED.to_vec();
         let body = Body::Request {
             proposal: Box::new(asks.proposal),
             note: asks.note,
             until: Some(asks.until),
-            supported,
+            supported: SUPPORTED.to_vec(),
         };
-        let message = Message {
-            v: 1,
-            negotiation: id,
-            from: own,
-            to: peer,
-            seq: 0,
-            prev: None,
-            at: now,
-            body,
-        };
-        let text = message.sign(signer)?;
-        Ok((Self::begin(true, &message, text.clone())?, text))
+        Self::open(id, (own, peer), body, now, signer)
     }
 
     /// The provider's first offer: other terms for an agreement that there is
@@ -110,19 +98,31 @@ impl Negotiation {
         signer: &dyn Signer,
     ) -> Result<(Self, String), NegotiationError> {
         offers.proposal.check(now)?;
+        let body = Body::Offer {
+            proposal: Box::new(offers.proposal),
+            note: offers.note,
+            until: Some(offers.until),
+        };
+        Self::open(id, (own, peer), body, now, signer)
+    }
+
+    /// Says the first message, from one organization to another.
+    fn open(
+        id: NegotiationId,
+        (from, to): (OrgId, OrgId),
+        body: Body,
+        now: Timestamp,
+        signer: &dyn Signer,
+    ) -> Result<(Self, String), NegotiationError> {
         let message = Message {
             v: 1,
             negotiation: id,
-            from: own,
-            to: peer,
+            from,
+            to,
             seq: 0,
             prev: None,
             at: now,
-            body: Body::Offer {
-                proposal: Box::new(offers.proposal),
-                note: offers.note,
-                until: Some(offers.until),
-            },
+            body,
         };
         let text = message.sign(signer)?;
         Ok((Self::begin(true, &message, text.clone())?, text))

@@ -73,13 +73,15 @@ pub enum Window {
 }
 
 /// A day of the week.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 #[allow(missing_docs)]
 pub enum Weekday {
     Monday,
     Tuesday,
     Wednesday,
+    /// That of the moment zero.
+    #[default]
     Thursday,
     Friday,
     Saturday,
@@ -136,6 +138,19 @@ impl Weekday {
             4 => Self::Friday,
             5 => Self::Saturday,
             _ => Self::Sunday,
+        }
+    }
+
+    /// As policies and terms write it.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Monday => "monday",
+            Self::Tuesday => "tuesday",
+            Self::Wednesday => "wednesday",
+            Self::Thursday => "thursday",
+            Self::Friday => "friday",
+            Self::Saturday => "saturday",
+            Self::Sunday => "sunday",
         }
     }
 }

@@ -44,10 +44,7 @@ impl Negotiations {
                     && self.may_be_asked(n).is_ok()
                     && self.may_replace(n, now).is_ok();
                 let covers = |rule: &ApproveRule| {
-                    let same = rule.product == address
-                        && (rule.partner == partner.org.to_string()
-                            // A name that a guest gave itself opens nothing.
-                            || partner.named_by_us() && rule.partner == partner.alias);
+                    let same = rule.product == address && partner.is_called(&rule.partner);
                     same && terms.narrows(&ceiling(rule, &own.descriptor, now))
                 };
                 // Where it takes two persons a rule is none of them.

@@ -1,20 +1,16 @@
 //! Asking the issuer for its keys.
 
 use std::path::Path;
-use std::time::Duration;
 
-use reqwest::redirect::Policy;
 use reqwest::{Client, Url};
-use rustls::{ClientConfig, RootCertStore};
+use rustls::RootCertStore;
 use rustls_pki_types::CertificateDer;
 use rustls_pki_types::pem::PemObject as _;
 use serde::Deserialize;
 
 use crate::config::{self, is_provider_url};
 use crate::failure::Failure;
-
-/// How long the issuer may take for one answer: a member waits for it.
-const ANSWER_TIME: Duration = Duration::from_secs(5);
+use crate::outbound;
 
 /// The most bytes of an answer.
 const MAX_ANSWER_BYTES: usize = 256 * 1024;
@@ -62,27 +58,10 @@ impl Fetcher {
         let failed = |e: &dyn std::fmt::Display| Failure::own("oidc", format!("[oidc]: {e}"));
         let roots = match &settings.ca_file {
             Some(file) => authorities(&home.join(file)).map_err(|e| failed(&e))?,
-            None => {
-                let mut roots = RootCertStore::empty();
-                roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
-                roots
-            }
+            None => outbound::system_roots(),
         };
-        let tls = ClientConfig::builder_with_provider(comity_identity::tls::provider())
-            .with_safe_default_protocol_versions()
-            .map_err(|e| failed(&e))?
-            .with_root_certificates(roots)
-            .with_no_client_auth();
-        let client = Client::builder()
-            .use_preconfigured_tls(tls)
-            // The owner named the place: no answer sends this node elsewhere (A19).
-            .redirect(Policy::none())
-            .timeout(ANSWER_TIME)
-            .no_proxy()
-            .build()
-            .map_err(|e| failed(&e))?;
         Ok(Self {
-            client,
+            client: outbound::client(roots).map_err(|e| failed(&e))?,
             issuer: issuer.to_owned(),
             jwks_url: settings.jwks_url.clone(),
         })

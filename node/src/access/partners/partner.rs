@@ -82,6 +82,17 @@ impl Partner {
         self.named_by_us
     }
 
+    /// The name that our operator gave it.
+    pub fn own_name(&self) -> Option<&str> {
+        self.named_by_us.then_some(&self.alias)
+    }
+
+    /// Whether the owner's configuration means this partner by `name`: its id,
+    /// or the name given to it here. A name that a guest gave itself opens nothing.
+    pub fn is_called(&self, name: &str) -> bool {
+        name == self.org.to_string() || self.own_name() == Some(name)
+    }
+
     /// The organization, if the keyring knows it.
     pub fn organization(&self) -> Option<&Arc<Organization>> {
         self.organization.as_ref()

@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 
 use comity_identity::Timestamp;
+use comity_protocol::terms::{Weekday, Window};
 use serde::{Deserialize, Serialize};
 
 /// A request to decide on. The form of a policy test's `request`, too.
@@ -173,27 +174,6 @@ pub struct Agreement {
     pub purposes: BTreeSet<String>,
 }
 
-/// A day of the week.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Weekday {
-    /// Monday.
-    #[default]
-    Monday,
-    /// Tuesday.
-    Tuesday,
-    /// Wednesday.
-    Wednesday,
-    /// Thursday.
-    Thursday,
-    /// Friday.
-    Friday,
-    /// Saturday.
-    Saturday,
-    /// Sunday.
-    Sunday,
-}
-
 impl Action {
     /// Every action.
     pub const ALL: [Self; 7] = [
@@ -230,37 +210,9 @@ impl Circumstances {
 
     /// Makes it a request at `now`.
     pub fn set_time(&mut self, now: Timestamp) {
-        let (hours, days) = (now.as_secs() / 3600, now.as_secs() / 86_400);
+        let hours = now.as_secs() / Window::Hour.seconds();
         self.hour = u8::try_from(hours % 24).unwrap_or_default();
-        self.weekday = Weekday::of_day(days);
-    }
-}
-
-impl Weekday {
-    /// The weekday of a day since the epoch, which was a Thursday.
-    fn of_day(days: u64) -> Self {
-        match days % 7 {
-            0 => Self::Thursday,
-            1 => Self::Friday,
-            2 => Self::Saturday,
-            3 => Self::Sunday,
-            4 => Self::Monday,
-            5 => Self::Tuesday,
-            _ => Self::Wednesday,
-        }
-    }
-
-    /// As policies name it.
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::Monday => "monday",
-            Self::Tuesday => "tuesday",
-            Self::Wednesday => "wednesday",
-            Self::Thursday => "thursday",
-            Self::Friday => "friday",
-            Self::Saturday => "saturday",
-            Self::Sunday => "sunday",
-        }
+        self.weekday = Weekday::of(now.as_secs());
     }
 }
 

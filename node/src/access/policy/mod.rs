@@ -36,7 +36,7 @@ use comity_identity::Digest;
 use serde::{Deserialize, Serialize};
 
 pub use active::{Policies, Refusal};
-pub use asked::{Action, Asked, Circumstances, Principal, Resource, Weekday};
+pub use asked::{Action, Asked, Circumstances, Principal, Resource};
 pub use corpus::{Case, CaseFailure, Corpus};
 pub use engine::CedarEngine;
 pub use explain::{Explanation, Fact};

@@ -156,11 +156,10 @@ impl Asked {
 impl Principal {
     /// A partner, as its federation says.
     pub fn partner(partner: &Partner) -> Self {
-        let named = partner.named_by_us();
         let (roles, assurance) = partner.recognized();
         Self::Partner {
             id: partner.org.to_string(),
-            alias: named.then(|| partner.alias.clone()),
+            alias: partner.own_name().map(str::to_owned),
             roles: roles.iter().cloned().collect(),
             assurance: assurance.iter().cloned().collect(),
         }

@@ -47,12 +47,12 @@ impl Salts {
     pub fn draw(key: &[u8], agreement: Option<&Digest>) -> std::result::Result<Self, QueryError> {
         let mut query = [0; SALT_BYTES];
         getrandom::fill(&mut query).map_err(|_| QueryError::internal("no randomness"))?;
-        // The key in front of two nested hashes, as pseudonyms are made: a
-        // hash cannot be lengthened into that of another agreement.
         let named = agreement.map_or(&[][..], |id| &id.as_bytes()[..]);
-        let inner = Digest::of(&[key, b"comity-mask-v1", named].concat());
-        let agreement = *Digest::of(&[key, &inner.as_bytes()[..]].concat()).as_bytes();
-        Ok(Self { query, agreement })
+        let agreement = Digest::keyed(key, &[b"comity-mask-v1", named]);
+        Ok(Self {
+            query,
+            agreement: *agreement.as_bytes(),
+        })
     }
 
     /// What `mask` hashes in front of a value.

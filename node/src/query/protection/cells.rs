@@ -14,12 +14,17 @@ use datafusion::physical_plan::coalesce_partitions::CoalescePartitionsExec;
 
 use super::Guarded;
 use crate::query::guard;
-use crate::query::pushdown::Grouping;
+use crate::query::pushdown::{Function, Grouping, Measure};
 
 /// The unit's column. No column of a product can be called so.
 pub(super) const UNIT: &str = ".unit";
 /// How many rows the cell has of the unit.
 pub(super) const ROWS: &str = ".rows";
+
+/// The column of a measured value, before there are cells.
+fn value_of(measure: &str) -> String {
+    format!(".value {measure}")
+}
 
 /// The column of a measure's sum in the cells.
 pub(super) fn sum_of(measure: &str) -> String {
@@ -54,7 +59,7 @@ pub(super) async fn plan(
     // A group column that is measured as well is carried twice: as key, and as value.
     let values = measured.iter().filter_map(|name| {
         let value = shown(name)?;
-        Some(value.unalias().alias(format!(".value {name}")))
+        Some(value.unalias().alias(value_of(name)))
     });
     let rows = LogicalPlanBuilder::scan("source", source, None)?
         .filter(guarded.row_filter.clone())?
@@ -67,23 +72,16 @@ pub(super) async fn plan(
                 .collect::<Vec<_>>(),
         )?;
     let by = keys.iter().map(|key| column(key)).chain([column(UNIT)]);
-    let sums = measured.iter().flat_map(|name| {
-        let value = column(&format!(".value {name}"));
-        [
-            count(value.clone()).alias(count_of(name)),
-            sum(value).alias(sum_of(name)),
-        ]
-    });
-    // Only what can be added up is summed: of a text only the count is asked for.
-    let sums =
-        sums.filter(|e| !matches!(e, Expr::Alias(a) if !summable(guarded, grouping, &a.name)));
-    let cells = rows.aggregate(
-        by.collect::<Vec<_>>(),
-        [count(lit(1)).alias(ROWS)]
-            .into_iter()
-            .chain(sums)
-            .collect::<Vec<_>>(),
-    )?;
+    let mut sums = vec![count(lit(1)).alias(ROWS)];
+    for name in &measured {
+        let value = column(&value_of(name));
+        sums.push(count(value.clone()).alias(count_of(name)));
+        // Of a text only the count is asked for: it cannot be added up.
+        if is_added_up(grouping, name) {
+            sums.push(sum(value).alias(sum_of(name)));
+        }
+    }
+    let cells = rows.aggregate(by.collect::<Vec<_>>(), sums)?;
     let cells = state.create_physical_plan(&cells.build()?).await?;
     let cells = guard::deadline_on_leaves(cells)?;
     Ok(Arc::new(CoalescePartitionsExec::new(cells)))
@@ -101,11 +99,9 @@ pub(super) fn measured(grouping: &Grouping) -> Vec<String> {
     columns
 }
 
-fn summable(_guarded: &Guarded, grouping: &Grouping, column: &str) -> bool {
-    let Some(name) = column.strip_prefix(".sum ") else {
-        return true;
-    };
-    grouping.measures.iter().any(|m| {
-        m.column.as_deref() == Some(name) && m.function != crate::query::pushdown::Function::Count
-    })
+/// Whether a sum or an average of `column` is asked for.
+fn is_added_up(grouping: &Grouping, column: &str) -> bool {
+    let of_it = |m: &&Measure| m.column.as_deref() == Some(column);
+    let mut measures = grouping.measures.iter().filter(of_it);
+    measures.any(|m| m.function != Function::Count)
 }

@@ -5,7 +5,9 @@ use std::fmt;
 use std::hash::{BuildHasher, RandomState};
 use std::sync::{Arc, LazyLock};
 
-use arrow::array::{Array, ArrayRef, AsArray, RecordBatch, RecordBatchOptions, UInt64Array};
+use arrow::array::{
+    Array, ArrayRef, AsArray, BooleanArray, RecordBatch, RecordBatchOptions, UInt64Array,
+};
 use arrow::compute::{cast, concat_batches, take};
 use arrow::datatypes::{Int64Type, SchemaRef};
 use arrow::row::{OwnedRow, RowConverter, SortField};
@@ -297,12 +299,8 @@ fn keys(cells: &RecordBatch, names: &[String]) -> Result<Vec<OwnedRow>> {
         .map(|n| column(cells, n).cloned())
         .collect::<Result<Vec<_>>>()?;
     if columns.is_empty() {
-        columns.push(Arc::new(arrow::array::BooleanArray::from(vec![
-            true;
-            cells
-                .num_rows(
-                )
-        ])));
+        let all_alike = vec![true; cells.num_rows()];
+        columns.push(Arc::new(BooleanArray::from(all_alike)));
     }
     let fields = columns
         .iter()

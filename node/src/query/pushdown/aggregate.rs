@@ -82,7 +82,8 @@ pub(super) fn push(plan: LogicalPlan, kept: &mut Vec<String>) -> Result<LogicalP
         let LogicalPlan::Aggregate(aggregate) = &node else {
             return Ok(Transformed::no(node));
         };
-        if let Some(groups) = guarded(aggregate)? {
+        if let Some(groups) = guarded(aggregate) {
+            let groups = groups.map_err(|why| groups_only(&why))?;
             return Ok(Transformed::yes(replaced(groups, aggregate)?));
         }
         match answered(aggregate) {
@@ -101,28 +102,15 @@ pub(super) fn push(plan: LogicalPlan, kept: &mut Vec<String>) -> Result<LogicalP
     Ok(pushed.data)
 }
 
-/// The groups of a table that is read in groups only; an error where the
-/// aggregate is another one (`spec/5-data-plane.md#D-140`).
-fn guarded(aggregate: &Aggregate) -> Result<Option<Arc<dyn TableProvider>>> {
-    let Some(below) = Below::of(&aggregate.input) else {
-        return Ok(None);
-    };
-    let Some(provider) = below.provider() else {
-        return Ok(None);
-    };
+/// The groups of a table that is read in groups only, or why the aggregate is
+/// none that its terms permit (`spec/5-data-plane.md#D-140`); `None` if it is
+/// over something else.
+fn guarded(aggregate: &Aggregate) -> Option<Result<Arc<dyn TableProvider>, String>> {
+    let below = Below::of(&aggregate.input)?;
+    let provider = below.provider()?;
     let any = provider.as_ref() as &dyn Any;
-    let Some(table) = any.downcast_ref::<GovernedTable>() else {
-        return Ok(None);
-    };
-    if !table.is_protected() {
-        return Ok(None);
-    }
-    let groups = grouping(aggregate, &below).map(|grouping| table.guarded_groups(&grouping));
-    match groups {
-        Ok(Some(Ok(groups))) => Ok(Some(groups)),
-        Ok(Some(Err(why))) | Err(why) => Err(groups_only(&why).into()),
-        Ok(None) => Ok(None),
-    }
+    any.downcast_ref::<GovernedTable>()?
+        .guarded_groups(|| grouping(aggregate, &below))
 }
 
 /// The source's answer; `None` if the aggregate is not over one table whose source computes.

@@ -1,8 +1,10 @@
 //! The contract of the wrapper around Cedar, line by line.
 
+use comity_protocol::terms::Weekday;
+
+use super::super::Files;
 use super::super::asked::Agreement;
 use super::super::set::{shipped, unlinted};
-use super::super::{Files, Weekday};
 use super::*;
 
 fn files(text: &str) -> Files {

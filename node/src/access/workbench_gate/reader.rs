@@ -1,0 +1,141 @@
+//! A partner's tables as an agreement opens them to one member.
+
+use std::sync::Arc;
+use std::time::Instant;
+
+use arrow::datatypes::SchemaRef;
+use async_trait::async_trait;
+use comity_identity::Digest;
+use datafusion::error::DataFusionError;
+use datafusion::execution::SendableRecordBatchStream;
+use datafusion::physical_plan::stream::RecordBatchStreamAdapter;
+use futures::StreamExt as _;
+use tokio_util::sync::CancellationToken;
+
+use super::closed::closed_by_policy;
+use super::{Membership, Reach};
+use crate::access::agreements::Agreement;
+use crate::access::policy::{Asked as AskedOfPolicy, Permitted, Policies};
+use crate::admin::Metrics;
+use crate::clock;
+use crate::flight::{Asked, Taker};
+use crate::query::{self, QueryError};
+
+/// Reads one partner's tables for one member under one agreement.
+#[derive(Debug)]
+pub(super) struct Reader {
+    pub(super) alias: String,
+    pub(super) agreement: Arc<Agreement>,
+    pub(super) member: Arc<Membership>,
+    pub(super) purpose: Option<String>,
+    pub(super) trace: String,
+    pub(super) reach: Arc<Reach>,
+    pub(super) policies: Arc<Policies>,
+    pub(super) metrics: Metrics,
+    pub(super) asked: AskedOfPolicy,
+    /// The roles that the federation with the partner names.
+    pub(super) negotiated: Vec<String>,
+    /// The column of the promised freshness, where the agreement shows it.
+    pub(super) freshness: Option<String>,
+}
+
+#[async_trait]
+impl query::Partner for Reader {
+    fn name(&self) -> &str {
+        &self.alias
+    }
+
+    async fn open(
+        &self,
+        sql: String,
+        _: SchemaRef,
+    ) -> Result<SendableRecordBatchStream, QueryError> {
+        let org = self.agreement.peer();
+        let now = clock::now();
+        let permitted = Permitted::decide(&self.policies, self.asked.clone(), now)
+            .map_err(|why| closed_by_policy(&why.reason, &self.trace, &self.metrics))?;
+        let grant = self
+            .reach
+            .grants
+            .for_member(
+                &self.member.member,
+                (&self.agreement, &self.negotiated),
+                self.purpose.as_deref(),
+                &|| self.member.stands(),
+                now,
+            )
+            .map_err(|e| QueryError::partner_unavailable(&self.alias, e.to_string()))?;
+        let asked = Asked {
+            agreement: self.agreement.id(),
+            grant,
+            purpose: self.purpose.clone(),
+            trace: self.trace.clone(),
+            sql,
+        };
+        let last = asked.grant.last().map_or(&[][..], |link| link.as_bytes());
+        let of = (
+            asked.agreement,
+            Digest::of(last),
+            Digest::of(asked.sql.as_bytes()),
+        );
+        let subject = self.reach.grants.pseudonym(self.member.member.name(), &org);
+        // Before it is asked: a receipt may come before the answer is read.
+        let taker = self.reach.reading.begin(&asked.trace, org, of, subject);
+        let taker: Arc<dyn Taker> = Arc::new(taker);
+        let client = self.reach.client(org, &self.alias)?;
+        let began = Instant::now();
+        let answer = client
+            .query(&self.reach.addresses(&org), &asked, &taker)
+            .await;
+        let stop = self.agreement.stop().clone();
+        let rows = answer.map(|(_, rows)| until_revoked(&self.alias, stop, rows));
+        let rows = rows.map_err(QueryError::from);
+        let (product, fresh) = (self.agreement.product(), self.freshness.as_deref());
+        let observed = &self.reach.observed;
+        let rows = observed.watch(org, product, fresh, began, rows)?;
+        Ok(while_permitted(rows, permitted))
+    }
+}
+
+/// `rows` until policy takes the right to ask for them away
+/// (`spec/7-policy.md#R-10`).
+fn while_permitted(
+    rows: SendableRecordBatchStream,
+    permitted: Permitted,
+) -> SendableRecordBatchStream {
+    let schema = rows.schema();
+    let rows = rows.map(move |batch| {
+        let denied = |_| DataFusionError::External(Box::new(QueryError::policy()));
+        permitted.check(clock::now()).map_err(denied)?;
+        batch
+    });
+    Box::pin(RecordBatchStreamAdapter::new(schema, rows))
+}
+
+/// `rows` until `stop`: what a partner still sends under an agreement that was
+/// taken back is not shown, whether or not the partner has heard of it
+/// (`spec/5-data-plane.md#D-127`).
+fn until_revoked(
+    alias: &str,
+    stop: CancellationToken,
+    rows: SendableRecordBatchStream,
+) -> SendableRecordBatchStream {
+    let schema = rows.schema();
+    let alias = alias.to_owned();
+    let stopped = Box::pin(stop.cancelled_owned());
+    let live = futures::stream::unfold(Some((rows, stopped)), move |live| {
+        let alias = alias.clone();
+        async move {
+            let (mut rows, mut stopped) = live?;
+            tokio::select! {
+                biased;
+                () = &mut stopped => {
+                    let error = QueryError::partner_refused(&alias, "revoked");
+                    Some((Err(DataFusionError::External(Box::new(error))), None))
+                }
+                batch = rows.next() => batch.map(|batch| (batch, Some((rows, stopped)))),
+            }
+        }
+    });
+    Box::pin(RecordBatchStreamAdapter::new(schema, live))
+}
