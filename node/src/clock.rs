@@ -53,6 +53,12 @@ pub fn noticed(time: Timestamp) -> Timestamp {
     time.max(least)
 }
 
+/// When the next full hour begins: policies look at the hour and the weekday.
+pub fn next_hour() -> Timestamp {
+    const HOUR: u64 = 60 * 60;
+    Timestamp::from_secs((now().as_secs() / HOUR + 1) * HOUR)
+}
+
 /// How far the system's clock is behind what the node has seen, where that is
 /// more than clocks may differ.
 pub fn behind() -> Option<Duration> {

@@ -9,6 +9,8 @@ use comity_identity::organization::{DocumentError, Role, VerifiedDocument};
 use comity_identity::{Digest, OrgId, Signer, Timestamp};
 use serde::{Deserialize, Serialize};
 
+use crate::negotiation::are_words;
+
 /// The kind of an invitation: it carries a whole key history.
 pub const INVITATION: Typ = Typ::new("comity-invitation+jwt", 128 * 1024);
 
@@ -49,6 +51,10 @@ pub struct Invitation {
     pub secret: String,
     /// Until when the invitation works.
     pub expires_at: Timestamp,
+    /// The roles that grants of either side may state: what the federation that
+    /// follows names (`spec/4-negotiation.md#N-97`).
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub roles: Vec<String>,
 }
 
 /// Why an invitation is refused.
@@ -137,7 +143,11 @@ impl Invitation {
         let addresses = self.addresses.len() <= MAX_ADDRESSES
             && self.addresses.iter().all(|a| a.len() <= MAX_ADDRESS_BYTES);
         require(addresses, "it has at most 16 addresses of 256 bytes")?;
-        require(is_secret(&self.secret), "the secret is not 16 bytes")
+        require(is_secret(&self.secret), "the secret is not 16 bytes")?;
+        require(
+            are_words(&self.roles),
+            "it has at most 32 roles of 64 of A-Z a-z 0-9 - _ .",
+        )
     }
 
     /// The id of the invitation with this text: the digest of its envelope.

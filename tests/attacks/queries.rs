@@ -175,7 +175,7 @@ const PROBES: [&str; 16] = [
     "SELECT amount + 1 FROM orders.orders",
     "SELECT count(*) FROM orders.orders WHERE amount - 1 < 0",
     "SELECT abs(amount) FROM orders.orders",
-    "SELECT regexp_like('a', note) FROM orders.orders",
+    "SELECT regexp_like(note, 'a') FROM orders.orders",
     "SELECT count(*), min(amount), max(note), sum(amount) FROM orders.orders",
     "SELECT country, count(*) FROM orders.orders GROUP BY country ORDER BY 1",
     "SELECT id FROM orders.orders ORDER BY 100 / amount",

@@ -174,6 +174,7 @@ async fn a_name_that_a_guest_gave_itself_opens_nothing() -> Outcome {
     let invite = api::Invite {
         alias: None,
         hours: 1,
+        roles: Vec::new(),
     };
     let invitation: api::Invitation = weather.post("/v1/invitations", &invite).await?;
     let join = api::Join {

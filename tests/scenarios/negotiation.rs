@@ -4,17 +4,19 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
-use comity::admin::api;
+use comity::admin::{Client, api};
 use comity::lab::{Lab, Org};
 use comity_identity::Digest;
 use comity_protocol::negotiation::Proposal;
 use comity_protocol::terms::Direction;
 use comity_protocol::wire::{Request, Response};
 use comity_tests::attack::Attack;
+use comity_tests::rogue::{Rogue, code, ticket};
 use comity_tests::rogue_host::RogueHost;
 use comity_tests::{
     Outcome, Three, agreements, ask, contracts, decide, lab, negotiation, reaches, sql, waits_for,
 };
+use futures::TryStreamExt as _;
 use serde_json::{Value, json};
 
 type Failed = Box<dyn std::error::Error>;
@@ -245,6 +247,36 @@ async fn two_different_persons_open_what_one_must_not() -> Outcome {
     Ok(())
 }
 
+/// N-95. Regression: whoever administers made a token in another name before
+/// anything was asked for, and approved with both.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_token_that_the_other_approver_made_is_no_second_person() -> Outcome {
+    let (lab, _dir) = lab();
+    let (registry, port) = two_persons(&lab).await?;
+    let cleo = token(&registry, "cleo").await?;
+    let admin = registry.status().await?.listening.admin;
+    let admin = admin.strip_prefix("http://").unwrap_or(&admin).parse()?;
+    let secret = std::fs::read_to_string(&cleo)?.trim().to_owned();
+    let by_cleo = Client::with_token(admin, secret).ok_or("no client")?;
+    let dora = json!({"name": "dora", "scope": "administer"});
+    let dora: api::MemberToken = by_cleo.post("/v1/members", &dora).await?;
+    let path = registry.home().path().join("dora.token");
+    std::fs::write(&path, &dora.token)?;
+    let dora = path.display().to_string();
+
+    let n = ask_columns(&port, &["tailnum", "model"]).await?;
+    waits_for(&registry, &n.id).await?;
+    approve_as(&registry, &n.id, &dora).await?;
+    let refused = approve_as(&registry, &n.id, &cleo).await.unwrap_err();
+    assert!(
+        refused.to_string().contains("was made by the other"),
+        "{refused}"
+    );
+    decide(&registry, &n.id, "approve").await?;
+    reaches(&port, &n.id, "FINALIZED").await?;
+    Ok(())
+}
+
 /// N-96: a counter-offer voids what was approved before it, and whoever made it
 /// has approved it: the consumer's acceptance waits for the second person.
 #[tokio::test(flavor = "multi_thread")]
@@ -253,7 +285,7 @@ async fn a_counter_offer_voids_the_first_approval_and_is_one_itself() -> Outcome
     let (registry, port) = two_persons(&lab).await?;
     let cleo = token(&registry, "cleo").await?;
     let n = ask_columns(&port, &["tailnum", "model"]).await?;
-    waits_for(&registry, &n.id).await?;
+    let read = waits_for(&registry, &n.id).await?.read_as;
     approve_as(&registry, &n.id, &cleo).await?;
     let path = format!("/v1/requests/{}/counter", n.id);
     let offered: api::Negotiation = registry.post(&path, &json!({"days": 30})).await?;
@@ -266,6 +298,11 @@ async fn a_counter_offer_voids_the_first_approval_and_is_one_itself() -> Outcome
     assert_eq!(accepted.state, "ACCEPTED", "nobody signs alone");
     let again = decide(&registry, &n.id, "approve").await.unwrap_err();
     assert!(again.to_string().contains("somebody else"), "{again}");
+    // Whoever read the request has not read the offer.
+    let path = format!("/v1/requests/{}/approve", n.id);
+    let stale = json!({"beyond_offer": true, "read": read});
+    let stale = registry.post::<_, api::Negotiation>(&path, &stale).await;
+    assert!(stale.unwrap_err().to_string().contains("other terms"));
     approve_as(&registry, &n.id, &cleo).await?;
     reaches(&port, &n.id, "FINALIZED").await?;
     Ok(())
@@ -419,6 +456,60 @@ async fn a_provider_renews_and_both_end_an_agreement_by_consent() -> Outcome {
         assert!(document.is_some(), "both hold what both signed");
     }
     sql(&three.port, PLANES).await?;
+    Ok(())
+}
+
+/// Regression: what had been replaced was served on for its moment of grace,
+/// and its answers as long as they ran, though its successor was taken back.
+#[tokio::test(flavor = "multi_thread")]
+async fn whoever_takes_the_newer_agreement_back_ends_the_older_one_as_well() -> Outcome {
+    let mut three = Three::meet().await?;
+    let asked = ask(&three.port, "weather-service", "weather").await?;
+    let old = reaches(&three.port, &asked.id, "FINALIZED")
+        .await?
+        .agreement;
+    let old = old.ok_or("not signed")?;
+    let id = old.to_string();
+    let told = three
+        .port
+        .run(&["--json", "renew", hex(&id), "--days", "30"])
+        .await?;
+    let told: api::Negotiation = serde_json::from_str(&told)?;
+    let new = reaches(&three.port, &told.id, "FINALIZED").await?.agreement;
+    let new = new.ok_or("not signed")?.to_string();
+    assert_eq!(agreements(&three.weather).await?[&id].state, "replaced");
+
+    let provider = three.weather.status().await?.org;
+    let rogue = Rogue::of(&mut three.port).await?;
+    let channel = rogue.dial(&provider).await?;
+    let grant = rogue.grant(provider, old, "delay-analysis");
+    let one = rogue.asked(&grant, "SELECT origin FROM weather.weather LIMIT 1")?;
+    assert_eq!(rogue.query(&channel, &one).await?, 1, "for a moment");
+    let endless = "SELECT a.* FROM weather.weather a CROSS JOIN weather.weather b";
+    let endless = rogue.asked(&grant, endless)?;
+    let info = rogue.plan(&channel, &endless).await?;
+    let request = rogue.request(&channel, ticket(&info), &endless)?;
+    let mut messages = channel.service().do_get(request).await?.into_inner();
+    messages.try_next().await?.ok_or("the stream ended")?;
+
+    three
+        .weather
+        .run(&["revoke", "agreement", hex(&new)])
+        .await?;
+    let refused = rogue.query(&channel, &one).await.unwrap_err();
+    assert_eq!(code(&refused), "revoked");
+    let mut end = None;
+    for _ in 0..10_000 {
+        match messages.try_next().await {
+            Ok(Some(_)) => {}
+            Ok(None) => return Err("a cut stream looks whole".into()),
+            Err(status) => {
+                end = Some(status);
+                break;
+            }
+        }
+    }
+    assert_eq!(code(&end.ok_or("the stream goes on")?), "revoked");
     Ok(())
 }
 

@@ -7,9 +7,10 @@ use arrow_flight::FlightData;
 use comity::admin::{ClientError, api};
 use comity::lab::{LabError, Org};
 use comity_tests::attack::Attack;
-use comity_tests::rogue::{code, ticket};
+use comity_tests::rogue::{Rogue, code, ticket};
 use comity_tests::{
-    Outcome, Three, ask, decide, lab, negotiation, program, reaches, sql, waits_for,
+    Outcome, Three, ask, contracts, decide, lab, negotiation, program, reaches, sql, waits_for,
+    workbench_as,
 };
 use futures::TryStreamExt as _;
 use serde_json::{Value, json};
@@ -295,5 +296,116 @@ async fn the_tests_of_policies_run_and_fail_by_name() -> Outcome {
     )?;
     assert_eq!(exit, Some(0));
     assert!(said.starts_with("deny by own.no-analysis"), "{said}");
+    Ok(())
+}
+
+/// Only the owner takes evidence out.
+const NO_EXPORT: &str = r#"@id("owner-exports")
+forbid (principal, action == Action::"export", resource)
+unless { principal is Administrator && principal.role == "owner" };
+"#;
+
+#[tokio::test(flavor = "multi_thread")]
+async fn taking_evidence_out_of_a_node_is_asked_of_policy_and_noted() -> Outcome {
+    let three = Three::meet().await?;
+    let (port, weather) = (&three.port, &three.weather);
+    let asked = ask(port, "weather-service", "weather").await?;
+    let agreement = reaches(port, &asked.id, "FINALIZED").await?.agreement;
+    let agreement = agreement.ok_or("not signed")?.to_string();
+    let token = weather
+        .run(&["member", "add", "cleo", "--scope", "administer"])
+        .await?;
+    let folder = weather.home().path();
+    let file = folder.join("cleo.token").display().to_string();
+    std::fs::write(&file, token)?;
+    let admin = weather.status().await?.listening.admin;
+    let admin = admin.strip_prefix("http://").unwrap_or(&admin);
+    let export = |name: &str| {
+        let to = folder.join(name).display().to_string();
+        let as_cleo = ["--token-file", &file, "--admin", admin];
+        let export = ["audit", "export", "--agreement", &agreement, "-o", &to];
+        comity(weather, &[&export[..], &as_cleo[..]].concat())
+    };
+    let (code, said) = export("one.json")?;
+    assert_eq!(code, Some(0), "{said}");
+    let bundle: Value = serde_json::from_slice(&std::fs::read(folder.join("one.json"))?)?;
+    assert_eq!(bundle["agreement"], agreement.as_str());
+
+    enact(weather, "own.cedar", NO_EXPORT).await?;
+    let (code, said) = export("two.json")?;
+    assert_eq!(code, Some(1), "{said}");
+    assert!(said.contains("policy"), "{said}");
+    assert!(!folder.join("two.json").exists());
+    let shown = weather.run(&["--json", "audit", "show", "--full"]).await?;
+    let records = shown.lines().map(serde_json::from_str::<Value>);
+    let records = records.collect::<Result<Vec<_>, _>>()?;
+    let taken = records.iter().filter(|r| {
+        r["record"]["act"] == "export-evidence" && r["record"]["target"] == agreement.as_str()
+    });
+    assert_eq!(taken.count(), 1);
+    Ok(())
+}
+
+/// Only planners of the partner read; the federation names the role.
+const PLANNERS: &str = r#"@id("planners-only")
+forbid (principal is Partner, action == Action::"query", resource is Product)
+unless { context.roles.contains("planner") };
+"#;
+
+/// A role that the federation names crosses; one that it does not name means nothing.
+#[tokio::test(flavor = "multi_thread")]
+async fn roles_cross_as_far_as_the_federation_names_them() -> Outcome {
+    let (lab, _dir) = lab();
+    let weather = lab
+        .org(
+            "weather-service",
+            "Weather Service",
+            comity_tests::WEATHER_RULES,
+        )
+        .await?;
+    let port = lab.org("port-authority", "Port Authority", "").await?;
+    let invite = ["invite", "--as", "port-authority", "--role", "planner"];
+    let code = weather.run(&invite).await?;
+    let code = code.lines().next().ok_or("no invitation")?;
+    port.run(&["join", code, "--as", "weather-service"]).await?;
+    for org in [&weather, &port] {
+        assert_eq!(org.status().await?.partners[0].roles, ["planner"]);
+    }
+    weather
+        .publish(&contracts().join("weather-service/weather.odcs.yaml"))
+        .await?;
+    port.discovers("weather-service", "weather").await?;
+    let asked = ask(&port, "weather-service", "weather").await?;
+    let agreement = reaches(&port, &asked.id, "FINALIZED").await?.agreement;
+    let agreement = agreement.ok_or("not signed")?;
+    enact(&weather, "own.cedar", PLANNERS).await?;
+    for (name, roles, may) in [
+        ("ann", "planner", true),
+        ("ben", "auditor", false),
+        ("cleo", "auditor,planner", true),
+    ] {
+        let token = port.run(&["member", "add", name, "--roles", roles]).await?;
+        let client = workbench_as(&port, token.trim()).await?;
+        let answer = client.query(WEATHER, None).await;
+        let said = answer.err().map(|e| e.to_string()).unwrap_or_default();
+        assert_eq!(said.is_empty(), may, "{name}: {said}");
+        assert!(may || said.contains("policy"), "{name}: {said}");
+    }
+    // A consumer can write any word into its own grants: it is not heard.
+    enact(
+        &weather,
+        "own.cedar",
+        &PLANNERS.replace("planner", "auditor"),
+    )
+    .await?;
+    let provider = weather.status().await?.org;
+    let mut port = port;
+    let rogue = Rogue::of(&mut port).await?;
+    let channel = rogue.dial(&provider).await?;
+    let mut grant = rogue.grant(provider, agreement, "delay-analysis");
+    grant.roles = ["auditor".to_owned()].into();
+    let asked = rogue.asked(&grant, "SELECT origin FROM weather.weather LIMIT 1")?;
+    let refused = rogue.query(&channel, &asked).await.unwrap_err();
+    assert_eq!(comity_tests::rogue::code(&refused), "policy");
     Ok(())
 }

@@ -198,6 +198,21 @@ async fn who_does_not_acknowledge_is_paused_and_so_is_who_disputes() -> Outcome 
     assert_eq!((disputed.unanswered, disputed.paused), (0, true));
     let refused = sql(&pair.port, ALL).await.unwrap_err().to_string();
     assert!(refused.contains("receipts-due"), "{refused}");
+
+    // The provider's operator finds out who is right, and accepts.
+    let id = pair.agreement.to_string();
+    let shown = pair.weather.run(&["receipts"]).await?;
+    assert!(shown.contains("paused"), "{shown}");
+    let [of_it] = disputed.disputes.iter().collect::<Vec<_>>()[..] else {
+        return Err(format!("{disputed:?}").into());
+    };
+    let other = pair.weather.run(&["receipts", "accept", &id, "99"]).await;
+    assert!(other.unwrap_err().to_string().contains("not disputed"));
+    let number = of_it.to_string();
+    let accepted = ["receipts", "accept", &id, &number];
+    let said = pair.weather.run(&accepted).await?;
+    assert!(said.contains("open"), "{said}");
+    assert_eq!(sql(&pair.port, ALL).await?.len(), ROWS);
     Ok(())
 }
 

@@ -182,6 +182,7 @@ async fn an_ended_partner_does_not_come_back_with_its_old_invitation() -> Outcom
     let invite = api::Invite {
         alias: Some("consumer".to_owned()),
         hours: 1,
+        roles: Vec::new(),
     };
     let invitation: api::Invitation = provider.post("/v1/invitations", &invite).await?;
     let join = api::Join {

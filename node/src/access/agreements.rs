@@ -189,7 +189,11 @@ impl Agreements {
             }
         }
         replacing::settle(&mut all);
-        let all = all.into_iter().map(|(id, a)| (id, Arc::new(a))).collect();
+        let mut all: BTreeMap<_, _> = all.into_iter().map(|(id, a)| (id, Arc::new(a))).collect();
+        let revoked = all.values().filter(|a| a.revoked.is_some());
+        for id in revoked.map(|a| a.id()).collect::<Vec<_>>() {
+            drop(replacing::end_grace(&mut all, &id));
+        }
         Ok(Self {
             own,
             ledger,
@@ -417,6 +421,7 @@ impl Agreements {
                 let after = all.values().filter(|a| a.replaces() == Some(id));
                 left.extend(after.filter(|a| a.revoked.is_none()).map(|a| a.id()));
             }
+            cut.extend(replacing::end_grace(&mut all, &agreement.id()));
         }
         // After the map: a request that comes now finds it revoked, and one
         // that was admitted before is cut.

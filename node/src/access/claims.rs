@@ -16,12 +16,14 @@ pub struct AskerClaims(BTreeMap<String, BTreeSet<String>>);
 
 impl AskerClaims {
     /// The claims of a request of `org`, of which this organization's
-    /// configuration says `attributes`, with `grant` and for `purpose`.
+    /// configuration says `attributes`, with `grant` and for `purpose`; of its roles, those
+    /// that the federation recognizes.
     pub fn new(
         org: &OrgId,
         attributes: &BTreeMap<String, String>,
         grant: &VerifiedGrant,
-        purpose: Option<&str>,
+        purpose: &str,
+        roles: BTreeSet<String>,
     ) -> Self {
         let one = |name: &str, value: &str| (name.to_owned(), BTreeSet::from([value.to_owned()]));
         let named = attributes.iter().map(|(k, v)| one(&format!("peer.{k}"), v));
@@ -30,9 +32,8 @@ impl AskerClaims {
         claims.extend([
             one("peer.org", &org.to_string()),
             one("grant.subject", grant.subject()),
+            one("purpose", purpose),
         ]);
-        claims.extend(purpose.map(|purpose| one("purpose", purpose)));
-        let roles: BTreeSet<String> = grant.roles().iter().cloned().collect();
         if !roles.is_empty() {
             claims.insert("grant.roles".to_owned(), roles);
         }

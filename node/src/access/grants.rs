@@ -35,7 +35,7 @@ pub struct Grants {
 struct Use {
     member: String,
     agreement: Digest,
-    purpose: Option<String>,
+    purpose: String,
     roles: BTreeSet<String>,
     authentication: BTreeSet<String>,
 }
@@ -58,16 +58,15 @@ impl Grants {
     }
 
     /// The grant chain for `member` under `agreement`: one link, held by this
-    /// node's key, for the purpose stated or for every agreed one. Of the member's
-    /// roles it states those of `negotiated`, which the federation with the
-    /// partner names: others mean nothing there and are none of its business
-    /// (`spec/5-data-plane.md#D-210`). It ends with the member's token at the
-    /// latest. `still` says whether the member has not been removed since it asked.
+    /// node's key, for `purpose`. Of the member's roles it states those of
+    /// `negotiated`, which the federation with the partner names: others mean
+    /// nothing there and are none of its business (`spec/5-data-plane.md#D-210`).
+    /// It ends with the member's token at the latest. `still` says whether the member has not been removed since it asked.
     pub fn for_member(
         &self,
         member: &VerifiedMember,
         (agreement, negotiated): (&Agreement, &[String]),
-        purpose: Option<&str>,
+        purpose: &str,
         still: &dyn Fn() -> bool,
         now: Timestamp,
     ) -> Result<Vec<String>, Failure> {
@@ -76,7 +75,7 @@ impl Grants {
         let key = Use {
             member: member.name().to_owned(),
             agreement: agreement.id(),
-            purpose: purpose.map(str::to_owned),
+            purpose: purpose.to_owned(),
             roles: roles.filter(|r| negotiated.contains(r)).cloned().collect(),
             authentication: member.authentication().clone(),
         };
@@ -107,10 +106,6 @@ impl Grants {
         }
         let mut jti = [0; 16];
         getrandom::fill(&mut jti).map_err(|e| Failure::own("no-randomness", e))?;
-        let purposes = match purpose {
-            Some(purpose) => BTreeSet::from([purpose.to_owned()]),
-            None => agreement.terms().purposes.clone(),
-        };
         let grant = Grant {
             v: 1,
             iss: self.own.org(),
@@ -125,7 +120,7 @@ impl Grants {
             tables: None,
             cols: None::<BTreeMap<String, BTreeSet<String>>>,
             filter: Vec::new(),
-            purpose: purposes,
+            purpose: BTreeSet::from([purpose.to_owned()]),
             max_rows: None,
             nbf: now,
             exp: expires,

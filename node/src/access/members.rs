@@ -69,6 +69,8 @@ pub struct Wanted {
     pub roles: BTreeSet<String>,
     /// When it ends by itself, if it does.
     pub expires: Option<Timestamp>,
+    /// The member's token by which it is made, if it is not the operator.
+    pub by: Option<String>,
 }
 
 /// What is told of a local token, which tells nothing about the token itself.
@@ -86,6 +88,8 @@ pub struct Held {
     pub made: Timestamp,
     /// When it ends by itself, if it does.
     pub expires: Option<Timestamp>,
+    /// The member's token by which it was made, if it was not the operator.
+    pub by: Option<String>,
 }
 
 /// Why a token does not make its bearer a member. For the owner's log: whoever
@@ -408,6 +412,7 @@ impl Members {
                 scope: wanted.scope,
                 roles: wanted.roles,
                 expires: wanted.expires,
+                by: wanted.by,
             }),
             at: now,
         };
@@ -484,6 +489,7 @@ fn held(token: &Token) -> Held {
         roles: token.roles(),
         made: token.made(),
         expires: token.expires(),
+        by: token.by(),
     }
 }
 

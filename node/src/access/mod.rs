@@ -16,7 +16,8 @@
 //! disclosures    what each partner was told of protected tables
 //! quota          how much was read under each agreement
 //! policy         what the owner's policies take away from that
-//! record         what was served and refused, written down
+//! record         what was served, written down
+//! refusals       what was refused, written down
 //! measuring      what a measurement of an own product reads
 //! ```
 
@@ -36,6 +37,7 @@ mod peer_gate;
 pub mod policy;
 mod quota;
 mod record;
+mod refusals;
 mod scope;
 mod workbench_gate;
 
@@ -55,5 +57,5 @@ pub use quota::Quotas;
 pub use scope::{Basis, OutOfScope, Scope};
 pub use workbench_gate::{Reach, WorkbenchGate};
 
-pub use record::Refusals;
 pub(crate) use record::trace as new_trace;
+pub use refusals::Refusals;

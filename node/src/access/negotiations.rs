@@ -30,6 +30,7 @@ use super::agreements::Agreements;
 use super::members::Members;
 use super::partners::Partners;
 use super::policy::Policies;
+use super::refusals::Refusals;
 use crate::admin::{Metrics, api};
 use crate::catalog::Catalog;
 use crate::clock;
@@ -65,6 +66,7 @@ pub struct Negotiations {
     open_for: Duration,
     post: Arc<dyn Post>,
     metrics: Metrics,
+    refusals: Arc<Refusals>,
     all: Mutex<BTreeMap<NegotiationId, Negotiation>>,
     /// What was approved where it takes two, in the order of the journal.
     approved: std::sync::Mutex<BTreeMap<NegotiationId, Vec<Approved>>>,
@@ -102,6 +104,8 @@ pub struct Parts {
     pub post: Arc<dyn Post>,
     /// What is counted.
     pub metrics: Metrics,
+    /// Where refusals are written down.
+    pub refusals: Arc<Refusals>,
     /// Told when a federation is signed.
     pub federated: tokio::sync::mpsc::Sender<OrgId>,
 }
@@ -155,6 +159,7 @@ impl Negotiations {
             open_for: parts.open_for,
             post: parts.post,
             metrics: parts.metrics,
+            refusals: parts.refusals,
             all: Mutex::new(all),
             approved: std::sync::Mutex::new(approved),
             replacing: std::sync::Mutex::new(replacing),
@@ -197,15 +202,17 @@ impl Negotiations {
         self.start(partner.org, asks).await
     }
 
-    /// Asks the inviter to sign the federation that its invitation promised.
+    /// Asks the inviter to sign the federation that its invitation promised,
+    /// with the `roles` that it names.
     pub async fn ask_federation(
         &self,
         org: OrgId,
         invitation: Digest,
+        roles: Vec<String>,
     ) -> Result<api::Negotiation, Failure> {
         let now = clock::now();
         let terms = FederationTerms {
-            roles: Vec::new(),
+            roles,
             assurance: vec!["local-token".to_owned()],
             expires: now.saturating_add(FEDERATION_LIFETIME),
         };

@@ -4,8 +4,8 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use comity_identity::grant::VerifiedGrant;
 use comity_identity::{OrgId, Timestamp};
+use comity_protocol::negotiation::Side;
 use comity_protocol::terms::TableTerms;
 use tokio::sync::watch;
 use tonic::Request;
@@ -17,8 +17,9 @@ use super::disclosures::Disclosures;
 use super::partners::{Partner, Partners};
 use super::policy::{Asked, Permitted, Policies};
 use super::quota::Quotas;
-use super::record::{Audit, Refusals, trace};
-use super::scope::{Basis, OutOfScope, Scope};
+use super::record::{Audit, trace};
+use super::refusals::Refusals;
+use super::scope::{Basis, OutOfScope, Scope, purpose_of};
 use crate::admin::{Listener, Metrics};
 use crate::catalog::{Catalog, OwnProduct};
 use crate::clock;
@@ -158,6 +159,10 @@ impl Right for PartnerRight {
     fn changes(&self) -> Vec<watch::Receiver<u64>> {
         vec![self.partners.changes(), self.policies.changes()]
     }
+
+    fn until(&self) -> Option<Timestamp> {
+        Some(self.agreement.terms().expires.min(clock::next_hour()))
+    }
 }
 
 impl PeerGate {
@@ -171,17 +176,26 @@ impl PeerGate {
     ) -> Result<Session, OutOfScope> {
         let (agreement, grant) = (&asker.agreement, &asker.grant);
         // After the proof: nobody else learns how a consumer acknowledges.
-        if self.given.is_due(&agreement.id()) {
-            let reason = "receipts of this agreement are not acknowledged";
+        // Of any agreement over the product: another one is no way around it.
+        let ours = self.agreements.of_side(Side::Provider);
+        let same = |a: &&Arc<Agreement>| {
+            a.peer() == agreement.peer() && a.product() == agreement.product()
+        };
+        if ours.iter().filter(same).any(|a| self.given.is_due(&a.id())) {
+            let reason = "receipts of this product are not acknowledged";
             return Err(out("receipts-due", reason));
         }
         let product = self
             .catalog
             .own_product(agreement.product())
             .ok_or_else(|| out("withdrawn", "the product is no longer announced"))?;
-        let purpose = claims.purpose.as_deref();
-        let attributes = self.attributes(&asker.org);
-        let told = AskerClaims::new(&asker.org, &attributes, grant, purpose);
+        let purpose = purpose_of(grant.purposes(), claims.purpose.as_deref())
+            .ok_or_else(|| out("purpose", "the grant has several, and none is stated"))?;
+        let partner = self.partners.get(&asker.org);
+        let partner = partner.ok_or_else(|| out("not-federated", "unknown"))?;
+        let attributes = self.attributes(&partner);
+        let roles = partner.recognizes(grant.roles());
+        let told = AskerClaims::new(&asker.org, &attributes, grant, purpose, roles);
         let scope = Scope::decide(
             Basis::Partner {
                 agreement,
@@ -192,7 +206,15 @@ impl PeerGate {
             &product,
             now,
         )?;
-        let permitted = self.permitted(agreement, grant, purpose, (&product, &scope), now)?;
+        let asked = Asked::query_of_partner(
+            &partner,
+            (agreement, grant, purpose),
+            &product.descriptor,
+            scope.tables().iter(),
+            now,
+        );
+        // Last: policy can only refuse, the scope is made already (spec/7-policy.md#R-1).
+        let permitted = Permitted::decide(&self.policies, asked, now)?;
         let end = product.descriptor.deprecation.as_ref();
         let address = product.address().to_string();
         let mut view = View::builder(self.own.alias())
@@ -229,7 +251,7 @@ impl PeerGate {
             org: asker.org,
             subject: grant.subject().to_owned(),
             agreement: Some(agreement.id()),
-            purpose: claims.purpose.clone(),
+            purpose: Some(purpose.to_owned()),
             policy,
             grant: Some(grant.digest()),
             direct: asker.direct(),
@@ -251,37 +273,10 @@ impl PeerGate {
 
     /// What the owner says of the partner, by its id or the name given to it
     /// here. A name that it gave itself earns no attribute.
-    fn attributes(&self, org: &OrgId) -> BTreeMap<String, String> {
-        let partner = self.partners.get(org);
-        let meant = |note: &&PartnerNote| {
-            let called = |p: &Partner| p.is_called(&note.partner);
-            partner.as_ref().is_some_and(called)
-        };
+    fn attributes(&self, partner: &Partner) -> BTreeMap<String, String> {
+        let meant = |note: &&PartnerNote| partner.is_called(&note.partner);
         let notes = self.notes.iter().filter(meant);
         notes.flat_map(|n| n.attributes.clone()).collect()
-    }
-
-    /// What policy says of a query that agreement and grant permit. It is asked
-    /// last and can only refuse: the scope is made already
-    /// (`spec/7-policy.md#R-1`).
-    fn permitted(
-        &self,
-        agreement: &Agreement,
-        grant: &VerifiedGrant,
-        purpose: Option<&str>,
-        (product, scope): (&OwnProduct, &Scope),
-        now: Timestamp,
-    ) -> Result<Permitted, OutOfScope> {
-        let partner = self.partners.get(&agreement.peer());
-        let partner = partner.ok_or_else(|| out("not-federated", "unknown"))?;
-        let asked = Asked::query_of_partner(
-            &partner,
-            (agreement, grant, purpose),
-            &product.descriptor,
-            scope.tables().iter(),
-            now,
-        );
-        Permitted::decide(&self.policies, asked, now)
     }
 
     fn refuse(&self, org: OrgId, trace: &str, why: &OutOfScope) -> Denied {

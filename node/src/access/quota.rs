@@ -1,7 +1,9 @@
-//! How much was read under each agreement, against what its terms permit (A22).
+//! How much each partner read of each product, against what the terms permit (A22).
 //!
-//! One account an agreement, whoever reads: all nodes, members, streams and
-//! narrowed grants of the consumer share it. Rows and bytes are taken from the
+//! One account a partner and product, whoever reads: all nodes, members, streams
+//! and narrowed grants of the consumer share it, and so do its agreements over
+//! the product: an amendment, or one more request that a rule agrees to, opens
+//! no second one. Rows and bytes are taken from the
 //! account before they leave, batch by batch, so that no number of parallel
 //! answers delivers more than the terms permit. A link of a grant chain may have
 //! an account of its own beneath it: a budget of rows for its whole life.
@@ -11,10 +13,10 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use comity_identity::grant::{Budget, MAX_LIFETIME};
-use comity_identity::{Digest, LEEWAY, Timestamp};
+use comity_identity::{Digest, LEEWAY, OrgId, Timestamp};
 use comity_protocol::terms::{Limits, Measure, Window};
 
-use super::agreements::Agreement;
+use super::agreements::{Agreement, Agreements};
 use crate::clock;
 use crate::flight::{Allowance, OverLimit};
 use crate::ledger::{self, Delivery, Ledger};
@@ -26,11 +28,14 @@ const MAX_BUDGETS: usize = 16_384;
 /// After how many seconds links have ended that take the places now.
 const BUDGETS_RETRY: u64 = MAX_LIFETIME.as_secs();
 
-/// The accounts of all agreements that are read under.
+/// The accounts of all partners and what they read.
 #[derive(Debug, Default)]
-pub struct Quotas(Mutex<HashMap<Digest, Arc<Mutex<Account>>>>);
+pub struct Quotas(Mutex<HashMap<Reader, Arc<Mutex<Account>>>>);
 
-/// What was read under one agreement.
+/// A partner, and the product that it reads.
+type Reader = (OrgId, String);
+
+/// What one partner read of one product.
 #[derive(Debug, Default)]
 struct Account {
     running: u64,
@@ -55,26 +60,33 @@ struct Taken([u64; 3]);
 
 impl Quotas {
     /// The accounts as the journal left them: a restart gives nobody a second
-    /// day's worth.
+    /// day's worth. `agreements` knows what each agreement is for.
     ///
     /// An answer that the node's own end broke off has no number of rows in the
     /// journal; it counts as a query.
-    pub fn load(ledger: &Ledger, now: Timestamp) -> Result<Self, ledger::Error> {
+    pub fn load(
+        ledger: &Ledger,
+        agreements: &Agreements,
+        now: Timestamp,
+    ) -> Result<Self, ledger::Error> {
         let quotas = Self::default();
-        let begin = number(Window::Day, now.as_secs()) * Window::Day.seconds();
+        let day = number(Window::Day, now.as_secs()) * Window::Day.seconds();
+        // A link that was made before midnight may live on.
+        let links = MAX_LIFETIME + 2 * LEEWAY;
+        let begin = day.min(now.as_secs().saturating_sub(links.as_secs()));
         ledger.deliveries(|delivery| {
-            if delivery.at.as_secs() >= begin {
-                quotas.remember(&delivery);
+            let agreement = delivery
+                .agreement
+                .filter(|_| delivery.at.as_secs() >= begin);
+            if let Some(agreement) = agreement.and_then(|id| agreements.get(&id)) {
+                quotas.remember(&delivery, reader(&agreement));
             }
         })?;
         Ok(quotas)
     }
 
-    fn remember(&self, delivery: &Delivery) {
-        let Some(agreement) = delivery.agreement else {
-            return;
-        };
-        let account = self.account(&agreement);
+    fn remember(&self, delivery: &Delivery, reader: Reader) {
+        let account = self.account(reader);
         let mut account = lock(&account);
         let taken = match (delivery.rows, delivery.bytes) {
             (Some(rows), bytes) => Taken([0, rows, bytes.unwrap_or(0)]),
@@ -93,7 +105,7 @@ impl Quotas {
     /// What may still be read under `agreement`, as a query asks for it,
     /// and what is left of the `budgets` of the grant's links.
     pub(super) fn allowance(&self, agreement: &Agreement, budgets: &[Budget]) -> Arc<Metering> {
-        let account = self.account(&agreement.id());
+        let account = self.account(reader(agreement));
         Arc::new(Metering::new(
             agreement.terms().limits.clone(),
             account,
@@ -102,10 +114,14 @@ impl Quotas {
         ))
     }
 
-    fn account(&self, agreement: &Digest) -> Arc<Mutex<Account>> {
+    fn account(&self, reader: Reader) -> Arc<Mutex<Account>> {
         let mut all = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        Arc::clone(all.entry(*agreement).or_default())
+        Arc::clone(all.entry(reader).or_default())
     }
+}
+
+fn reader(of: &Agreement) -> Reader {
+    (of.peer(), of.product().to_owned())
 }
 
 /// What one request may still read.
@@ -458,13 +474,15 @@ mod tests {
     #[test]
     fn what_the_journal_tells_is_taken() {
         let quotas = Quotas::default();
-        let agreement = Digest::of(b"agreement");
         let now = clock::now();
+        let org = OrgId::from_inception(Digest::of(b"org"));
+        let reader = (org, "visits".to_owned());
+        // Of two agreements over one product.
         let delivery = |rows: Option<u64>| Delivery {
             trace: String::new(),
-            org: comity_identity::OrgId::from_inception(Digest::of(b"org")),
+            org,
             subject: String::new(),
-            agreement: Some(agreement),
+            agreement: Some(Digest::of(&[u8::from(rows.is_some())])),
             purpose: None,
             query: Digest::of(b"query"),
             grant: None,
@@ -477,16 +495,15 @@ mod tests {
             ended: None,
             at: now,
         };
-        quotas.remember(&delivery(None));
-        quotas.remember(&Delivery {
-            budgets: vec![Digest::of(b"link")],
+        quotas.remember(&delivery(None), reader.clone());
+        let budgets = vec![Digest::of(b"link")];
+        let ended = Delivery {
+            budgets,
             ..delivery(Some(90))
-        });
-        quotas.remember(&Delivery {
-            agreement: None,
-            ..delivery(Some(1_000))
-        });
-        let account = quotas.account(&agreement);
+        };
+        quotas.remember(&ended, reader.clone());
+        quotas.remember(&delivery(Some(1_000)), (org, "other".to_owned()));
+        let account = quotas.account(reader);
         let taken = lock(&account).in_window(Window::Day, now.as_secs());
         assert_eq!(taken.0, [1, 90, 720]);
         let link = budget(b"link", 91);

@@ -1,6 +1,6 @@
 //! What one request may see. Everything that is served passes through here.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use comity_identity::Timestamp;
 use comity_identity::grant::VerifiedGrant;
@@ -30,8 +30,8 @@ pub enum Basis<'a> {
         agreement: &'a Agreement,
         /// The grant.
         grant: &'a VerifiedGrant,
-        /// The purpose stated, if any.
-        purpose: Option<&'a str>,
+        /// The purpose: see [`purpose_of`].
+        purpose: &'a str,
         /// What is known of whoever asks.
         claims: &'a AskerClaims,
     },
@@ -64,7 +64,7 @@ impl Scope {
                 claims: _,
             } => {
                 in_force(agreement, product, now)?;
-                stated(agreement, grant, purpose)?;
+                covers(agreement, grant, purpose)?;
                 agreement.terms().tables.clone()
             }
         };
@@ -110,7 +110,7 @@ fn narrow(
     }
     for (name, terms) in tables.iter_mut() {
         if let Some(only) = grant.columns(name) {
-            terms.retain_columns(|c| only.contains(c));
+            hide(terms, |c| only.contains(c));
         }
     }
     for link in grant.filters() {
@@ -137,12 +137,35 @@ fn narrow(
                     format!("a filter of the grant names {name}.{hidden}, which is not open"),
                 ));
             }
-            if let Some(terms) = tables.get_mut(&name) {
-                terms.filter = terms.filter.and(&filter);
+            let Some(terms) = tables.get_mut(&name) else {
+                continue;
+            };
+            // Rows that the consumer chooses itself would be groups of any size.
+            if terms.protection.is_some() {
+                let why =
+                    format!("a filter of the grant is for {name}, which is read in groups only");
+                return Err(out("grant-invalid", why));
             }
+            terms.filter = terms.filter.and(&filter);
         }
     }
     Ok(())
+}
+
+/// Hides the columns that `keep` does not hold. Of a table that is read in
+/// groups only they go on making its cells: with other cells for every grant
+/// answers could be subtracted (`spec/5-data-plane.md#D-145`).
+fn hide(terms: &mut TableTerms, keep: impl Fn(&str) -> bool) {
+    match terms.protection.clone() {
+        None => terms.retain_columns(keep),
+        Some(protection) => {
+            let by = &protection.group_by;
+            terms.columns.retain(|column| keep(column));
+            terms
+                .masks
+                .retain(|column, _| keep(column) || by.contains(column));
+        }
+    }
 }
 
 /// The agreement counts now, was given by this organization, and is for this product.
@@ -167,23 +190,26 @@ fn in_force(agreement: &Agreement, product: &OwnProduct, now: Timestamp) -> Resu
     }
 }
 
+/// The purpose of a query: the one that is stated, or the only one of `named`.
+/// Where several are named nobody guesses which is meant (`spec/5-data-plane.md#D-108`).
+pub(super) fn purpose_of<'a>(
+    named: &'a BTreeSet<String>,
+    stated: Option<&'a str>,
+) -> Option<&'a str> {
+    let mut names = named.iter().map(String::as_str);
+    let only = names.next().filter(|_| names.next().is_none());
+    stated.or(only)
+}
+
 /// The grant is for this agreement and this partner, and the purpose is
 /// permitted by both (`spec/5-data-plane.md#D-108`).
-fn stated(
-    agreement: &Agreement,
-    grant: &VerifiedGrant,
-    purpose: Option<&str>,
-) -> Result<(), OutOfScope> {
+fn covers(agreement: &Agreement, grant: &VerifiedGrant, purpose: &str) -> Result<(), OutOfScope> {
     // A3: a grant for another agreement or by another organization is worthless here.
     if grant.agreement() != agreement.id() || grant.issuer() != agreement.peer() {
         return Err(out("grant-invalid", "the grant is for another agreement"));
     }
     let agreed = &agreement.terms().purposes;
-    let fits = match purpose {
-        Some(purpose) => agreed.contains(purpose) && grant.purposes().contains(purpose),
-        None => !grant.purposes().is_empty() && grant.purposes().is_subset(agreed),
-    };
-    if fits {
+    if agreed.contains(purpose) && grant.purposes().contains(purpose) {
         Ok(())
     } else {
         Err(out("purpose", "the purpose is not one that was agreed"))
@@ -211,5 +237,20 @@ fn out(code: &'static str, reason: impl Into<String>) -> OutOfScope {
     OutOfScope {
         code,
         reason: reason.into(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_purpose_is_stated_or_the_only_one_and_never_guessed() {
+        let named = |names: &[&str]| names.iter().map(|n| (*n).to_owned()).collect();
+        let (one, two): (BTreeSet<String>, BTreeSet<String>) = (named(&["a"]), named(&["a", "b"]));
+        assert_eq!(purpose_of(&one, None), Some("a"));
+        assert_eq!(purpose_of(&two, Some("b")), Some("b"));
+        assert_eq!(purpose_of(&two, None), None);
+        assert_eq!(purpose_of(&BTreeSet::new(), None), None);
     }
 }

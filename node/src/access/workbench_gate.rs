@@ -15,7 +15,7 @@ use tokio_util::sync::CancellationToken;
 use tonic::Request;
 use tonic::metadata::MetadataMap;
 
-use self::closed::{Closed, ClosedByPolicy};
+use self::closed::{ByPolicy, Closed, ClosedByPolicy};
 pub use self::reach::Reach;
 use self::reader::Reader;
 use super::agreements::{Agreement, Agreements, Standing};
@@ -24,7 +24,8 @@ use super::partners::{Partner, Partners};
 use super::peer_gate::governed;
 use super::policy::{Asked as AskedOfPolicy, Permitted, Policies, Principal};
 use super::record::{Audit, trace};
-use super::scope::{Basis, OutOfScope, Scope};
+use super::refusals::Refusals;
+use super::scope::{Basis, OutOfScope, Scope, purpose_of};
 use crate::admin::{Listener, Metrics};
 use crate::catalog::{Catalog, OwnProduct, types};
 use crate::clock;
@@ -54,6 +55,8 @@ pub struct WorkbenchGate {
     pub ledger: Arc<Ledger>,
     /// What is counted.
     pub metrics: Metrics,
+    /// Where refusals are written down.
+    pub refusals: Arc<Refusals>,
     /// The ways to the partners.
     pub reach: Arc<Reach>,
 }
@@ -169,7 +172,9 @@ impl Right for MemberRight {
     }
 
     fn until(&self) -> Option<Timestamp> {
-        self.membership.member.until()
+        let hour = clock::next_hour();
+        let end = self.membership.member.until();
+        Some(end.map_or(hour, |end| end.min(hour)))
     }
 }
 
@@ -274,8 +279,7 @@ impl WorkbenchGate {
         let closed: Arc<dyn query::Partner> = Arc::new(ClosedByPolicy {
             alias: self.own.alias().to_owned(),
             reason: why.reason.clone(),
-            trace: trace.to_owned(),
-            metrics: self.metrics.clone(),
+            refuses: self.by_policy(trace),
         });
         for table in &product.descriptor.tables {
             let Some(terms) = scope.tables().get(table.name.as_str()) else {
@@ -350,6 +354,8 @@ impl WorkbenchGate {
         let name = address.as_str();
         view = view.ending(&partner.alias, name, descriptor.deprecation.as_ref());
         let agreement = self.agreements.opening(&partner.org, name, now);
+        let agreed = agreement.as_ref().map(|a| &a.terms().purposes);
+        let purpose = agreed.and_then(|agreed| purpose_of(agreed, purpose));
         let closed = match &agreement {
             Some(_) => None,
             None => Some(self.why_closed(&partner.org, name)),
@@ -371,8 +377,7 @@ impl WorkbenchGate {
                     purpose: purpose.map(str::to_owned),
                     trace: trace.to_owned(),
                     reach: Arc::clone(&self.reach),
-                    policies: Arc::clone(&self.policies),
-                    metrics: self.metrics.clone(),
+                    refuses: self.by_policy(trace),
                     asked: AskedOfPolicy::issue_grant(
                         (
                             Principal::of_member(&member.member),
@@ -405,6 +410,16 @@ impl WorkbenchGate {
             view = view.partner(full, PartnerTable::new(reader, remote, schema));
         }
         view
+    }
+
+    fn by_policy(&self, trace: &str) -> ByPolicy {
+        ByPolicy {
+            own: self.own.org(),
+            trace: trace.to_owned(),
+            policies: Arc::clone(&self.policies),
+            metrics: self.metrics.clone(),
+            refusals: Arc::clone(&self.refusals),
+        }
     }
 
     fn why_closed(&self, org: &OrgId, product: &str) -> &'static str {

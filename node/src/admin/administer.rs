@@ -46,6 +46,20 @@ impl<S: Sync> FromRequestParts<S> for Caller {
     }
 }
 
+/// As what the caller comes, for policies.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Role(pub(super) &'static str);
+
+impl<S: Sync> FromRequestParts<S> for Role {
+    type Rejection = Infallible;
+
+    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Infallible> {
+        // Put there by the judge of every call; without one it is nobody's.
+        let role = parts.extensions.get::<Self>().copied();
+        Ok(role.unwrap_or(Self("unknown")))
+    }
+}
+
 /// The member whose token this is, or the refusal (`spec/5-data-plane.md#D-201`):
 /// a token for observing makes no call that could change something, and one for
 /// queries none at all.
@@ -83,7 +97,7 @@ pub(super) fn member(node: &Node, token: &str, method: &Method) -> Result<ByMemb
 /// restarts nodes relies on it.
 pub(super) async fn judge(
     State((node, role)): State<(Arc<Node>, &'static str)>,
-    request: Request,
+    mut request: Request,
     next: Next,
 ) -> Response {
     let by = request.extensions().get::<ByMember>().cloned();
@@ -106,5 +120,6 @@ pub(super) async fn judge(
             return failure.into_response();
         }
     }
+    request.extensions_mut().insert(Role(role));
     next.run(request).await
 }

@@ -27,7 +27,7 @@ pub use members::{
 };
 pub use negotiating::{Amend, Approval, Compared, ComparedWith, Difference, End};
 pub use policy::{ExplainPolicy, PolicyNames, PolicyStatus};
-pub use receipts::Receipts;
+pub use receipts::{AcceptDispute, Receipts};
 pub use taking_back::{LiveGrant, Revocable, TakeBack, TakenBack};
 
 /// The state of a node: `GET /v1/status`.
@@ -100,6 +100,9 @@ pub struct PartnerStatus {
     pub state: String,
     /// Whether its node is connected now.
     pub connected: bool,
+    /// The roles that the federation names: members of either side may show them.
+    #[serde(default)]
+    pub roles: Vec<String>,
     /// Products it announces.
     pub products: usize,
     /// How fresh its organization document is.
@@ -117,6 +120,9 @@ pub struct Invite {
     pub alias: Option<String>,
     /// How long the invitation works.
     pub hours: u64,
+    /// The roles that members of either side may show the other.
+    #[serde(default)]
+    pub roles: Vec<String>,
 }
 
 /// An invitation to hand over.
@@ -306,6 +312,10 @@ pub struct Negotiation {
     pub until: Timestamp,
     /// Whether it waits for a person here.
     pub waits_for_us: bool,
+    /// What names the terms on the table, 64 hex digits: other terms, or the same
+    /// ones proposed again, have another.
+    #[serde(default)]
+    pub read_as: String,
     /// The terms on the table.
     pub terms: Option<Terms>,
     /// How the last offer differs from what was asked, in words.
@@ -337,6 +347,10 @@ pub struct Approve {
     /// Agree also to what the product does not offer.
     #[serde(default)]
     pub beyond_offer: bool,
+    /// What was read: [`Negotiation::read_as`], or the beginning of it. When
+    /// something else is on the table by now, nothing is agreed to.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub read: Option<String>,
 }
 
 /// `POST /v1/requests/{id}/counter`: offer other terms.

@@ -15,11 +15,13 @@ use comity_protocol::product::Descriptor;
 use tokio::net::{TcpListener, UnixListener};
 use tokio_util::sync::CancellationToken;
 
-use super::administer::Caller;
+use super::administer::{Caller, Role};
 use super::{administer, api, results};
 use crate::access::Wanted;
 use crate::access::policy::Explanation;
+use crate::audit::Bundle;
 use crate::failure::{Failure, Fault};
+use crate::ledger::OPERATOR;
 use crate::node::Node;
 
 /// The most bytes of a request: an invitation's text or a filter file.
@@ -111,7 +113,9 @@ fn routes(node: Arc<Node>, role: &'static str) -> Router {
         .route("/v1/requests/{id}/counter", post(counter))
         .route("/v1/requests/{id}/decline", post(decline))
         .route("/v1/agreements", get(agreements))
+        .route("/v1/agreements/{id}/evidence", get(evidence))
         .route("/v1/receipts", get(receipts))
+        .route("/v1/receipts/accept", post(accept_dispute))
         .route("/v1/agreements/{id}/revoke", post(revoke))
         .route("/v1/agreements/{id}/amend", post(amend))
         .route("/v1/agreements/{id}/end", post(end))
@@ -360,6 +364,23 @@ async fn receipts(State(node): State<Arc<Node>>) -> Answer<Vec<api::Receipts>> {
     Ok(Json(node.receipts()))
 }
 
+async fn accept_dispute(
+    State(node): State<Arc<Node>>,
+    Caller(by): Caller,
+    Json(ask): Json<api::AcceptDispute>,
+) -> Answer<api::Receipts> {
+    Ok(Json(node.accept_dispute(ask, by).await?))
+}
+
+async fn evidence(
+    State(node): State<Arc<Node>>,
+    Role(role): Role,
+    Caller(by): Caller,
+    UrlPath(id): UrlPath<String>,
+) -> Answer<Bundle> {
+    Ok(Json(node.export_evidence(&id, role, by).await?))
+}
+
 async fn revoke(
     State(node): State<Arc<Node>>,
     UrlPath(id): UrlPath<String>,
@@ -403,27 +424,30 @@ async fn members(State(node): State<Arc<Node>>) -> Json<Vec<api::Member>> {
 
 async fn add_member(
     State(node): State<Arc<Node>>,
+    Caller(by): Caller,
     Json(ask): Json<api::AddMember>,
 ) -> Answer<api::MemberToken> {
-    let (name, wanted) = wanted(ask);
+    let (name, wanted) = wanted(ask, by);
     let (held, token) = node.members().add(&name, wanted).await?;
     Ok(Json(api::MemberToken::of(held, token)))
 }
 
 async fn give_token(
     State(node): State<Arc<Node>>,
+    Caller(by): Caller,
     Json(ask): Json<api::AddMember>,
 ) -> Answer<api::MemberToken> {
-    let (name, wanted) = wanted(ask);
+    let (name, wanted) = wanted(ask, by);
     let (held, token) = node.members().give_token(&name, wanted).await?;
     Ok(Json(api::MemberToken::of(held, token)))
 }
 
-fn wanted(ask: api::AddMember) -> (String, Wanted) {
+fn wanted(ask: api::AddMember, by: String) -> (String, Wanted) {
     let wanted = Wanted {
         scope: ask.scope,
         roles: ask.roles,
         expires: ask.expires,
+        by: Some(by).filter(|by| by != OPERATOR),
     };
     (ask.name, wanted)
 }

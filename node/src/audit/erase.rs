@@ -9,7 +9,7 @@ use crate::clock;
 use crate::failure::Failure;
 use crate::home::Home;
 use crate::journal::{self, Journal};
-use crate::ledger::{Administered, Ledger, Record};
+use crate::ledger::{Administered, Erased, Ledger, Record};
 use crate::{index, ledger};
 
 /// What [`erase_member`] did.
@@ -36,11 +36,11 @@ pub fn erase_member(home: &Home, name: &str) -> Result<Erasure, Failure> {
             .next("run 'comity member remove' first, stop the node, and erase then"));
     }
     let about = |record: &[u8]| concerns(record, &own, name);
-    if looked.count(home, &about)? == 0 {
+    if looked.find(home, &about)? == 0 {
         let message = format!("no record names a member {name}");
         return Err(Failure::caller("unknown-member", message));
     }
-    note(home, looked.found)?;
+    note(home, &looked.found)?;
     let erased = Journal::erase(&home.journal(), about).map_err(super::unreadable)?;
     forget_index(home)?;
     // Opens what is left and makes the index from it, so that a failure shows now.
@@ -53,15 +53,24 @@ pub fn erase_member(home: &Home, name: &str) -> Result<Erasure, Failure> {
     })
 }
 
-/// Written before the effect: an erasing is an administrative act.
-fn note(home: &Home, records: u64) -> Result<(), Failure> {
-    let ledger = open(home)?;
-    ledger.commit_all_blocking(&[Record::Administered(Administered {
+/// Written before the effect: an erasing is an administrative act, and no
+/// record may be missing that no note names.
+fn note(home: &Home, found: &[u64]) -> Result<(), Failure> {
+    let at = clock::now();
+    let mut notes = vec![Record::Administered(Administered {
         act: "erase-member".to_owned(),
         by: ledger::OPERATOR.to_owned(),
-        target: format!("{records} records"),
-        at: clock::now(),
-    })])?;
+        target: format!("{} records", found.len()),
+        at,
+    })];
+    notes.extend(found.chunks(MAX_POSITIONS).map(|positions| {
+        Record::Erased(Erased {
+            positions: positions.to_vec(),
+            at,
+        })
+    }));
+    let ledger = open(home)?;
+    ledger.commit_all_blocking(&notes)?;
     ledger.close()?;
     Ok(())
 }
@@ -91,8 +100,12 @@ struct Looked {
     own: Option<OrgId>,
     /// The member's tokens that count, by id; one of before they had ids by none.
     tokens: BTreeSet<Option<String>>,
-    found: u64,
+    found: Vec<u64>,
 }
+
+/// The most positions in one note: with twenty digits each it stays far below a
+/// record's limit.
+const MAX_POSITIONS: usize = 4096;
 
 impl Looked {
     fn at(&mut self, record: &[u8], name: &str) {
@@ -112,13 +125,14 @@ impl Looked {
         }
     }
 
-    fn count(&mut self, home: &Home, about: &impl Fn(&[u8]) -> bool) -> Result<u64, Failure> {
-        let mut found = 0;
-        super::walk(&home.journal(), |_, record| {
-            found += u64::from(about(record))
+    fn find(&mut self, home: &Home, about: &impl Fn(&[u8]) -> bool) -> Result<usize, Failure> {
+        let found = &mut self.found;
+        super::walk(&home.journal(), |position, record| {
+            if about(record) {
+                found.push(position);
+            }
         })?;
-        self.found = found;
-        Ok(found)
+        Ok(found.len())
     }
 }
 

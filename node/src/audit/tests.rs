@@ -322,12 +322,32 @@ fn an_erased_member_is_in_no_file_and_the_journal_verifies() {
     assert_eq!(erased.records, 5);
     let report = own.against(&held);
     assert_eq!(report.verdict, Verdict::Intact, "{:?}", report.problems);
-    // The note of the erasing came behind; everything else stands where it stood.
-    assert_eq!((report.records, report.erased), (before.records + 1, 5));
+    // The notes of the erasing came behind; everything else stands where it stood.
+    assert_eq!((report.records, report.erased), (before.records + 2, 5));
     for name in words_of(own.home.path()) {
         assert_ne!(name, "zenobia");
     }
     assert!(erase_member(&own.home, "zenobia").is_err());
+}
+
+/// Regression: whoever has the files could take any record out as if a member
+/// had been erased, and the journal was intact.
+#[test]
+fn a_record_that_was_taken_out_without_a_note_is_missed() {
+    let own = Stopped::new();
+    let partner = OrgId::from_inception(Digest::of(b"partner"));
+    own.add(&[delivery(partner, "pseudonym", Some(3))]);
+    assert_eq!(own.verify().verdict, Verdict::Intact);
+    let served = |record: &[u8]| String::from_utf8_lossy(record).contains("pseudonym");
+    let erased = crate::journal::Journal::erase(&own.home.journal(), served).unwrap();
+    assert_eq!(erased.records, 1);
+    let report = own.verify();
+    assert_eq!(report.verdict, Verdict::Tampered);
+    assert!(
+        report.problems[0].what.contains("no note"),
+        "{:?}",
+        report.problems
+    );
 }
 
 /// The words in every file of the folder.

@@ -91,10 +91,9 @@ pub struct Problem {
 /// (`spec/6-evidence.md#V-7`).
 pub fn verify(journal: &Path, held: &[Held]) -> Result<Report, Failure> {
     let mut audit = Audit::default();
-    let walk = Journal::walk(journal, |position, entry| {
-        if let Entry::Kept { record, .. } = entry {
-            audit.record(position, record);
-        }
+    let walk = Journal::walk(journal, |position, entry| match entry {
+        Entry::Kept { record, .. } => audit.record(position, record),
+        Entry::Erased(_) => audit.erased.push(position),
     })
     .map_err(super::unreadable)?;
     Ok(audit.judge(&walk, held))
@@ -107,6 +106,9 @@ struct Audit {
     /// The newest receipt of each agreement.
     chains: HashMap<Digest, Link>,
     open: HashSet<String>,
+    /// Where records were erased, and where notes say so.
+    erased: Vec<Position>,
+    noted: HashSet<Position>,
     problems: Vec<Problem>,
     count: u64,
     worst: [bool; 3],
@@ -144,12 +146,15 @@ impl Audit {
                 if let Err(what) = self.signatures(&record) {
                     self.problem(Verdict::Tampered, &place, what);
                 }
-                if let Record::Delivery(delivery) = record {
-                    if delivery.rows.is_none() {
+                match record {
+                    Record::Delivery(delivery) if delivery.rows.is_none() => {
                         self.open.insert(delivery.trace);
-                    } else {
+                    }
+                    Record::Delivery(delivery) => {
                         self.open.remove(&delivery.trace);
                     }
+                    Record::Erased(note) => self.noted.extend(note.positions),
+                    _ => {}
                 }
             }
             Err(error) => {
@@ -267,6 +272,12 @@ impl Audit {
         if self.keys.own().is_none() && walk.broken.is_none() {
             let what = "the journal holds no organization: its beginning is missing";
             self.problem(Verdict::Incomplete, "record 0", what);
+        }
+        for position in std::mem::take(&mut self.erased) {
+            if !self.noted.contains(&position) {
+                let what = "the record was removed, and no note says that it was erased";
+                self.problem(Verdict::Tampered, &format!("record {position}"), what);
+            }
         }
         let from_journal = self.claims.len() as u64;
         let mut about_others = 0;

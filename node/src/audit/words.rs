@@ -281,6 +281,10 @@ fn says(kind: &str, record: &Map<String, Value>, aliases: &HashMap<String, Strin
             org("org"),
             number("count").unwrap_or(0)
         ),
+        "erased" => {
+            let positions = record.get("positions").and_then(Value::as_array);
+            format!("{} records", positions.map_or(0, Vec::len))
+        }
         "administered" => format!("{}: {} by {}", of("act"), of("target"), of("by")),
         // A kind that this version has no words for is shown by its members.
         _ => record

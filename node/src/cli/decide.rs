@@ -1,13 +1,12 @@
 //! `comity approve`, `comity counter` and `comity decline`.
 
-use std::net::{Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
 
+use super::caller::Caller;
 use super::output::{Output, Problem};
 use super::request::{columns, filters, stands};
 use crate::admin::Client;
 use crate::admin::api;
-use crate::config::ADMIN_PORT;
 use crate::home::Home;
 use std::collections::BTreeSet;
 
@@ -17,10 +16,11 @@ use std::collections::BTreeSet;
 /// `comity requests` shows; what goes beyond the product's offer is agreed to
 /// only with `--beyond-offer`. As consumer it accepts the provider's counter-offer.
 /// Where the owner's configuration demands two persons (`[approval]`), the first
-/// approval is noted and the second, by somebody else, signs.
+/// approval is noted and the second, by somebody else, signs: a member with
+/// --token-file, if the operator was the first.
 #[derive(Debug, clap::Args)]
 #[command(
-    after_help = "Example:\n  comity requests\n  comity approve 3f9a21c0\n  comity approve 3f9a21c0 --token-file ~/cleo.token"
+    after_help = "Example:\n  comity requests 3f9a21c0\n  comity approve 3f9a21c0 --read 8c1d42aa\n  comity approve 3f9a21c0 --token-file ~/cleo.token"
 )]
 pub(super) struct Approve {
     /// The negotiation, or any unique beginning of its id.
@@ -28,32 +28,21 @@ pub(super) struct Approve {
     /// Agree also to what the product does not offer.
     #[arg(long)]
     beyond_offer: bool,
-    /// Approve as the member whose token is in this file, over TCP: where it
-    /// takes two persons, the second is not the operator again.
-    #[arg(long, value_name = "FILE")]
-    token_file: Option<PathBuf>,
-    /// Where the node's admin API listens, with --token-file.
-    #[arg(long, value_name = "HOST:PORT", requires = "token_file",
-          default_value_t = SocketAddr::from((Ipv4Addr::LOCALHOST, ADMIN_PORT)))]
-    admin: SocketAddr,
+    /// What was read: the digits behind 'terms' in 'comity requests ID'. If the
+    /// other side proposed something else since, nothing is agreed to.
+    #[arg(long, value_name = "DIGITS")]
+    read: Option<String>,
+    #[command(flatten)]
+    caller: Caller,
 }
 
 impl Approve {
     pub(super) async fn run(self, home: &Home, output: &Output) -> Result<(), Problem> {
         let body = api::Approve {
             beyond_offer: self.beyond_offer,
+            read: self.read,
         };
-        let client = match &self.token_file {
-            None => Client::new(home.admin_socket()),
-            Some(file) => {
-                let token = std::fs::read_to_string(file)
-                    .map_err(|e| Problem::failed(format!("{}: {e}", file.display())))?;
-                Client::with_token(self.admin, token.trim().to_owned()).ok_or_else(|| {
-                    Problem::usage("the admin API is called on this machine only")
-                        .next("name a loopback address with --admin")
-                })?
-            }
-        };
+        let client = self.caller.client(home)?;
         decide(&client, output, &self.id, "approve", &body).await
     }
 }

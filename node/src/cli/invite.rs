@@ -18,6 +18,10 @@ pub(super) struct Invite {
     /// How many hours the invitation works.
     #[arg(long, default_value_t = 48, value_parser = clap::value_parser!(u64).range(1..=168))]
     hours: u64,
+    /// A role that members may show the other organization, of either side: its
+    /// policies and row filters can use it. May be given several times.
+    #[arg(long = "role", value_name = "ROLE")]
+    roles: Vec<String>,
 }
 
 impl Invite {
@@ -25,6 +29,7 @@ impl Invite {
         let ask = api::Invite {
             alias: self.alias,
             hours: self.hours,
+            roles: self.roles,
         };
         let made: api::Invitation = Client::new(home.admin_socket())
             .post("/v1/invitations", &ask)

@@ -14,6 +14,7 @@ use crate::home::Home;
 mod agreements;
 mod amend;
 mod audit;
+mod caller;
 mod config;
 mod decide;
 mod demo;
@@ -26,6 +27,7 @@ mod member;
 mod output;
 mod policy;
 mod product;
+mod receipts;
 mod request;
 mod revoke;
 mod search;
@@ -84,6 +86,7 @@ enum Command {
     Counter(decide::Counter),
     Decline(decide::Decline),
     Agreements(agreements::Agreements),
+    Receipts(receipts::Receipts),
     Amend(amend::Amend),
     Renew(amend::Renew),
     End(amend::End),
@@ -131,12 +134,7 @@ fn run(args: Args, output: &Output) -> Result<(), Problem> {
         Command::Audit(c) => return c.run(&home, output),
         command => command,
     };
-    let runtime = tokio::runtime::Builder::new_multi_thread()
-        .worker_threads(2)
-        .enable_all()
-        .build()
-        .map_err(|e| Problem::failed(format!("the runtime does not start: {e}")))?;
-    runtime.block_on(async {
+    runtime()?.block_on(async {
         match command {
             Command::Up(_)
             | Command::Init(_)
@@ -162,11 +160,21 @@ fn run(args: Args, output: &Output) -> Result<(), Problem> {
             Command::Revoke(c) => c.run(&home, output).await,
             Command::Grant(c) => c.run(&home, output).await,
             Command::Sql(c) => c.run(&home, output).await,
+            Command::Receipts(c) => c.run(&home, output).await,
             Command::Member(c) => c.run(&home, output).await,
             Command::Policy(c) => c.run(&home, output).await,
             Command::Demo(c) => c.run(output).await,
         }
     })
+}
+
+/// For calls of a running node.
+fn runtime() -> Result<tokio::runtime::Runtime, Problem> {
+    tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(2)
+        .enable_all()
+        .build()
+        .map_err(|e| Problem::failed(format!("the runtime does not start: {e}")))
 }
 
 /// `~` is the shell's; a default value never passes a shell.

@@ -300,6 +300,8 @@ pub(super) fn stands(n: &api::Negotiation) -> String {
         text.push_str(&format!("  note: {}\n", printable(&n.note)));
     }
     if let Some(terms) = n.terms.as_ref().filter(|_| n.waits_for_us) {
+        let digits: String = n.read_as.chars().take(8).collect();
+        text.push_str(&format!("  terms {digits}\n"));
         text.push_str(&permits(terms));
     }
     for compared in &n.compared {
@@ -354,6 +356,7 @@ mod tests {
             expired: false,
             until: Timestamp::from_secs(1),
             waits_for_us: role == "provider",
+            read_as: "8c1d42aa".repeat(8),
             terms: None,
             changes: Vec::new(),
             compared: Vec::new(),

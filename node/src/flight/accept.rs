@@ -1,6 +1,7 @@
 //! Accepting connections: TLS first, a bounded number of handshakes at a time.
 
 use std::collections::HashMap;
+use std::hash::Hash;
 use std::io;
 use std::net::IpAddr;
 use std::pin::Pin;
@@ -40,6 +41,10 @@ const MAX_HOLDERS: usize = 64;
 /// Connections of holders that may be open from one address.
 const MAX_HOLDERS_OF_ONE: usize = 8;
 
+/// Connections of one organization's nodes that may be open: a partner that
+/// opens as many as it can leaves the others theirs (A25). A node needs one.
+const MAX_CONNECTIONS_OF_ORG: usize = 64;
+
 /// How long a handshake may take (`spec/5-data-plane.md#D-106`).
 const HANDSHAKE_TIME: Duration = Duration::from_secs(5);
 
@@ -51,7 +56,16 @@ const QUEUE: usize = 64;
 pub struct Connection {
     stream: Stream,
     caller: Option<Caller>,
-    _place: (OwnedSemaphorePermit, Option<HolderPlace>),
+    _place: (OwnedSemaphorePermit, OwnPlace),
+}
+
+/// What a connection takes of the share of whoever it is.
+#[derive(Debug)]
+enum OwnPlace {
+    /// The workbench has no shares.
+    None,
+    Node(#[expect(dead_code, reason = "held until the connection ends")] Share<OrgId>),
+    Holder(#[expect(dead_code, reason = "held until the connection ends")] HolderPlace),
 }
 
 #[derive(Debug)]
@@ -106,9 +120,12 @@ pub(super) fn accept(
         let handshakes = Arc::new(Semaphore::new(MAX_HANDSHAKES));
         let open = Arc::new(Semaphore::new(MAX_CONNECTIONS));
         let shares = Arc::new(Shares::new(MAX_HANDSHAKES_OF_ONE));
-        let holders = Holders {
-            places: Arc::new(Semaphore::new(MAX_HOLDERS)),
-            shares: Arc::new(Shares::new(MAX_HOLDERS_OF_ONE)),
+        let callers = Callers {
+            orgs: Arc::new(Shares::new(MAX_CONNECTIONS_OF_ORG)),
+            holders: Holders {
+                places: Arc::new(Semaphore::new(MAX_HOLDERS)),
+                shares: Arc::new(Shares::new(MAX_HOLDERS_OF_ONE)),
+            },
         };
         let acceptor = tls.map(TlsAcceptor::from);
         loop {
@@ -138,10 +155,10 @@ pub(super) fn accept(
                 continue;
             };
             let (acceptor, ready) = (acceptor.clone(), ready.clone());
-            let holders = holders.clone();
+            let callers = callers.clone();
             tokio::spawn(async move {
                 let _handshake = (handshake, share);
-                let secured = secure(stream, acceptor, place, (holders, from.ip()));
+                let secured = secure(stream, acceptor, place, (callers, from.ip()));
                 match tokio::time::timeout(HANDSHAKE_TIME, secured).await {
                     Ok(Ok(connection)) => drop(ready.send(Ok(connection)).await),
                     Ok(Err(error)) => tracing::info!(%error, "a handshake failed"),
@@ -153,18 +170,40 @@ pub(super) fn accept(
     ReceiverStream::new(connections)
 }
 
+/// The shares of those who are known after the handshake.
+#[derive(Clone, Debug)]
+struct Callers {
+    orgs: Arc<Shares<OrgId>>,
+    holders: Holders,
+}
+
+impl Callers {
+    fn take(&self, caller: Option<&Caller>, from: IpAddr) -> io::Result<OwnPlace> {
+        match caller {
+            None => Ok(OwnPlace::None),
+            Some(Caller::Holder(_)) => self.holders.take(from).map(OwnPlace::Holder),
+            Some(Caller::Node(peer)) => {
+                let share = self.orgs.take(peer.org).map(OwnPlace::Node);
+                share.ok_or_else(|| {
+                    io::Error::other("too many connections of one organization are open")
+                })
+            }
+        }
+    }
+}
+
 /// The places of holders who come by themselves.
 #[derive(Clone, Debug)]
 struct Holders {
     places: Arc<Semaphore>,
-    shares: Arc<Shares>,
+    shares: Arc<Shares<IpAddr>>,
 }
 
 /// One holder's place.
 #[derive(Debug)]
 struct HolderPlace {
     _place: OwnedSemaphorePermit,
-    _share: Share,
+    _share: Share<IpAddr>,
 }
 
 impl Holders {
@@ -179,21 +218,21 @@ impl Holders {
     }
 }
 
-/// How much of something each address has, and the most that it may have.
+/// How much of something each address or organization has, and the most that it may have.
 #[derive(Debug)]
-struct Shares {
+struct Shares<K: Copy + Eq + Hash> {
     most: usize,
-    taken: Mutex<HashMap<IpAddr, usize>>,
+    taken: Mutex<HashMap<K, usize>>,
 }
 
-/// One part of an address's share.
+/// One part of the share of `whose`.
 #[derive(Debug)]
-struct Share {
-    of: Arc<Shares>,
-    address: IpAddr,
+struct Share<K: Copy + Eq + Hash> {
+    of: Arc<Shares<K>>,
+    whose: K,
 }
 
-impl Shares {
+impl<K: Copy + Eq + Hash> Shares<K> {
     fn new(most: usize) -> Self {
         Self {
             most,
@@ -201,27 +240,27 @@ impl Shares {
         }
     }
 
-    fn take(self: &Arc<Self>, address: IpAddr) -> Option<Share> {
+    fn take(self: &Arc<Self>, whose: K) -> Option<Share<K>> {
         let mut taken = self.taken.lock().unwrap_or_else(PoisonError::into_inner);
-        let count = taken.entry(address).or_default();
+        let count = taken.entry(whose).or_default();
         if *count >= self.most {
             return None;
         }
         *count += 1;
         Some(Share {
             of: Arc::clone(self),
-            address,
+            whose,
         })
     }
 }
 
-impl Drop for Share {
+impl<K: Copy + Eq + Hash> Drop for Share<K> {
     fn drop(&mut self) {
         let mut taken = self.of.taken.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(count) = taken.get_mut(&self.address) {
+        if let Some(count) = taken.get_mut(&self.whose) {
             *count -= 1;
             if *count == 0 {
-                taken.remove(&self.address);
+                taken.remove(&self.whose);
             }
         }
     }
@@ -231,7 +270,7 @@ async fn secure(
     stream: TcpStream,
     acceptor: Option<TlsAcceptor>,
     place: OwnedSemaphorePermit,
-    (holders, from): (Holders, IpAddr),
+    (callers, from): (Callers, IpAddr),
 ) -> io::Result<Connection> {
     // Without it small answers wait 40 ms for a delayed acknowledgement.
     stream.set_nodelay(true)?;
@@ -239,19 +278,16 @@ async fn secure(
         return Ok(Connection {
             stream: Stream::Plain(stream),
             caller: None,
-            _place: (place, None),
+            _place: (place, OwnPlace::None),
         });
     };
     let stream = acceptor.accept(stream).await?;
     let caller = caller_of(&stream);
-    let holder = match &caller {
-        Some(Caller::Holder(_)) => Some(holders.take(from)?),
-        _ => None,
-    };
+    let own = callers.take(caller.as_ref(), from)?;
     Ok(Connection {
         caller,
         stream: Stream::Tls(Box::new(stream)),
-        _place: (place, holder),
+        _place: (place, own),
     })
 }
 
@@ -382,6 +418,20 @@ mod tests {
         assert!(!is_closed(&silent[0]).await, "its share");
         drop(silent);
         stop.cancel();
+    }
+
+    #[test]
+    fn a25_connections_of_one_organization_leave_room_for_others() {
+        let shares = Arc::new(Shares::new(MAX_CONNECTIONS_OF_ORG));
+        let [one, other] =
+            [b"one".as_slice(), b"other"].map(|n| OrgId::from_inception(Digest::of(n)));
+        let all: Vec<_> = (0..MAX_CONNECTIONS_OF_ORG)
+            .map(|_| shares.take(one).unwrap())
+            .collect();
+        assert!(shares.take(one).is_none(), "its share");
+        assert!(shares.take(other).is_some());
+        drop(all);
+        assert!(shares.take(one).is_some(), "places that were given back");
     }
 
     #[test]

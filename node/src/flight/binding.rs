@@ -1,13 +1,14 @@
 //! Values for the places of a prepared statement (`spec/5-data-plane.md#D-121`).
 
 use std::panic::AssertUnwindSafe;
+use std::time::Duration;
 
 use arrow::datatypes::SchemaRef;
 use arrow_flight::FlightData;
 use arrow_flight::decode::FlightRecordBatchStream;
 use arrow_flight::error::FlightError;
 use datafusion::scalar::ScalarValue;
-use futures::{FutureExt as _, Stream, StreamExt as _, TryStreamExt as _};
+use futures::{FutureExt as _, Stream, StreamExt as _};
 use tonic::Status;
 
 use super::incoming;
@@ -17,6 +18,13 @@ const MAX_MESSAGES: usize = 64;
 
 /// The most bytes of the values of one statement, as the statement itself.
 const MAX_VALUE_BYTES: usize = 64 * 1024;
+
+/// The most bytes of these messages together: the values, and what Arrow puts
+/// around them. Without it a caller could make the node hold as many large ones.
+const MAX_BYTES: usize = 4 * MAX_VALUE_BYTES;
+
+/// The longest that the messages may take to come: an open call holds a place.
+const READ_TIME: Duration = Duration::from_secs(10);
 
 /// Reads one row of values, one column for each of `places`, and casts each to
 /// what its place takes. Names do not count: drivers invent them.
@@ -31,27 +39,42 @@ pub(super) async fn read(
 ) -> Result<Vec<ScalarValue>, String> {
     let decoded = AssertUnwindSafe(decode(messages, places)).catch_unwind();
     let contained = |_| Err("the values cannot be read".to_owned());
-    decoded.await.unwrap_or_else(contained)
+    match tokio::time::timeout(READ_TIME, decoded).await {
+        Ok(decoded) => decoded.unwrap_or_else(contained),
+        Err(_) => Err("the values did not come in time".to_owned()),
+    }
 }
 
 async fn decode(
     messages: impl Stream<Item = Result<FlightData, Status>> + Send + Unpin + 'static,
     places: &SchemaRef,
 ) -> Result<Vec<ScalarValue>, String> {
-    let checked = messages.take(MAX_MESSAGES).map(|message| {
+    let mut bytes = 0;
+    let checked = messages.take(MAX_MESSAGES).map(move |message| {
         let message = message.map_err(|status| FlightError::Tonic(Box::new(status)))?;
+        bytes += message.data_header.len() + message.data_body.len();
+        if bytes > MAX_BYTES {
+            let why = format!("values may come in {MAX_BYTES} bytes of messages");
+            return Err(FlightError::DecodeError(why));
+        }
         let sound = incoming::check(&message).map(|()| message);
         sound.map_err(|why| FlightError::DecodeError(why.to_owned()))
     });
-    let rows = FlightRecordBatchStream::new_from_flight_data(checked);
-    let unreadable = |e: FlightError| format!("the values cannot be read: {e}");
-    let batches: Vec<_> = rows.try_collect().await.map_err(unreadable)?;
-    let mut batches = batches.into_iter().filter(|batch| batch.num_rows() > 0);
-    let row = match (batches.next(), batches.next()) {
-        (Some(row), None) if row.num_rows() == 1 => row,
-        (None, _) if places.fields().is_empty() => return Ok(Vec::new()),
-        (None, _) => return Err("bind one row of values; there was none".to_owned()),
-        _ => return Err("bind one row of values; there were several".to_owned()),
+    let mut batches = FlightRecordBatchStream::new_from_flight_data(checked);
+    let several = || Err("bind one row of values; there were several".to_owned());
+    let mut row = None;
+    while let Some(batch) = batches.next().await {
+        let batch = batch.map_err(|e| format!("the values cannot be read: {e}"))?;
+        match batch.num_rows() {
+            0 => {}
+            1 if row.is_none() => row = Some(batch),
+            _ => return several(),
+        }
+    }
+    let row = match row {
+        Some(row) => row,
+        None if places.fields().is_empty() => return Ok(Vec::new()),
+        None => return Err("bind one row of values; there was none".to_owned()),
     };
     let (wanted, given) = (places.fields().len(), row.num_columns());
     if wanted != given {
@@ -89,6 +112,7 @@ mod tests {
     use arrow::datatypes::{DataType, Field, Schema};
     use arrow::record_batch::RecordBatch;
     use arrow_flight::encode::FlightDataEncoderBuilder;
+    use futures::TryStreamExt as _;
 
     use super::*;
 
@@ -172,5 +196,33 @@ mod tests {
                 .await
                 .is_err()
         );
+    }
+
+    /// Regression: as many messages as could come were held before the first was looked at.
+    #[tokio::test]
+    async fn messages_without_end_are_not_waited_for() {
+        let batch = RecordBatch::try_from_iter([("0", numbers([1]))]).unwrap();
+        let batch = futures::stream::iter([Ok(batch)]);
+        let one = FlightDataEncoderBuilder::new().build(batch);
+        let one: Vec<FlightData> = one.try_collect().await.unwrap();
+        let mut large = one[1].clone();
+        large.data_body = vec![0; MAX_BYTES].into();
+        for (more, why) in [(one[1].clone(), "several"), (large, "bytes of messages")] {
+            let taken = Arc::new(std::sync::atomic::AtomicUsize::new(0));
+            let count = Arc::clone(&taken);
+            let first = futures::stream::iter([one[0].clone()]);
+            let messages = first
+                .chain(futures::stream::repeat(more))
+                .map(move |message| {
+                    count.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
+                    Ok(message)
+                });
+            let said = read(messages.boxed(), &places(&[DataType::Int64])).await;
+            assert!(
+                said.as_ref().is_err_and(|said| said.contains(why)),
+                "{said:?}"
+            );
+            assert!(taken.load(std::sync::atomic::Ordering::Relaxed) < 10);
+        }
     }
 }

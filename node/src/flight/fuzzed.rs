@@ -230,7 +230,7 @@ impl Recorder for Nobody {
         Ok(())
     }
 
-    fn refused(&self, _: &'static str) {}
+    fn refused(&self, _: &'static str, _: &str) {}
 
     fn ended(&self, _: Digest, _: Moved, _: Option<&'static str>) {}
 }

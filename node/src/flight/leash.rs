@@ -125,7 +125,7 @@ fn lock<T>(slot: &Mutex<T>) -> MutexGuard<'_, T> {
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use std::future::poll_fn;
     use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -142,8 +142,8 @@ mod tests {
     use crate::query::View;
 
     #[derive(Debug)]
-    struct Standing {
-        stands: AtomicBool,
+    pub(in crate::flight) struct Standing {
+        pub(in crate::flight) stands: AtomicBool,
         changes: watch::Sender<u64>,
     }
 
@@ -166,11 +166,11 @@ mod tests {
         async fn started(&self, _: Digest) -> Result<(), Denied> {
             Ok(())
         }
-        fn refused(&self, _: &'static str) {}
+        fn refused(&self, _: &'static str, _: &str) {}
         fn ended(&self, _: Digest, _: Moved, _: Option<&'static str>) {}
     }
 
-    fn session() -> (Session, Arc<Standing>) {
+    pub(in crate::flight) fn session() -> (Session, Arc<Standing>) {
         let right = Arc::new(Standing {
             stands: AtomicBool::new(true),
             changes: watch::Sender::default(),

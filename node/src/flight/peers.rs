@@ -30,6 +30,10 @@ const MAX_HEADER_BYTES: u32 = 64 * 1024;
 /// The longest life of a connection; then it is renewed with a fresh handshake.
 const MAX_AGE: Duration = Duration::from_secs(60 * 60);
 
+/// How long answers may go on over a connection that is to be renewed. Without
+/// an end a reader that has stopped reading would keep it for ever.
+const MAX_AGE_GRACE: Duration = Duration::from_secs(60 * 60);
+
 /// Serves partners on `listener` until `stop`. `tls` is TLS 1.3 with a client
 /// certificate and without resumption (`spec/5-data-plane.md#D-102`).
 pub async fn serve(
@@ -63,6 +67,7 @@ pub(super) fn server() -> Server {
         .http2_keepalive_interval(Some(Duration::from_secs(30)))
         .http2_keepalive_timeout(Some(Duration::from_secs(20)))
         .max_connection_age(MAX_AGE)
+        .max_connection_age_grace(MAX_AGE_GRACE)
 }
 
 /// What a partner's call says of itself, unverified.

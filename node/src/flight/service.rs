@@ -64,7 +64,14 @@ impl SqlService {
         self.engine
             .prepare_with(Arc::clone(&session.view), &of.sql, of.values.clone())
             .await
-            .map_err(|e| query_status(&e, &session.trace))
+            .map_err(|error| {
+                // Whoever tries what is closed leaves a trace of it, as whoever is
+                // over a limit does; slips of the pen are none of the journal's.
+                if matches!(error.code(), "not-permitted" | "too-large") {
+                    session.recorder.refused(error.code(), &error.to_string());
+                }
+                query_status(&error, &session.trace)
+            })
     }
 
     /// The info of a planned statement. Its ticket is a random handle: no SQL, no names.
@@ -75,9 +82,12 @@ impl SqlService {
         schema: &SchemaRef,
         descriptor: FlightDescriptor,
     ) -> Result<FlightInfo, Status> {
-        let (handle, expires) =
-            self.tickets
-                .issue(&session.key, statement, Arc::clone(schema), clock::now())?;
+        let (handle, expires) = self.tickets.issue(
+            (session.view.caller().as_ref(), session.key.as_str()),
+            statement,
+            Arc::clone(schema),
+            clock::now(),
+        )?;
         let mut endpoint = FlightEndpoint::new()
             .with_ticket(actions::ticket(handle))
             .with_location(REUSE);
@@ -309,9 +319,12 @@ impl FlightSqlService for SqlService {
             places: described.places,
             values: Vec::new(),
         };
-        let (handle, _) =
-            self.tickets
-                .issue(&session.key, statement, described.schema, clock::now())?;
+        let (handle, _) = self.tickets.issue(
+            (session.view.caller().as_ref(), session.key.as_str()),
+            statement,
+            described.schema,
+            clock::now(),
+        )?;
         Ok(ActionCreatePreparedStatementResult {
             prepared_statement_handle: handle.into(),
             dataset_schema,

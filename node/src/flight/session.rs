@@ -125,7 +125,9 @@ impl Running {
         match allowance.begin() {
             Ok(()) => Ok(Self(allowance)),
             Err(over) => {
-                session.recorder.refused(over.code);
+                session
+                    .recorder
+                    .refused(over.code, "more than the agreement permits");
                 Err(over_limit(over, &session.trace))
             }
         }
@@ -171,8 +173,8 @@ pub(super) fn over_limit(over: OverLimit, trace: &str) -> Status {
 pub trait Recorder: Send + Sync + std::fmt::Debug {
     /// A query is about to be served.
     async fn started(&self, query: Digest) -> Result<(), Denied>;
-    /// A query was refused before it was served, with this stable code.
-    fn refused(&self, code: &'static str);
+    /// A query was refused before it was served, with this stable code, and why.
+    fn refused(&self, code: &'static str, why: &str);
     /// Its stream ended after this had `moved`; `code` says why when it ended early.
     fn ended(&self, query: Digest, moved: Moved, code: Option<&'static str>);
 }

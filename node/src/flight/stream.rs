@@ -1,5 +1,6 @@
 //! From record batches to Flight messages: cut when rights end, counted as they leave.
 
+use std::collections::VecDeque;
 use std::pin::Pin;
 use std::sync::{Arc, OnceLock};
 use std::task::{Context, Poll};
@@ -37,6 +38,7 @@ pub(super) fn encode(
     let code = Arc::new(OnceLock::new());
     let metered = Metered {
         rows: Leash::of(session, rows),
+        pieces: VecDeque::new(),
         cancelled: Box::pin(ticket.ended.clone().cancelled_owned()),
         right: Arc::clone(&session.right),
         trace: session.trace.clone(),
@@ -45,9 +47,6 @@ pub(super) fn encode(
         code: Arc::clone(&code),
         done: false,
     };
-    let pieces = metered
-        .map_ok(|batch| futures::stream::iter(pieces(batch)))
-        .try_flatten();
     let (query, recorder) = (ticket.statement.digest(), Arc::clone(&session.recorder));
     // A partner counts what it receives; a member of ours needs no proof of it.
     let tally = match session.member {
@@ -59,7 +58,7 @@ pub(super) fn encode(
         // Batches are cut here by their real size; the encoder would count
         // whole buffers behind small slices and shatter them.
         .with_max_flight_data_size(usize::MAX / 2)
-        .build(pieces.map_err(|e| FlightError::Tonic(Box::new(e))))
+        .build(metered.map_err(|e| FlightError::Tonic(Box::new(e))))
         .map_err(|error| match error {
             FlightError::Tonic(status) => *status,
             error => {
@@ -86,6 +85,9 @@ pub(super) fn encode(
 /// Keeps within what may be read, and ends when rights end (`spec/5-data-plane.md#D-111`).
 struct Metered {
     rows: Leash,
+    /// What is left of the last batch. Every piece is judged when it leaves: a
+    /// reader that is slow may take them long after they were computed (A30).
+    pieces: VecDeque<RecordBatch>,
     cancelled: Pin<Box<WaitForCancellationFutureOwned>>,
     right: Arc<dyn Right>,
     trace: String,
@@ -111,6 +113,9 @@ impl Stream for Metered {
         if self.cancelled.as_mut().poll(cx).is_ready() {
             return self.cut(Code::Cancelled, "cancelled", "the caller ended the query");
         }
+        if let Some(piece) = self.pieces.pop_front() {
+            return self.pass(piece);
+        }
         match self.rows.poll_batch(cx) {
             Poll::Pending => Poll::Pending,
             Poll::Ready(None) => {
@@ -118,65 +123,64 @@ impl Stream for Metered {
                 Poll::Ready(None)
             }
             Poll::Ready(Some(Ok(batch))) => {
-                if let Err(code) = self.right.check() {
-                    let denied = Code::PermissionDenied;
-                    return self.cut(denied, code, "the right to read this has ended");
+                self.pieces = pieces(batch).into();
+                match self.pieces.pop_front() {
+                    Some(piece) => self.pass(piece),
+                    None => Poll::Ready(None),
                 }
-                let (rows, bytes) = (batch.num_rows() as u64, size(&batch) as u64);
-                if let Err(over) = self.running.take(self.delivered, rows, bytes) {
-                    self.done = true;
-                    let _ = self.code.set(over.code);
-                    let status = over_limit(over, &self.trace);
-                    return Poll::Ready(Some(Err(status)));
-                }
-                self.delivered = (self.delivered.0 + rows, self.delivered.1 + bytes);
-                Poll::Ready(Some(Ok(batch)))
             }
             Poll::Ready(Some(Err(error))) => {
                 let error = QueryError::of(&error);
-                self.done = true;
-                let _ = self.code.set(error.code());
                 let status = query_status(&error, &self.trace);
-                Poll::Ready(Some(Err(status)))
+                self.end(error.code(), status)
             }
         }
     }
 }
 
+/// What [`Metered`] gives.
+type Next = Poll<Option<Result<RecordBatch, Status>>>;
+
 impl Metered {
-    fn cut(
-        &mut self,
-        grpc: Code,
-        code: &'static str,
-        message: &str,
-    ) -> Poll<Option<Result<RecordBatch, Status>>> {
-        self.done = true;
-        let _ = self.code.set(code);
+    /// Gives one message's rows away, if that is still permitted.
+    fn pass(&mut self, piece: RecordBatch) -> Next {
+        if let Err(code) = self.right.check() {
+            let denied = Code::PermissionDenied;
+            return self.cut(denied, code, "the right to read this has ended");
+        }
+        let (rows, bytes) = (piece.num_rows() as u64, size(&piece) as u64);
+        // A single row that is larger than any client takes.
+        if rows == 1 && bytes > MAX_MESSAGE_BYTES as u64 {
+            let message =
+                "one row has more bytes than a message may have; select fewer or shorter columns";
+            return self.cut(Code::ResourceExhausted, "too-large", message);
+        }
+        if let Err(over) = self.running.take(self.delivered, rows, bytes) {
+            let status = over_limit(over, &self.trace);
+            return self.end(over.code, status);
+        }
+        self.delivered = (self.delivered.0 + rows, self.delivered.1 + bytes);
+        Poll::Ready(Some(Ok(piece)))
+    }
+
+    fn cut(&mut self, grpc: Code, code: &'static str, message: &str) -> Next {
         let status = status(grpc, code, message, &self.trace);
+        self.end(code, status)
+    }
+
+    fn end(&mut self, code: &'static str, status: Status) -> Next {
+        self.done = true;
+        self.pieces.clear();
+        let _ = self.code.set(code);
         Poll::Ready(Some(Err(status)))
     }
 }
 
-/// `batch` in pieces of about [`TARGET_BYTES`]; a single row that is larger
-/// than any client takes is refused.
-fn pieces(batch: RecordBatch) -> Vec<Result<RecordBatch, Status>> {
-    let bytes = size(&batch);
+/// `batch` in pieces of about [`TARGET_BYTES`], or of one row.
+fn pieces(batch: RecordBatch) -> Vec<RecordBatch> {
     let rows = batch.num_rows();
-    if bytes <= TARGET_BYTES || rows == 0 {
-        return vec![Ok(batch)];
-    }
-    if rows == 1 {
-        if bytes <= MAX_MESSAGE_BYTES {
-            return vec![Ok(batch)];
-        }
-        let message =
-            "one row has more bytes than a message may have; select fewer or shorter columns";
-        return vec![Err(status(
-            Code::ResourceExhausted,
-            "too-large",
-            message,
-            "",
-        ))];
+    if rows <= 1 || size(&batch) <= TARGET_BYTES {
+        return vec![batch];
     }
     // Halving meets rows of very different sizes better than an even cut.
     let half = rows / 2;
@@ -197,8 +201,12 @@ fn size(batch: &RecordBatch) -> usize {
 
 #[cfg(test)]
 mod tests {
-    use arrow::array::StringArray;
+    use std::sync::atomic::Ordering;
 
+    use arrow::array::StringArray;
+    use datafusion::physical_plan::stream::RecordBatchStreamAdapter;
+
+    use super::super::leash::tests::session;
     use super::*;
 
     fn batch(texts: Vec<String>) -> RecordBatch {
@@ -206,18 +214,38 @@ mod tests {
     }
 
     #[test]
-    fn long_rows_are_cut_apart_and_too_long_ones_refused() {
+    fn long_rows_are_cut_apart() {
         let rows = vec!["x".repeat(TARGET_BYTES); 4];
         let cut = pieces(batch(rows));
         assert_eq!(cut.len(), 4);
-        assert!(cut.into_iter().all(|p| p.unwrap().num_rows() == 1));
-        let fits = pieces(batch(vec!["x".repeat(MAX_MESSAGE_BYTES - 64)]));
-        assert!(fits[0].is_ok());
-        let refused = pieces(batch(vec!["x".repeat(MAX_MESSAGE_BYTES + 1)]));
-        assert_eq!(
-            refused[0].as_ref().unwrap_err().code(),
-            Code::ResourceExhausted
-        );
+        assert!(cut.into_iter().all(|p| p.num_rows() == 1));
+    }
+
+    /// Regression: all messages of a batch left, though the right ended after the first.
+    #[tokio::test]
+    async fn a30_every_message_is_judged_when_it_leaves() {
+        let (session, right) = session();
+        let long = batch(vec!["x".repeat(TARGET_BYTES); 4]);
+        let rows = futures::stream::iter([Ok(long.clone())]);
+        let rows = RecordBatchStreamAdapter::new(long.schema(), rows);
+        let mut metered = Metered {
+            rows: Leash::of(&session, Box::pin(rows)),
+            pieces: VecDeque::new(),
+            cancelled: Box::pin(session.stop.clone().cancelled_owned()),
+            right: Arc::clone(&session.right),
+            trace: String::new(),
+            delivered: (0, 0),
+            running: Running::begin(&session).unwrap(),
+            code: Arc::default(),
+            done: false,
+        };
+        let first = metered.next().await.unwrap().unwrap();
+        assert_eq!((first.num_rows(), metered.delivered.0), (1, 1));
+        right.stands.store(false, Ordering::Release);
+        let cut = metered.next().await.unwrap().unwrap_err();
+        assert_eq!(cut.code(), Code::PermissionDenied);
+        assert!(metered.next().await.is_none() && metered.pieces.is_empty());
+        assert_eq!(metered.code.get(), Some(&"grant-invalid"));
     }
 
     #[test]

@@ -40,7 +40,9 @@ struct Live {
 /// rights of whoever redeems it.
 #[derive(Clone, Debug)]
 pub(super) struct Ticket {
-    /// Who may redeem it.
+    /// On whose account it is: a partner, or a member.
+    caller: String,
+    /// Who may redeem it: one holder of one grant of the caller's.
     pub(super) key: String,
     /// The statement.
     pub(super) statement: Statement,
@@ -86,7 +88,7 @@ impl Tickets {
     /// Keeps a statement and gives its handle.
     pub(super) fn issue(
         &self,
-        key: &str,
+        (caller, key): (&str, &str),
         statement: Statement,
         schema: SchemaRef,
         now: Timestamp,
@@ -96,6 +98,7 @@ impl Tickets {
             .map_err(|_| Denied::new("unavailable", "no randomness", ""))?;
         let expires = now.saturating_add(TICKET_TIME);
         let ticket = Ticket {
+            caller: caller.to_owned(),
             key: key.to_owned(),
             statement,
             schema,
@@ -103,9 +106,9 @@ impl Tickets {
             ended: CancellationToken::new(),
         };
         let mut live = self.live();
-        live.make_room(key, now);
+        live.make_room(caller, now);
         live.by_handle.insert(handle.clone(), ticket);
-        let own = live.by_caller.entry(key.to_owned()).or_default();
+        let own = live.by_caller.entry(caller.to_owned()).or_default();
         own.push_back(handle.clone());
         Ok((handle, expires))
     }
@@ -160,10 +163,10 @@ impl Tickets {
 }
 
 impl Live {
-    /// Room for one more ticket of `key`.
-    fn make_room(&mut self, key: &str, now: Timestamp) {
-        while self.by_caller.get(key).map_or(0, VecDeque::len) >= MAX_TICKETS_OF_ONE {
-            self.forget_oldest_of(key);
+    /// Room for one more ticket of `caller`.
+    fn make_room(&mut self, caller: &str, now: Timestamp) {
+        while self.by_caller.get(caller).map_or(0, VecDeque::len) >= MAX_TICKETS_OF_ONE {
+            self.forget_oldest_of(caller);
         }
         if self.by_handle.len() < MAX_TICKETS {
             return;
@@ -182,8 +185,12 @@ impl Live {
         }
     }
 
-    fn forget_oldest_of(&mut self, key: &str) {
-        let oldest = self.by_caller.get(key).and_then(VecDeque::front).cloned();
+    fn forget_oldest_of(&mut self, caller: &str) {
+        let oldest = self
+            .by_caller
+            .get(caller)
+            .and_then(VecDeque::front)
+            .cloned();
         if let Some(handle) = oldest {
             self.remove(&handle);
         }
@@ -191,10 +198,10 @@ impl Live {
 
     fn remove(&mut self, handle: &[u8]) -> Option<Ticket> {
         let ticket = self.by_handle.remove(handle)?;
-        if let Some(own) = self.by_caller.get_mut(&ticket.key) {
+        if let Some(own) = self.by_caller.get_mut(&ticket.caller) {
             own.retain(|h| h != handle);
             if own.is_empty() {
-                self.by_caller.remove(&ticket.key);
+                self.by_caller.remove(&ticket.caller);
             }
         }
         Some(ticket)
@@ -208,9 +215,13 @@ mod tests {
     const NOW: Timestamp = Timestamp::from_secs(1_795_000_000);
 
     fn issue(tickets: &Tickets, key: &str) -> Vec<u8> {
+        issue_to(tickets, key, key)
+    }
+
+    fn issue_to(tickets: &Tickets, caller: &str, key: &str) -> Vec<u8> {
         let schema = Arc::new(Schema::empty());
         tickets
-            .issue(key, Statement::plain("SELECT 1"), schema, NOW)
+            .issue((caller, key), Statement::plain("SELECT 1"), schema, NOW)
             .unwrap()
             .0
     }
@@ -257,14 +268,15 @@ mod tests {
     fn one_caller_fills_its_own_share_and_nobody_elses() {
         let tickets = Tickets::default();
         let others = issue(&tickets, "b");
+        // Regression: by other holders of its grants it had as many shares.
         let own: Vec<_> = (0..=MAX_TICKETS_OF_ONE)
-            .map(|_| issue(&tickets, "a"))
+            .map(|n| issue_to(&tickets, "a", &format!("a {n}")))
             .collect();
         assert!(
-            tickets.redeem(&own[0], "a", NOW).is_err(),
+            tickets.redeem(&own[0], "a 0", NOW).is_err(),
             "the oldest goes"
         );
-        assert!(tickets.redeem(&own[1], "a", NOW).is_ok());
+        assert!(tickets.redeem(&own[1], "a 1", NOW).is_ok());
         assert!(tickets.redeem(&others, "b", NOW).is_ok());
     }
 
@@ -282,7 +294,12 @@ mod tests {
         let later = NOW.saturating_add(TICKET_TIME);
         let schema = Arc::new(Schema::empty());
         tickets
-            .issue("late", Statement::plain("SELECT 1"), schema, later)
+            .issue(
+                ("late", "late"),
+                Statement::plain("SELECT 1"),
+                schema,
+                later,
+            )
             .unwrap();
         let live = tickets.live();
         assert_eq!((live.by_handle.len(), live.by_caller.len()), (1, 1));

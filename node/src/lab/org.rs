@@ -210,6 +210,7 @@ impl Org {
         let invite = api::Invite {
             alias: Some(guest.alias.clone()),
             hours: 1,
+            roles: Vec::new(),
         };
         let invitation: api::Invitation = self.post("/v1/invitations", &invite).await?;
         let join = api::Join {

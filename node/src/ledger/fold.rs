@@ -268,6 +268,7 @@ pub(super) fn entries(position: u64, record: &Record) -> Vec<(Table, Op)> {
         Record::Refused(_)
         | Record::RefusedMore(_)
         | Record::Administered(_)
+        | Record::Erased(_)
         | Record::PolicyRefused(_) => Vec::new(),
     }
 }

@@ -23,12 +23,12 @@ pub use fold::{
 };
 pub use marks::Marks;
 pub use record::{
-    Administered, Announced, Contradicted, Contradiction, Delivery, DisputeAccepted, Evidence,
-    ForeignHead, GrantIssued, InvitationUsed, Invited, JournalRewritten, Measured, Member,
-    MemberRemoved, MemberSeen, MemberTokenEnded, Message, OIDC, OPERATOR, Partner, PolicyActivated,
-    PolicyRefused, Published, Receipt, ReceiptAnswered, ReceiptTaken, Received, Record, Refused,
-    RefusedMore, Retired, Revoked, Signed, SignedKind, Statement, TokenScope, TokenTerms,
-    Witnessed,
+    Administered, Announced, Contradicted, Contradiction, Delivery, DisputeAccepted, Erased,
+    Evidence, ForeignHead, GrantIssued, InvitationUsed, Invited, JournalRewritten, Measured,
+    Member, MemberRemoved, MemberSeen, MemberTokenEnded, Message, OIDC, OPERATOR, Partner,
+    PolicyActivated, PolicyRefused, Published, Receipt, ReceiptAnswered, ReceiptTaken, Received,
+    Record, Refused, RefusedMore, Retired, Revoked, Signed, SignedKind, Statement, TokenScope,
+    TokenTerms, Witnessed,
 };
 pub use record::{Approved, Replaced};
 

@@ -85,6 +85,8 @@ pub enum Record {
     RefusedMore(RefusedMore),
     /// An administrative act that no other record tells of, written before its effect.
     Administered(Administered),
+    /// Which records are erased now (`spec/6-evidence.md#V-9`), written before they are.
+    Erased(Erased),
     /// A set of policies, before it decides anything.
     PolicyActivated(PolicyActivated),
     /// Policies that were refused as a whole; those before them decide.
@@ -151,6 +153,9 @@ pub struct Invited {
     pub alias: Option<String>,
     /// Until when it may be used.
     pub expires: Timestamp,
+    /// The roles that the federation is to name.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub roles: Vec<String>,
 }
 
 /// See [`Record::InvitationUsed`].
@@ -363,6 +368,10 @@ pub struct TokenTerms {
     /// When it ends by itself, if it does.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub expires: Option<Timestamp>,
+    /// The member's token by which it was made: `token` and its id; the
+    /// operator made those without.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub by: Option<String>,
 }
 
 /// What a local token may be used for. None includes another: whoever queries
@@ -533,6 +542,17 @@ pub struct RefusedMore {
     /// How many of them got which stable code.
     pub codes: BTreeMap<String, u64>,
     /// The beginning of the minute.
+    pub at: Timestamp,
+}
+
+/// See [`Record::Erased`]. Without it whoever has the files could replace any
+/// record by the hash that erasing leaves, and the tree would be whole.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Erased {
+    /// Where they stand in the journal.
+    pub positions: Vec<u64>,
+    /// When.
     pub at: Timestamp,
 }
 

@@ -265,6 +265,9 @@ impl Node {
                 reason = why.reason,
                 "refused by policy"
             );
+            let policy = self.policies.digest();
+            self.refusals
+                .once_by_policy(*org, "discover".to_owned(), &why.reason, policy);
             RefusalCode::Policy
         })
     }

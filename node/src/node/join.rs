@@ -74,7 +74,10 @@ impl Node {
         {
             return Ok(joined(partner, federation));
         }
-        let negotiation = self.negotiations.ask_federation(partner.org, id).await?;
+        let asked = self
+            .negotiations
+            .ask_federation(partner.org, id, invitation.roles);
+        let negotiation = asked.await?;
         match self.partners.get(&partner.org).and_then(|p| p.federation) {
             Some(federation) => Ok(joined(partner, federation)),
             None => Err(Failure::new(

@@ -6,6 +6,7 @@
 //! [`exchange`](self) asks them.
 
 mod errands;
+mod evidence;
 mod exchange;
 mod granting;
 mod inbound;
@@ -30,7 +31,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::access::policy::Policies;
-use crate::access::{Agreements, Grants, HandedOut, Members, Negotiations, Partners};
+use crate::access::{Agreements, Grants, HandedOut, Members, Negotiations, Partners, Refusals};
 use crate::admin::{Metrics, api};
 use crate::catalog::Catalog;
 use crate::certificate::Certificate;
@@ -56,6 +57,7 @@ pub struct Node {
     negotiations: Arc<Negotiations>,
     members: Arc<Members>,
     policies: Arc<Policies>,
+    refusals: Arc<Refusals>,
     grants: Arc<Grants>,
     handed: Arc<HandedOut>,
     certificate: Arc<Certificate>,

@@ -100,6 +100,7 @@ impl Node {
                 .unwrap_or_default(),
             state: state.to_owned(),
             connected: self.is_connected(&partner.org),
+            roles: partner.recognized().0.to_vec(),
             products: self.catalog.foreign_products(&partner.org).len(),
             document: match organization.map(|o| o.freshness(now)) {
                 Some(Freshness::Fresh) => "fresh",

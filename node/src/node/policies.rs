@@ -7,7 +7,7 @@ use comity_protocol::negotiation::Side;
 
 use super::Node;
 use crate::access::policy::{Asked, Explanation, Named};
-use crate::access::{Agreement, OutOfScope, Standing};
+use crate::access::{Agreement, OutOfScope, Standing, new_trace};
 use crate::admin::api;
 use crate::clock;
 use crate::failure::{Failure, Fault};
@@ -18,6 +18,9 @@ impl Node {
         let asked = Asked::administer(role, call, clock::now());
         self.policies.permit(asked).map(drop).inspect_err(|why| {
             self.metrics.refused(why.code);
+            let (own, policy) = (self.own.org(), self.policies.digest());
+            self.refusals
+                .by_policy(own, &new_trace(), &why.reason, policy);
         })
     }
 

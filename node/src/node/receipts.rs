@@ -13,6 +13,7 @@ use super::exchange::ask;
 use crate::access::{Agreement, Issuers};
 use crate::admin::api;
 use crate::clock;
+use crate::failure::{Failure, Fault};
 use crate::network::RequestError;
 
 /// How long the node waits before it makes receipts again when the journal took none.
@@ -47,11 +48,33 @@ impl Node {
                 open: standing.open,
                 made: standing.made,
                 unanswered: standing.unanswered,
-                disputed: standing.disputed,
+                disputed: standing.disputes.len(),
+                disputes: standing.disputes,
                 paused: standing.paused,
             }
         };
         ours.iter().map(view).collect()
+    }
+
+    /// Accepts, for this organization, what the partner disputes of a receipt.
+    pub async fn accept_dispute(
+        &self,
+        ask: api::AcceptDispute,
+        by: String,
+    ) -> Result<api::Receipts, Failure> {
+        let agreement = self.agreements.find(&ask.agreement)?.id();
+        let target = format!("{agreement} {}", ask.receipt);
+        self.administered_by(by, "accept-dispute", target).await?;
+        if !self.given.accept_dispute(agreement, ask.receipt).await? {
+            let message = format!("receipt {} of this agreement is not disputed", ask.receipt);
+            return Err(Failure::new(Fault::Unknown, "no-dispute", message)
+                .next("see 'comity receipts' for those that are"));
+        }
+        let all = self.receipts().into_iter();
+        let mut of_it = all.filter(|r| r.agreement == agreement);
+        of_it
+            .next()
+            .ok_or_else(|| Failure::own("receipts", "the agreement is not one of this provider's"))
     }
 
     /// Makes receipts when they are due, and has them sent, until the node stops.

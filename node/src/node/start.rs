@@ -141,6 +141,7 @@ impl Node {
             names.iter().find(is).cloned()
         };
         let handed = HandedOut::load(Arc::clone(&own), Arc::clone(&ledger), who, now)?;
+        let refusals = Arc::new(Refusals::new(Arc::clone(&ledger)));
         let (federated, to_fetch) = mpsc::channel(FEDERATED_QUEUE);
         let negotiations = Arc::new(Negotiations::load(access::Parts {
             own: Arc::clone(&own),
@@ -155,6 +156,7 @@ impl Node {
             open_for: Duration::from_secs(config.negotiation.open_days * 24 * 60 * 60),
             post: Arc::new(NetworkPost::new(network.clone(), Arc::clone(&partners))),
             metrics: metrics.clone(),
+            refusals: Arc::clone(&refusals),
             federated,
         })?);
         let listening = api::Listening {
@@ -205,6 +207,7 @@ impl Node {
             negotiations,
             members,
             policies,
+            refusals,
             grants,
             handed: Arc::new(handed),
             certificate,
@@ -264,7 +267,11 @@ impl Node {
         };
         let leaf = self.certificate.current();
         let peer_tls = listener(keyring, leaf, clock()).map_err(tls)?;
-        let quotas = Arc::new(Quotas::load(&self.ledger, crate::clock::now())?);
+        let quotas = Arc::new(Quotas::load(
+            &self.ledger,
+            &self.agreements,
+            crate::clock::now(),
+        )?);
         let peer_gate = Arc::new(PeerGate {
             own: Arc::clone(&self.own),
             partners: Arc::clone(&self.partners),
@@ -272,7 +279,7 @@ impl Node {
             catalog: Arc::clone(&self.catalog),
             policies: Arc::clone(&self.policies),
             ledger: Arc::clone(&self.ledger),
-            refusals: Arc::new(Refusals::new(Arc::clone(&self.ledger))),
+            refusals: Arc::clone(&self.refusals),
             metrics: self.metrics.clone(),
             quotas,
             disclosures: Disclosures::default(),
@@ -294,6 +301,7 @@ impl Node {
             agreements: Arc::clone(&self.agreements),
             ledger: Arc::clone(&self.ledger),
             metrics: self.metrics.clone(),
+            refusals: Arc::clone(&self.refusals),
             reach: Arc::new(access::Reach::new(
                 Arc::clone(&self.own),
                 Arc::clone(self.partners.keyring()),
@@ -311,10 +319,10 @@ impl Node {
             )
         })?;
         let (engine_too, stop) = (Arc::clone(&engine), self.stop.clone());
-        let (refusing, stopped) = (Arc::clone(&peer_gate), stop.clone());
+        let (refusals, stopped) = (Arc::clone(&self.refusals), stop.clone());
         self.tasks.spawn(async move {
             stopped.cancelled().await;
-            refusing.refusals.write_counts().await;
+            refusals.write_counts().await;
         });
         let peers = flight::peers::serve(
             listeners.peers,

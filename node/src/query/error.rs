@@ -65,7 +65,9 @@ impl QueryError {
             "receipts-due" => {
                 "; receipts of what it delivered are not acknowledged: see this node's log"
             }
-            "purpose" => "; state a purpose that was agreed",
+            "purpose" => {
+                "; state one of the agreement's purposes, with --purpose or in the header 'comity-purpose'"
+            }
             "busy" | "unavailable" => "; try again shortly",
             _ => "",
         };

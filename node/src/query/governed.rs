@@ -5,9 +5,9 @@ use std::collections::BTreeSet;
 use std::fmt;
 use std::sync::Arc;
 
-use arrow::datatypes::SchemaRef;
+use arrow::datatypes::{FieldRef, Schema, SchemaRef};
 use async_trait::async_trait;
-use comity_protocol::terms::TableTerms;
+use comity_protocol::terms::{Mask, Protection, TableTerms};
 use datafusion::catalog::{Session, TableProvider};
 use datafusion::common::Column;
 use datafusion::datasource::provider_as_source;
@@ -63,7 +63,8 @@ impl GovernedTable {
     ) -> Result<Self, QueryError> {
         let stored = source.schema();
         let row_filter = filter::compile(&terms.filter, &stored)?;
-        for name in terms.columns.iter().chain(terms.masks.keys()) {
+        let by = terms.protection.iter().flat_map(|p| &p.group_by);
+        for name in terms.columns.iter().chain(terms.masks.keys()).chain(by) {
             if stored.fields().iter().filter(|f| f.name() == name).count() != 1 {
                 return Err(QueryError::terms_mismatch(format!(
                     "the terms name the column {name}, which the source does not have exactly once"
@@ -76,48 +77,32 @@ impl GovernedTable {
             ));
         }
         // spec/5-data-plane.md#D-11: what the terms do not name is not in the schema.
-        let stored_fields: Vec<_> = stored
-            .fields()
-            .iter()
-            .filter(|f| terms.columns.contains(f.name()))
-            .cloned()
-            .collect();
+        let fields_of = |wanted: &BTreeSet<String>| -> Vec<_> {
+            let fields = stored.fields().iter();
+            let wanted = fields.filter(|f| wanted.contains(f.name()));
+            wanted.cloned().collect()
+        };
+        let stored_fields = fields_of(&terms.columns);
         let schema = planned(&stored_fields);
-        let (mut columns, mut open) = (Vec::new(), BTreeSet::new());
-        for (stored, shown) in stored_fields.iter().zip(schema.fields()) {
-            let name = shown.name();
-            let value = match terms.masks.get(name) {
-                Some(mask) => masked(name, *mask, shown.data_type(), salts)?,
-                None => {
-                    open.insert(name.clone());
-                    let column = Expr::Column(Column::new_unqualified(name));
-                    if stored.data_type() == shown.data_type() {
-                        column
-                    } else {
-                        cast(column, shown.data_type().clone())
-                    }
-                }
-            };
-            columns.push(value.alias(name));
-        }
+        let columns = as_shown(&stored_fields, terms, salts)?;
+        let unmasked = |name: &&String| !terms.masks.contains_key(*name);
+        let mut open: BTreeSet<String> = terms.columns.iter().filter(unmasked).cloned().collect();
         let guarded = match &terms.protection {
             None => None,
             Some(protection) => {
-                if stored.field_with_name(&protection.unit).is_err() {
-                    return Err(QueryError::terms_mismatch(format!(
-                        "the terms count {} as units, which the source does not have",
-                        protection.unit
-                    )));
-                }
+                can_be_counted(protection, terms, &stored)?;
                 let unmasked = open.iter().cloned().collect();
                 // Row by row nothing is asked: predicates are over groups.
                 open.retain(|column| protection.group_by.contains(column));
-                let names = schema.fields().iter().map(|f| f.name().clone());
+                // A column that a grant took away goes on making cells.
+                let makes_cells = terms.columns.union(&protection.group_by).cloned().collect();
+                let makes_cells = fields_of(&makes_cells);
+                let names = makes_cells.iter().map(|f| f.name().clone());
                 Some(Guarded {
                     protection: protection.clone(),
                     source: Arc::clone(&source),
                     row_filter: row_filter.clone(),
-                    columns: names.zip(columns.iter().cloned()).collect(),
+                    columns: names.zip(as_shown(&makes_cells, terms, salts)?).collect(),
                     unmasked,
                     disclosed,
                 })
@@ -287,6 +272,48 @@ impl fmt::Debug for GovernedTable {
         f.debug_struct("GovernedTable")
             .field("schema", &self.schema)
             .finish_non_exhaustive()
+    }
+}
+
+/// One expression over the source for each of `stored`, as the terms show it.
+fn as_shown(
+    stored: &[FieldRef],
+    terms: &TableTerms,
+    salts: &Salts,
+) -> Result<Vec<Expr>, QueryError> {
+    let schema = planned(stored);
+    let shown = stored.iter().zip(schema.fields()).map(|(stored, shown)| {
+        let name = shown.name();
+        let column = Expr::Column(Column::new_unqualified(name));
+        let value = match terms.masks.get(name) {
+            Some(mask) => masked(name, *mask, shown.data_type(), salts)?,
+            None if stored.data_type() == shown.data_type() => column,
+            None => cast(column, shown.data_type().clone()),
+        };
+        Ok(value.alias(name))
+    });
+    shown.collect()
+}
+
+/// Whether the source has what cells are counted and made by.
+fn can_be_counted(
+    protection: &Protection,
+    terms: &TableTerms,
+    stored: &Schema,
+) -> Result<(), QueryError> {
+    if stored.field_with_name(&protection.unit).is_err() {
+        return Err(QueryError::terms_mismatch(format!(
+            "the terms count {} as units, which the source does not have",
+            protection.unit
+        )));
+    }
+    // Under new names in each query no cell could be known again (D-143).
+    let changes = |name: &&String| terms.masks.get(*name) == Some(&Mask::Sha256QueryLocal);
+    match protection.group_by.iter().find(changes) {
+        None => Ok(()),
+        Some(name) => Err(QueryError::terms_mismatch(format!(
+            "the terms group by {name}, whose mask is another in each query"
+        ))),
     }
 }
 

@@ -67,7 +67,7 @@ struct Chain {
 }
 
 /// How the receipts of an agreement stand.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Standing {
     /// Deliveries in no receipt yet.
     pub open: usize,
@@ -75,8 +75,8 @@ pub struct Standing {
     pub made: u64,
     /// Of these, unanswered.
     pub unanswered: usize,
-    /// Of these, disputed and not accepted.
-    pub disputed: usize,
+    /// The numbers of those that are disputed, and the dispute not accepted.
+    pub disputes: BTreeSet<u64>,
     /// Whether queries are refused.
     pub paused: bool,
 }
@@ -215,7 +215,7 @@ impl Given {
             open: chain.open.len(),
             made: chain.last.map_or(0, |l| l.seq),
             unanswered: chain.unanswered.len(),
-            disputed: chain.disputed.len(),
+            disputes: chain.disputed.clone(),
             paused: self.pauses(chain),
         }
     }
@@ -508,7 +508,7 @@ fn stated(delivery: &Delivery) -> Option<(Digest, Delivered)> {
         grant: delivery.grant?,
         direct: delivery.direct,
         query: delivery.query,
-        policy: None,
+        policy: delivery.policy,
         snapshot: None,
         rows: delivery.rows?,
         bytes: delivery.bytes?,

@@ -76,6 +76,7 @@ impl Inviter {
             addresses: vec!["/ip4/127.0.0.1/tcp/4001".to_owned()],
             secret: "AAAAAAAAAAAAAAAAAAAAAA".to_owned(),
             expires_at: NOW.saturating_add(DAY),
+            roles: Vec::new(),
         }
     }
 

@@ -240,13 +240,7 @@ impl Proposal {
                 .check()
                 .map_err(|_| NegotiationError::Rule("the terms are not well formed")),
             Self::Federation { terms, .. } => {
-                let word = |w: &String| {
-                    (1..=MAX_WORD_CHARS).contains(&w.len())
-                        && w.bytes()
-                            .all(|b| b.is_ascii_alphanumeric() || b"-_.".contains(&b))
-                };
-                let bounded = terms.roles.len() <= MAX_WORDS && terms.assurance.len() <= MAX_WORDS;
-                if bounded && terms.roles.iter().chain(&terms.assurance).all(word) {
+                if are_words(&terms.roles) && are_words(&terms.assurance) {
                     return Ok(());
                 }
                 Err(NegotiationError::Rule(
@@ -255,6 +249,13 @@ impl Proposal {
             }
         }
     }
+}
+
+/// Whether these are few and short words, as roles and assurance are.
+pub fn are_words(words: &[String]) -> bool {
+    let legal = |b: u8| b.is_ascii_alphanumeric() || b"-_.".contains(&b);
+    let word = |w: &String| (1..=MAX_WORD_CHARS).contains(&w.len()) && w.bytes().all(legal);
+    words.len() <= MAX_WORDS && words.iter().all(word)
 }
 
 impl Body {

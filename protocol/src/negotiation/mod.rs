@@ -42,6 +42,7 @@ pub use document::{AGREEMENT, Document, DocumentError, FEDERATION, Party, Signed
 pub use machine::{Due, Entry, Negotiation, Received};
 pub use message::{
     Body, FederationTerms, MAX_WORD_CHARS, MAX_WORDS, MESSAGE, Message, Proposal, Proposing,
+    are_words,
 };
 
 use crate::keys::StatementError;

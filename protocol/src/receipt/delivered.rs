@@ -116,7 +116,8 @@ impl Delivered {
             return false;
         }
         match (self.ended.as_deref(), received.whole) {
-            (Some(INTERRUPTED), _) => true,
+            // Nobody counted it, so nobody can be charged for it (N-71).
+            (Some(INTERRUPTED), _) => (self.rows, self.bytes) == (0, 0),
             (None, true) => {
                 (self.rows, self.bytes, self.content)
                     == (received.rows, received.bytes, received.content)
@@ -124,8 +125,11 @@ impl Delivered {
             // Whoever read it to its end knows that it did not end early.
             (Some(_), true) => false,
             (_, false) => {
-                let underway = self.bytes.checked_sub(received.bytes);
-                received.rows <= self.rows && underway.is_some_and(|b| b <= MAX_UNDERWAY_BYTES)
+                let underway = |stated: u64, received| {
+                    let more = stated.checked_sub(received);
+                    more.is_some_and(|more| more <= MAX_UNDERWAY_BYTES)
+                };
+                underway(self.bytes, received.bytes) && underway(self.rows, received.rows)
             }
         }
     }

@@ -191,6 +191,10 @@ fn of_an_answer_that_broke_off_the_provider_may_state_a_little_more() {
     assert!(greedy.agrees_with(Some(&nothing)));
     greedy.bytes += 1;
     assert!(!greedy.agrees_with(Some(&nothing)), "it charges a quota");
+    (greedy.bytes, greedy.rows) = (0, MAX_UNDERWAY_BYTES);
+    assert!(greedy.agrees_with(Some(&nothing)));
+    greedy.rows += 1;
+    assert!(!greedy.agrees_with(Some(&nothing)), "of rows as well");
 
     let mut early = delivered(1);
     early.ended = Some("revoked".to_owned());
@@ -201,6 +205,11 @@ fn of_an_answer_that_broke_off_the_provider_may_state_a_little_more() {
     assert!(early.agrees_with(None));
     early.ended = Some(INTERRUPTED.to_owned());
     assert!(early.agrees_with(Some(&received())), "nobody counted");
+    // Regression: whatever a provider stated of an interrupted answer was signed.
+    for (rows, bytes) in [(1, 0), (0, 1), (MAX_INT, MAX_INT)] {
+        (early.rows, early.bytes) = (rows, bytes);
+        assert!(!early.agrees_with(Some(&received())), "it charges a quota");
+    }
 }
 
 #[test]
@@ -315,11 +324,9 @@ fn as_many_of_the_longest_deliveries_as_permitted_fit_and_so_does_their_dispute(
         panic!("countersigned");
     };
     assert!(text.len() <= DISPUTE.limit());
-    for delivered in &mut largest.deliveries {
-        delivered.ended = Some(INTERRUPTED.to_owned());
-        delivered.direct = None;
-    }
-    let Answer::Countersigned(text) = world.answer(&largest, Some(received())) else {
+    largest.deliveries.iter_mut().for_each(|d| d.direct = None);
+    contested.whole = false;
+    let Answer::Countersigned(text) = world.answer(&largest, Some(contested)) else {
         panic!("disputed");
     };
     assert!(text.len() <= RECEIPT.limit());

@@ -22,7 +22,8 @@ pub struct Protection {
     /// aircraft. It is not among the permitted columns: it can be counted by
     /// the provider, and neither shown, filtered nor joined.
     pub unit: String,
-    /// The fewest different units that a group, and the rows outside of it, must have.
+    /// The fewest different units that a cell must have: the rows with the same
+    /// values in all of `group_by` (`spec/5-data-plane.md#D-142`).
     pub min_units: u64,
     /// The permitted columns by which rows may be grouped and filtered.
     #[serde(deserialize_with = "unique::set")]

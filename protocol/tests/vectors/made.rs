@@ -384,6 +384,7 @@ fn federation(
         addresses: vec!["/ip4/127.0.0.1/tcp/4001".to_owned()],
         secret: "AAECAwQFBgcICQoLDA0ODw".to_owned(),
         expires_at: NOW.saturating_add(DAY),
+        roles: Vec::new(),
     };
     let text = invitation.sign(&provider.agree).unwrap();
     let mut elsewhere = invitation.clone();

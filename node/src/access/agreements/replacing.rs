@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use comity_identity::{Digest, OrgId, Timestamp};
 use comity_protocol::negotiation::{Side, SignedDocument};
+use tokio_util::sync::CancellationToken;
 
 use super::{Agreement, Agreements};
 use crate::ledger::Replaced;
@@ -122,6 +123,26 @@ impl Agreement {
             self.stop.cancel();
         }
     }
+}
+
+/// Lets nobody read on under what the agreement `revoked` took the place of,
+/// and gives what stops the answers that do (`spec/4-negotiation.md#N-102`):
+/// whoever takes the newer one back means the older one as well.
+pub(super) fn end_grace(
+    all: &mut BTreeMap<Digest, Arc<Agreement>>,
+    revoked: &Digest,
+) -> Vec<CancellationToken> {
+    let mut cut = Vec::new();
+    let mut newer = all.get(revoked).cloned();
+    // A chain of digests has no circle.
+    while let Some(older) = newer.and_then(|a| all.get(&a.replaces()?).cloned()) {
+        let mut ended = Agreement::clone(&older);
+        ended.grace = None;
+        cut.push(ended.stop.clone());
+        all.insert(ended.id(), Arc::new(ended));
+        newer = Some(older);
+    }
+    cut
 }
 
 /// Whether answers that run under `old` may run on: `new` permits all of it.

@@ -64,6 +64,10 @@ impl Token {
         self.terms.as_ref().and_then(|t| t.expires)
     }
 
+    pub(super) fn by(&self) -> Option<String> {
+        self.terms.as_ref().and_then(|t| t.by.clone())
+    }
+
     /// Whether it has not expired at `now`.
     pub(super) fn counts(&self, now: Timestamp) -> bool {
         self.expires().is_none_or(|end| now < end)

@@ -62,7 +62,10 @@ impl Negotiations {
                 .map(Negotiation::id)
         };
         if let Some(id) = proposed {
-            let approve = api::Approve { beyond_offer: true };
+            let approve = api::Approve {
+                beyond_offer: true,
+                read: None,
+            };
             return self.approve(&id.to_string(), &approve, by).await;
         }
         let hours = u32::try_from(end.hours).ok();

@@ -11,6 +11,7 @@ use comity_identity::Timestamp;
 use comity_protocol::negotiation::{Due, Negotiation, Proposal, Side, State};
 
 use super::Negotiations;
+use crate::access::Held;
 use crate::failure::{Failure, Fault};
 use crate::ledger::{Approved, OPERATOR};
 
@@ -72,8 +73,11 @@ impl Negotiations {
         let (mut people, mut counting) = (BTreeSet::new(), Vec::<Approved>::new());
         for approval in all.iter().filter(|a| a.message == n.proposed_by()) {
             let first = counting.first().map(|first| first.at);
-            let person = self.person(&approval.by, first);
-            if person.is_some_and(|person| people.insert(person)) {
+            let Some(person) = self.person(&approval.by, first) else {
+                continue;
+            };
+            let made = counting.iter().any(|a| self.made_one(&a.by, &approval.by));
+            if !made && people.insert(person) {
                 counting.push(approval.clone());
             }
         }
@@ -114,6 +118,10 @@ impl Negotiations {
             let next = "another person approves with a token that is theirs: 'comity approve ID --token-file FILE'";
             return Err(conflict("approved-already", text).next(next));
         }
+        if before.iter().any(|a| self.made_one(&a.by, by)) {
+            let text = "one of the two tokens was made by the other's holder; a token that somebody else made counts";
+            return Err(conflict("approval-does-not-count", text));
+        }
         let proposal = n
             .proposal()
             .digest()
@@ -137,13 +145,33 @@ impl Negotiations {
         n.side() == Side::Provider && open
     }
 
+    /// Whether one of these two may have made the other's token: whoever
+    /// administers can make tokens in any name, and is one person with all of
+    /// them. Of the operator nothing is asked, who has the keys.
+    fn made_one(&self, one: &str, other: &str) -> bool {
+        let made = |maker: &str, by: &str| {
+            let held = by.strip_prefix("token ").and_then(|id| self.held(id));
+            let made_by = held.and_then(|held| held.by);
+            // A maker whose token has ended may be anybody.
+            let person = |by: &str| self.person(by, None);
+            made_by.is_some_and(|by| {
+                maker != OPERATOR && person(&by).is_none_or(|p| Some(p) == person(maker))
+            })
+        };
+        made(one, other) || made(other, one)
+    }
+
+    fn held(&self, id: &str) -> Option<Held> {
+        self.members.list().into_iter().find(|held| held.id == id)
+    }
+
     /// Who `by` is; nobody whose token was ended, or made after `first`.
     fn person(&self, by: &str, first: Option<Timestamp>) -> Option<Person> {
         if by == OPERATOR {
             return Some(Person::Operator);
         }
         let id = by.strip_prefix("token ")?;
-        let held = self.members.list().into_iter().find(|held| held.id == id)?;
+        let held = self.held(id)?;
         let in_time = first.is_none_or(|first| held.made <= first);
         in_time.then_some(Person::Member(held.name))
     }

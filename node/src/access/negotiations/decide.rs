@@ -7,6 +7,7 @@ use comity_protocol::negotiation::{
 use comity_protocol::terms::Terms;
 
 use super::terms::countered;
+use super::view::read_as;
 use super::{Negotiations, no_negotiation};
 use crate::admin::api;
 use crate::clock;
@@ -22,21 +23,9 @@ impl Negotiations {
         approve: &api::Approve,
         by: &str,
     ) -> Result<api::Negotiation, Failure> {
-        let id = self.find(beginning).await?;
-        let beyond = {
-            let all = self.all.lock().await;
-            let n = all.get(&id).ok_or_else(|| no_negotiation(beginning))?;
-            self.beyond_offer(n)
-        };
-        if !approve.beyond_offer && !beyond.is_empty() {
-            let message = format!("the request goes beyond the offer: {}", beyond.join("; "));
-            let short: String = id.to_string().chars().take(8).collect();
-            let next = format!(
-                "agree all the same with 'comity approve {short} --beyond-offer', or offer less with 'comity counter {short} …'"
-            );
-            return Err(Failure::new(Fault::Conflict, "beyond-offer", message).next(next));
-        }
         self.decide(beginning, |service, n, now| {
+            // Judged with nobody else at the table: what is agreed to is what was read.
+            service.is_meant(n, approve)?;
             let refused = |e: &NegotiationError, n: &Negotiation| service.refused(n, e);
             if n.side() == Side::Consumer {
                 service.may_replace(n, now).map_err(|e| refused(&e, n))?;
@@ -59,6 +48,26 @@ impl Negotiations {
             Ok(approved)
         })
         .await
+    }
+
+    /// Whether this is what somebody approves who read it and knows the offer.
+    fn is_meant(&self, n: &Negotiation, approve: &api::Approve) -> Result<(), Failure> {
+        let short: String = n.id().to_string().chars().take(8).collect();
+        let read = approve.read.as_deref().unwrap_or_default();
+        if !read_as(n).starts_with(&read.to_ascii_lowercase()) {
+            let message = "other terms are on the table than those that were read";
+            return Err(Failure::new(Fault::Conflict, "other-terms", message)
+                .next(format!("read them with 'comity requests {short}'")));
+        }
+        let beyond = self.beyond_offer(n);
+        if approve.beyond_offer || beyond.is_empty() {
+            return Ok(());
+        }
+        let message = format!("the request goes beyond the offer: {}", beyond.join("; "));
+        let next = format!(
+            "agree all the same with 'comity approve {short} --beyond-offer', or offer less with 'comity counter {short} …'"
+        );
+        Err(Failure::new(Fault::Conflict, "beyond-offer", message).next(next))
     }
 
     /// A person offers other terms.

@@ -19,13 +19,15 @@ impl Negotiations {
         }
         match n.proposal() {
             Proposal::Federation { invitation, terms } => {
-                let standard = terms.roles.is_empty()
+                // spec/4-negotiation.md#N-97
+                let roles = self.partners.roles_of_guest(&n.peer(), invitation);
+                let standard = roles.as_ref() == Some(&terms.roles)
                     && terms.assurance == ["local-token"]
                     && terms.expires <= now.saturating_add(FEDERATION_LIFETIME + DAY);
                 // One invitation promises one federation (N-4).
                 let partner = self.partners.get(&n.peer());
                 let first = partner.is_some_and(|p| !p.is_federated(now));
-                standard && first && self.partners.came_with(&n.peer(), invitation)
+                standard && first
             }
             Proposal::Access {
                 descriptor, terms, ..
@@ -77,6 +79,10 @@ impl Negotiations {
             Err(why) => {
                 tracing::info!(negotiation = %n.id(), partner = partner.alias, reason = why.reason, "refused by policy");
                 self.metrics.refused(why.code);
+                let what = format!("{} {}", action.name(), n.id());
+                let policy = self.policies.digest();
+                self.refusals
+                    .once_by_policy(partner.org, what, &why.reason, policy);
                 false
             }
         }

@@ -44,6 +44,7 @@ impl Negotiations {
             expired,
             until: n.until(),
             waits_for_us: self.waits_here(n, now),
+            read_as: read_as(n),
             terms,
             changes,
             compared: self.compared(n),
@@ -149,4 +150,9 @@ impl Negotiations {
         let exceeds = terms.exceed(&offer);
         exceeds.iter().map(ToString::to_string).collect()
     }
+}
+
+/// What names the proposal on the table: the digest of the message that put it there.
+pub(super) fn read_as(n: &Negotiation) -> String {
+    data_encoding::HEXLOWER.encode(n.proposed_by().as_bytes())
 }

@@ -87,15 +87,17 @@ impl Partners {
             addresses: node.addresses.clone(),
             secret: secret.clone(),
             expires_at: expires,
+            roles: ask.roles.clone(),
         };
         let code = invitation
             .sign(&*self.own.keys().issuer)
-            .map_err(|e| Failure::own("invitation", e))?;
+            .map_err(|e| Failure::caller("bad-invitation", e.to_string()))?;
         let invited = Invited {
             id: Invitation::id(&code),
             secret_hash: Digest::of(secret.as_bytes()),
             alias: ask.alias,
             expires,
+            roles: ask.roles,
         };
         self.ledger
             .commit(&Record::Invited(invited.clone()))
@@ -132,11 +134,12 @@ impl Partners {
         (right && free && now < open.invited.expires).then(|| open.invited.alias.clone())
     }
 
-    /// Whether `org` came with this invitation of ours.
-    pub fn came_with(&self, org: &OrgId, invitation: &Digest) -> bool {
-        self.invitations()
-            .get(invitation)
-            .is_some_and(|i| i.used_by == Some(*org))
+    /// The roles of this invitation of ours, if `org` came with it.
+    pub fn roles_of_guest(&self, org: &OrgId, invitation: &Digest) -> Option<Vec<String>> {
+        let invitations = self.invitations();
+        let invited = invitations.get(invitation);
+        let used = invited.filter(|i| i.used_by == Some(*org));
+        used.map(|i| i.invited.roles.clone())
     }
 
     /// Whether an open invitation is for a guest that our operator calls `alias`:

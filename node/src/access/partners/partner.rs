@@ -1,5 +1,6 @@
 //! One partner: another organization, as it is called, reached and recognized here.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use comity_identity::keyring::Organization;
@@ -131,6 +132,14 @@ impl Partner {
     pub fn recognized(&self) -> (&[String], &[String]) {
         let federated = self.federated.as_ref();
         federated.map_or((&[], &[]), |f| (&f.roles, &f.assurance))
+    }
+
+    /// Which of these roles the federation names; others mean nothing here
+    /// (`spec/5-data-plane.md#D-210`).
+    pub fn recognizes(&self, roles: &BTreeSet<String>) -> BTreeSet<String> {
+        let (named, _) = self.recognized();
+        let roles = roles.iter().filter(|role| named.contains(role));
+        roles.cloned().collect()
     }
 
     /// Recognizes the partner by `terms`, unless it is recognized for longer.

@@ -71,7 +71,11 @@ impl Site {
     /// An invitation, as its guest shows it.
     async fn invites(&self, alias: Option<&str>) -> InvitationProof {
         let alias = alias.map(str::to_owned);
-        let ask = api::Invite { alias, hours: 1 };
+        let ask = api::Invite {
+            alias,
+            hours: 1,
+            roles: Vec::new(),
+        };
         let made = self.partners.invite(ask).await.unwrap();
         let opened = Invitation::open(&made.code, clock::now()).unwrap();
         InvitationProof {
@@ -120,7 +124,8 @@ async fn an_invitation_is_for_one_guest_even_when_two_come_at_once() {
         "{second:?}"
     );
     assert!(host.partners.get(&two.org()).is_none());
-    assert!(host.partners.came_with(&one.org(), &proof.invitation));
+    let roles = host.partners.roles_of_guest(&one.org(), &proof.invitation);
+    assert_eq!(roles, Some(Vec::new()));
     // Its own first attempt may have been cut off.
     host.welcomes(&proof, &one).await.unwrap();
     let host = host.again();

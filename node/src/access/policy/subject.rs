@@ -54,7 +54,7 @@ impl Asked {
     /// A partner reads `tables` of an own product under an agreement and a grant.
     pub(in crate::access) fn query_of_partner<'a>(
         partner: &Partner,
-        (agreement, grant, purpose): (&Agreement, &VerifiedGrant, Option<&str>),
+        (agreement, grant, purpose): (&Agreement, &VerifiedGrant, &str),
         product: &Descriptor,
         tables: impl Iterator<Item = (&'a String, &'a TableTerms)>,
         now: Timestamp,
@@ -65,10 +65,10 @@ impl Asked {
             principal: Principal::partner(partner),
             resource: Resource::product(product, true),
             context: Circumstances {
-                purposes: purposes(purpose, grant.purposes()),
+                purposes: BTreeSet::from([purpose.to_owned()]),
                 columns,
                 classifications,
-                roles: grant.roles().clone(),
+                roles: partner.recognizes(grant.roles()),
                 authentication: grant.authentication().clone(),
                 on_behalf: Some(grant.subject().to_owned()),
                 agreement: Some(asked::Agreement::of(agreement)),

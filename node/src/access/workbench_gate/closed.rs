@@ -1,11 +1,15 @@
 //! Tables that are shown and not opened: a name that is gone would look like a
 //! slip of the pen.
 
+use std::sync::Arc;
+
 use arrow::datatypes::SchemaRef;
 use async_trait::async_trait;
+use comity_identity::OrgId;
 use datafusion::execution::SendableRecordBatchStream;
 
-use crate::access::policy::CODE;
+use crate::access::policy::{CODE, Policies};
+use crate::access::refusals::Refusals;
 use crate::admin::Metrics;
 use crate::query::{self, QueryError};
 
@@ -32,8 +36,7 @@ impl query::Partner for Closed {
 pub(super) struct ClosedByPolicy {
     pub(super) alias: String,
     pub(super) reason: String,
-    pub(super) trace: String,
-    pub(super) metrics: Metrics,
+    pub(super) refuses: ByPolicy,
 }
 
 #[async_trait]
@@ -43,13 +46,28 @@ impl query::Partner for ClosedByPolicy {
     }
 
     async fn open(&self, _: String, _: SchemaRef) -> Result<SendableRecordBatchStream, QueryError> {
-        Err(closed_by_policy(&self.reason, &self.trace, &self.metrics))
+        Err(self.refuses.because(&self.reason))
     }
 }
 
-/// The reason is the owner's: a member may be told that a policy refuses, and not which.
-pub(super) fn closed_by_policy(reason: &str, trace: &str, metrics: &Metrics) -> QueryError {
-    tracing::info!(trace, reason, "refused by policy");
-    metrics.refused(CODE);
-    QueryError::policy()
+/// What is done when policy refuses a member something.
+#[derive(Clone, Debug)]
+pub(super) struct ByPolicy {
+    pub(super) own: OrgId,
+    pub(super) trace: String,
+    pub(super) policies: Arc<Policies>,
+    pub(super) metrics: Metrics,
+    pub(super) refusals: Arc<Refusals>,
+}
+
+impl ByPolicy {
+    /// Counts it, writes it down, and tells the member that a policy refuses:
+    /// not which, for the reason is the owner's.
+    pub(super) fn because(&self, reason: &str) -> QueryError {
+        self.metrics.refused(CODE);
+        let policy = self.policies.digest();
+        self.refusals
+            .by_policy(self.own, &self.trace, reason, policy);
+        QueryError::policy()
+    }
 }

@@ -12,11 +12,10 @@ use datafusion::physical_plan::stream::RecordBatchStreamAdapter;
 use futures::StreamExt as _;
 use tokio_util::sync::CancellationToken;
 
-use super::closed::closed_by_policy;
+use super::closed::ByPolicy;
 use super::{Membership, Reach};
 use crate::access::agreements::Agreement;
-use crate::access::policy::{Asked as AskedOfPolicy, Permitted, Policies};
-use crate::admin::Metrics;
+use crate::access::policy::{Asked as AskedOfPolicy, Permitted};
 use crate::clock;
 use crate::flight::{Asked, Taker};
 use crate::query::{self, QueryError};
@@ -27,11 +26,11 @@ pub(super) struct Reader {
     pub(super) alias: String,
     pub(super) agreement: Arc<Agreement>,
     pub(super) member: Arc<Membership>,
+    /// None where several are agreed and none is stated.
     pub(super) purpose: Option<String>,
     pub(super) trace: String,
     pub(super) reach: Arc<Reach>,
-    pub(super) policies: Arc<Policies>,
-    pub(super) metrics: Metrics,
+    pub(super) refuses: ByPolicy,
     pub(super) asked: AskedOfPolicy,
     /// The roles that the federation with the partner names.
     pub(super) negotiated: Vec<String>,
@@ -52,15 +51,18 @@ impl query::Partner for Reader {
     ) -> Result<SendableRecordBatchStream, QueryError> {
         let org = self.agreement.peer();
         let now = clock::now();
-        let permitted = Permitted::decide(&self.policies, self.asked.clone(), now)
-            .map_err(|why| closed_by_policy(&why.reason, &self.trace, &self.metrics))?;
+        let Some(purpose) = self.purpose.as_deref() else {
+            return Err(QueryError::partner_refused(&self.alias, "purpose"));
+        };
+        let permitted = Permitted::decide(&self.refuses.policies, self.asked.clone(), now)
+            .map_err(|why| self.refuses.because(&why.reason))?;
         let grant = self
             .reach
             .grants
             .for_member(
                 &self.member.member,
                 (&self.agreement, &self.negotiated),
-                self.purpose.as_deref(),
+                purpose,
                 &|| self.member.stands(),
                 now,
             )

@@ -2,6 +2,8 @@
 
 use std::path::PathBuf;
 
+use super::agreements::beginning;
+use super::caller::Caller;
 use super::output::{Output, Problem};
 use crate::audit;
 use crate::home::Home;
@@ -35,6 +37,7 @@ enum Verb {
 /// Write everything that proves one agreement into a file.
 ///
 /// An expert verifies it with spec/verifier/verify_bundle.py, which uses no code of this program.
+/// With --token-file the running node makes it, if its policies permit ('export').
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Example:\n  comity audit export --agreement sha256:4be1 -o agreement.json")]
 struct Export {
@@ -44,6 +47,8 @@ struct Export {
     /// The file to write; one that exists is not overwritten.
     #[arg(short, long, value_name = "FILE")]
     output: PathBuf,
+    #[command(flatten)]
+    caller: Caller,
 }
 
 /// Sign what the journal is now, for a partner or an auditor to keep.
@@ -95,7 +100,15 @@ impl Audit {
 
 impl Export {
     fn run(self, home: &Home, output: &Output) -> Result<(), Problem> {
-        let bundle = audit::export(home, &self.agreement).map_err(|f| Problem::from_failure(&f))?;
+        let bundle = match self.caller.is_member() {
+            false => audit::export(home, &self.agreement).map_err(|f| Problem::from_failure(&f))?,
+            true => {
+                let id = beginning(&self.agreement)?;
+                let client = self.caller.client(home)?;
+                let path = format!("/v1/agreements/{id}/evidence");
+                super::runtime()?.block_on(client.get(&path))?
+            }
+        };
         let text = serde_json::to_string_pretty(&bundle)
             .map_err(|e| Problem::failed(format!("the bundle does not serialise: {e}")))?;
         write_new(&self.output, &text)

@@ -24,7 +24,7 @@ pub use places::{Described, MAX_PLACES};
 pub use run::Prepared;
 pub use settings::EngineSettings;
 
-use self::queue::Queue;
+use self::queue::{Place, Queue};
 use super::gate::{Gate, MAX_BYTES};
 use super::pushdown;
 use super::schema::advertised;
@@ -88,6 +88,7 @@ impl Engine {
         );
         let template = state::template(&gate, &extra, environment);
         let queries = Queue::new(settings.max_queries);
+        let plans = Queue::new(settings.max_queries);
         let handle = runtime.handle().clone();
         Ok(Self {
             shared: Arc::new(Shared {
@@ -95,6 +96,7 @@ impl Engine {
                 template,
                 settings,
                 queries,
+                plans,
                 handle,
                 runtime: Some(runtime),
             }),
@@ -115,6 +117,7 @@ impl Engine {
     /// As [`Engine::prepare`].
     pub async fn describe(&self, view: Arc<View>, sql: &str) -> Result<Described, QueryError> {
         let (shared, sql) = (Arc::clone(&self.shared), sql.to_owned());
+        let _place = self.shared.may_plan(&view).await?;
         self.shared
             .contained(async move { places::describe(shared, view, &sql).await })
             .await
@@ -134,6 +137,7 @@ impl Engine {
             return Err(QueryError::too_large("bytes", MAX_BYTES));
         }
         let (shared, sql) = (Arc::clone(&self.shared), sql.to_owned());
+        let _place = self.shared.may_plan(&view).await?;
         // On the engine's threads: the caller's stack may be too small to plan on.
         self.shared
             .contained(async move { plan(shared, view, &sql, parameters).await })
@@ -154,11 +158,21 @@ struct Shared {
     template: SessionState,
     settings: EngineSettings,
     queries: Arc<Queue>,
+    /// Statements that are planned. Apart from the queries that run: a question
+    /// for a schema does not wait behind an hour's work.
+    plans: Arc<Queue>,
     handle: Handle,
     runtime: Option<Runtime>,
 }
 
 impl Shared {
+    /// A place to plan in: whoever asks for a thousand plans at once gets its
+    /// share of the threads, and not all of them (`spec/5-data-plane.md#D-137`).
+    async fn may_plan(&self, view: &View) -> Result<Place, QueryError> {
+        let place = self.plans.place(view.caller(), self.settings.wait);
+        place.await.ok_or_else(QueryError::busy)
+    }
+
     /// Runs work on the engine's threads; a panic there becomes an error here.
     async fn contained<T: Send + 'static>(
         &self,

@@ -6,6 +6,7 @@
 //! walked before it is optimized.
 
 mod growth;
+mod patterns;
 mod steps;
 mod syntax;
 #[cfg(test)]

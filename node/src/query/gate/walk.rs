@@ -12,7 +12,7 @@ use datafusion::datasource::source_as_provider;
 use datafusion::error::DataFusionError;
 use datafusion::logical_expr::{Expr, LogicalPlan, WindowFunctionDefinition};
 
-use super::{Gate, MAX_TABLES};
+use super::{Gate, MAX_TABLES, patterns};
 use crate::query::governed::groups_only;
 use crate::query::{GovernedTable, QueryError, TableName, View};
 
@@ -117,6 +117,7 @@ impl<'a> Walk<'a> {
         if self.expressions > MAX_EXPRESSIONS {
             return Err(QueryError::too_large("expressions", MAX_EXPRESSIONS));
         }
+        patterns::check(e)?;
         let name = match e {
             Expr::ScalarFunction(f) => {
                 if f.name() == "arrow_cast" && !plain_cast(&f.args) {

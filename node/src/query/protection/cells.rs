@@ -1,18 +1,19 @@
-//! The cells of a protected table: one row for each combination of all group
-//! columns and each unit in it.
+//! The cells of a protected table: what is told is made of them and of nothing
+//! finer. Here there is one row for each cell and each unit in it.
 
 use std::sync::Arc;
 
 use datafusion::catalog::Session;
 use datafusion::common::Column;
 use datafusion::datasource::provider_as_source;
-use datafusion::error::Result;
+use datafusion::error::{DataFusionError, Result};
 use datafusion::functions_aggregate::expr_fn::{count, sum};
 use datafusion::logical_expr::{Expr, LogicalPlanBuilder, lit};
 use datafusion::physical_plan::ExecutionPlan;
 use datafusion::physical_plan::coalesce_partitions::CoalescePartitionsExec;
 
 use super::Guarded;
+use super::prints::print_of;
 use crate::query::guard;
 use crate::query::pushdown::{Function, Grouping, Measure};
 
@@ -31,13 +32,18 @@ pub(super) fn sum_of(measure: &str) -> String {
     format!(".sum {measure}")
 }
 
+/// The column of the fingerprint of a measure's values.
+pub(super) fn print_in(measure: &str) -> String {
+    format!(".print {measure}")
+}
+
 /// The column in the cells of how many values of a measure are not null.
 pub(super) fn count_of(measure: &str) -> String {
     format!(".count {measure}")
 }
 
-/// The cells of all group columns of the terms, whatever the caller groups by:
-/// sets of cells can be compared with those of earlier answers.
+/// The cells of all group columns of the agreement, whatever the caller groups
+/// by and whatever its grant leaves it to see.
 pub(super) async fn plan(
     guarded: &Guarded,
     grouping: &Grouping,
@@ -50,12 +56,11 @@ pub(super) async fn plan(
         let of = guarded.columns.iter().find(|(column, _)| column == name);
         of.map(|(_, value)| value.clone())
     };
-    let groups = guarded.columns.iter();
-    let groups = groups.filter(|(name, _)| protection.group_by.contains(name));
-    let keys: Vec<String> = groups.map(|(name, _)| name.clone()).collect();
+    let keys: Vec<&String> = protection.group_by.iter().collect();
     let measured = measured(grouping);
     let column = |name: &str| Expr::Column(Column::new_unqualified(name));
-    let kept = keys.iter().filter_map(shown);
+    let kept: Option<Vec<Expr>> = keys.iter().copied().map(shown).collect();
+    let kept = kept.ok_or_else(|| wrong("a group column is missing"))?;
     // A group column that is measured as well is carried twice: as key, and as value.
     let values = measured.iter().filter_map(|name| {
         let value = shown(name)?;
@@ -67,7 +72,8 @@ pub(super) async fn plan(
         // (spec/5-data-plane.md#D-141).
         .filter(unit.clone().is_not_null())?
         .project(
-            kept.chain([unit.alias(UNIT)])
+            kept.into_iter()
+                .chain([unit.alias(UNIT)])
                 .chain(values)
                 .collect::<Vec<_>>(),
         )?;
@@ -76,6 +82,8 @@ pub(super) async fn plan(
     for name in &measured {
         let value = column(&value_of(name));
         sums.push(count(value.clone()).alias(count_of(name)));
+        // Around the end, as the engine adds: no order of the rows changes it.
+        sums.push(sum(print_of(value.clone())).alias(print_in(name)));
         // Of a text only the count is asked for: it cannot be added up.
         if is_added_up(grouping, name) {
             sums.push(sum(value).alias(sum_of(name)));
@@ -104,4 +112,8 @@ fn is_added_up(grouping: &Grouping, column: &str) -> bool {
     let of_it = |m: &&Measure| m.column.as_deref() == Some(column);
     let mut measures = grouping.measures.iter().filter(of_it);
     measures.any(|m| m.function != Function::Count)
+}
+
+pub(super) fn wrong(text: &str) -> DataFusionError {
+    DataFusionError::Internal(text.to_owned())
 }

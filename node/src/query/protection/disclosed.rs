@@ -1,52 +1,91 @@
-//! What one partner was told of one protected table: two answers that differ
-//! by few units would tell of these by their difference (A21).
+//! What one partner was told of one protected table, cell by cell: two answers
+//! about one cell at different times would tell of the few units that changed
+//! between them (A21).
 
+use std::collections::HashMap;
+use std::collections::hash_map::Entry;
 use std::sync::{Mutex, PoisonError};
 
-/// The most units, counted once in each group, that are remembered of one
-/// partner and table: 16 bytes each. When they are full, groups that were not
-/// answered before are left out until the node starts anew.
+use crate::query::QueryError;
+
+/// The most units, counted once in each version of each fact, that are
+/// remembered of one partner and table: 16 bytes each. When they are full,
+/// facts that were not told before are left out until the node starts anew.
 const MAX_REMEMBERED: usize = 4_000_000;
 
-/// The groups that were answered.
-///
-/// A group is the units in it, each with a fingerprint of its rows there. Two
-/// groups differ by the units whose fingerprints differ.
+/// What a partner was told of the cells of a table.
 #[derive(Debug, Default)]
-pub struct Disclosed(Mutex<Answered>);
+pub struct Disclosed(Mutex<Told>);
 
 #[derive(Debug, Default)]
-struct Answered {
-    groups: Vec<Vec<(u64, u64)>>,
+struct Told {
+    /// By which cells the table was told first.
+    partition: Option<u64>,
+    facts: HashMap<Fact, Vec<Version>>,
+    /// The length of all versions.
     units: usize,
 }
 
+/// Something about a cell: how many rows it has, or the values of a column there.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub(super) struct Fact {
+    /// The fingerprint of the cell's key.
+    pub(super) cell: u64,
+    /// The measured column; none for the number of rows.
+    pub(super) column: Option<String>,
+}
+
+/// The state of a fact: the fingerprint of each unit in the cell, in order, and
+/// that of what the unit adds to the fact.
+pub(super) type Version = Vec<(u64, u64)>;
+
 impl Disclosed {
-    /// Whether a group may be answered, given as units and fingerprints in the
-    /// order of the units. One that may is remembered.
-    pub(super) fn admit(&self, group: Vec<(u64, u64)>, min_units: u64) -> bool {
-        let mut answered = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        for earlier in &answered.groups {
-            match differing(earlier, &group, min_units) {
+    /// Whether the table may be told by the cells of `partition`, a fingerprint
+    /// of what makes them. The first one that is asked for stays: cells of two
+    /// partitions overlap in parts of any size.
+    pub(super) fn is_by(&self, partition: u64) -> bool {
+        let mut told = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        *told.partition.get_or_insert(partition) == partition
+    }
+
+    /// Whether a fact may be told as it is now: as it was told before, or
+    /// different from every version that was told by `min_units` units at
+    /// least. One that may is remembered.
+    pub(super) fn admit(&self, fact: Fact, now: Version, min_units: u64) -> bool {
+        let mut told = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let told = &mut *told;
+        let mut versions = match told.facts.entry(fact) {
+            Entry::Occupied(known) => known,
+            Entry::Vacant(new) => new.insert_entry(Vec::new()),
+        };
+        for earlier in versions.get() {
+            match differing(earlier, &now, min_units) {
                 0 => return true,
                 few if few < min_units => return false,
                 _ => {}
             }
         }
-        let units = answered.units.saturating_add(group.len());
+        let units = told.units.saturating_add(now.len());
         if units > MAX_REMEMBERED {
             tracing::warn!(
-                "what was answered of a protected table fills its memory; new groups are left out"
+                "what was told of a protected table fills its memory; what is new is left out"
             );
             return false;
         }
-        answered.units = units;
-        answered.groups.push(group);
+        told.units = units;
+        versions.get_mut().push(now);
         true
     }
 }
 
-/// By how many units two groups differ; counted up to `enough`.
+/// Why a table that is told by one partition is not told by another.
+pub(super) fn other_partition() -> QueryError {
+    QueryError::not_permitted(
+        "this table was read in other groups or rows before, and both together could tell of single units",
+    )
+}
+
+/// By how many units two versions differ; counted up to `enough`.
 fn differing(a: &[(u64, u64)], b: &[(u64, u64)], enough: u64) -> u64 {
     let (mut a, mut b) = (a.iter().peekable(), b.iter().peekable());
     let mut differ = 0;
@@ -79,38 +118,54 @@ fn differing(a: &[(u64, u64)], b: &[(u64, u64)], enough: u64) -> u64 {
 mod tests {
     use super::*;
 
-    fn group(units: impl IntoIterator<Item = u64>) -> Vec<(u64, u64)> {
+    fn version(units: impl IntoIterator<Item = u64>) -> Version {
         units.into_iter().map(|unit| (unit, 1)).collect()
     }
 
-    #[test]
-    fn groups_that_differ_by_few_units_are_not_both_answered() {
-        let told = Disclosed::default();
-        assert!(told.admit(group(0..100), 5));
-        assert!(
-            told.admit(group(0..100), 5),
-            "the same again tells nothing new"
-        );
-        for close in [group(1..100), group(0..104), group(4..100), group(2..102)] {
-            assert!(!told.admit(close, 5));
-        }
-        assert!(told.admit(group(5..100), 5), "by five");
-        assert!(told.admit(group(1_000..1_005), 5));
-        // The rows of a unit count, not only the unit.
-        let mut other_rows = group(0..100);
-        other_rows[7].1 = 2;
-        assert!(!told.admit(other_rows.clone(), 5));
-        for pair in other_rows.iter_mut().take(5) {
-            pair.1 = 3;
-        }
-        assert!(told.admit(other_rows, 5));
+    fn fact(cell: u64) -> Fact {
+        Fact { cell, column: None }
     }
 
     #[test]
-    fn memory_that_is_full_answers_only_what_was_answered() {
+    fn versions_that_differ_by_few_units_are_not_both_told() {
         let told = Disclosed::default();
-        assert!(told.admit(group(0..MAX_REMEMBERED as u64), 2));
-        assert!(!told.admit(group(9_000_000..9_000_010), 2));
-        assert!(told.admit(group(0..MAX_REMEMBERED as u64), 2));
+        let admit = |now| told.admit(fact(1), now, 5);
+        assert!(admit(version(0..100)));
+        assert!(admit(version(0..100)), "the same again tells nothing new");
+        for close in [
+            version(1..100),
+            version(0..104),
+            version(4..100),
+            version(2..102),
+        ] {
+            assert!(!admit(close));
+        }
+        assert!(admit(version(5..100)), "by five");
+        // What a unit adds counts, not only the unit.
+        let mut other = version(0..100);
+        other[7].1 = 2;
+        assert!(!admit(other.clone()));
+        for pair in other.iter_mut().take(5) {
+            pair.1 = 3;
+        }
+        assert!(admit(other));
+        // Neither may it come back close to any version before the last.
+        assert!(!admit(version(1..100)));
+        // Another cell is another fact.
+        assert!(told.admit(fact(2), version(1..100), 5));
+    }
+
+    #[test]
+    fn the_first_partition_stays() {
+        let told = Disclosed::default();
+        assert!(told.is_by(7) && told.is_by(7) && !told.is_by(8));
+    }
+
+    #[test]
+    fn memory_that_is_full_tells_only_what_was_told() {
+        let told = Disclosed::default();
+        assert!(told.admit(fact(1), version(0..MAX_REMEMBERED as u64), 2));
+        assert!(!told.admit(fact(2), version(0..10), 2));
+        assert!(told.admit(fact(1), version(0..MAX_REMEMBERED as u64), 2));
     }
 }

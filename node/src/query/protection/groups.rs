@@ -1,21 +1,19 @@
-//! From cells to the caller's groups; those of too few units vanish.
+//! From cells to the caller's groups.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::BTreeMap;
 use std::fmt;
-use std::hash::{BuildHasher, RandomState};
-use std::sync::{Arc, LazyLock};
+use std::sync::Arc;
 
-use arrow::array::{
-    Array, ArrayRef, AsArray, BooleanArray, RecordBatch, RecordBatchOptions, UInt64Array,
-};
+use arrow::array::{Array, ArrayRef, AsArray, RecordBatch, RecordBatchOptions, UInt64Array};
 use arrow::compute::{cast, concat_batches, take};
-use arrow::datatypes::{Int64Type, SchemaRef};
-use arrow::row::{OwnedRow, RowConverter, SortField};
+use arrow::datatypes::SchemaRef;
+use arrow::row::Row;
 use datafusion::catalog::Session;
 use datafusion::common::DFSchema;
 use datafusion::common::tree_node::TreeNodeRecursion;
 use datafusion::error::{DataFusionError, Result};
 use datafusion::execution::TaskContext;
+use datafusion::execution::memory_pool::{MemoryConsumer, MemoryReservation};
 use datafusion::physical_expr::{EquivalenceProperties, PhysicalExpr};
 use datafusion::physical_plan::execution_plan::{Boundedness, EmissionType};
 use datafusion::physical_plan::stream::RecordBatchStreamAdapter;
@@ -25,18 +23,20 @@ use datafusion::physical_plan::{
 };
 use futures::{StreamExt as _, stream};
 
-use super::cells::{ROWS, UNIT, count_of, sum_of};
-use super::disclosed::Disclosed;
+use super::cells::{ROWS, count_of, measured, sum_of, wrong};
+use super::disclosed::{Disclosed, other_partition};
+use super::judged::{Cell, Judge, column, named};
 use super::{Guarded, measures};
 use crate::query::QueryError;
+use crate::query::guard::Budget;
 use crate::query::pushdown::{Grouping, Measure};
 
 /// The most cells with a unit that one statement may make: each is held in memory.
 const MAX_CELLS: usize = 4_000_000;
 
-/// Fingerprints of rows and units: keyed anew in each process, so that nobody
-/// can make two sets of rows look alike.
-static FINGERPRINT: LazyLock<RandomState> = LazyLock::new(RandomState::new);
+/// What a cell with a unit takes in memory beside its columns while it is
+/// judged: its name, that of its unit, places in two maps, two fingerprints.
+const BYTES_A_CELL: usize = 256;
 
 /// Computes the groups of a protected table from its cells.
 pub(super) struct GroupsExec {
@@ -53,9 +53,13 @@ struct Work {
     measures: Vec<Measure>,
     /// All group columns of the terms.
     group_by: Vec<String>,
+    /// The columns that are counted, summed or averaged.
+    measured: Vec<String>,
     min_units: u64,
     schema: SchemaRef,
     disclosed: Arc<Disclosed>,
+    /// See [`Disclosed::is_by`].
+    partition: u64,
 }
 
 impl GroupsExec {
@@ -73,9 +77,11 @@ impl GroupsExec {
             keys: grouping.keys.clone(),
             measures: grouping.measures.clone(),
             group_by: guarded.protection.group_by.iter().cloned().collect(),
+            measured: measured(grouping),
             min_units: guarded.protection.min_units,
             schema: Arc::clone(&grouping.schema),
             disclosed: Arc::clone(&guarded.disclosed),
+            partition: guarded.partition(),
         };
         let properties = PlanProperties::new(
             EquivalenceProperties::new(Arc::clone(&grouping.schema)),
@@ -128,11 +134,17 @@ impl ExecutionPlan for GroupsExec {
         partition: usize,
         context: Arc<TaskContext>,
     ) -> Result<SendableRecordBatchStream> {
+        // No budget in the context means a plan that was not started by the engine: refuse.
+        let budget = context.session_config().get_extension::<Budget>();
+        let budget = budget.ok_or_else(|| wrong("groups were asked for without a budget"))?;
+        let memory = MemoryConsumer::new("GroupsExec").register(context.memory_pool());
         let cells = self.cells.execute(partition, context)?;
         let (work, schema) = (Arc::clone(&self.work), self.cells.schema());
         let groups = stream::once(async move {
-            let cells = collected(cells, &schema).await?;
-            work.groups(&cells)
+            // Held until the answer is made.
+            let mut memory = memory;
+            let cells = collected(cells, &schema, &mut memory).await?;
+            work.groups(&cells, &budget).await
         });
         Ok(Box::pin(RecordBatchStreamAdapter::new(
             self.schema(),
@@ -144,6 +156,7 @@ impl ExecutionPlan for GroupsExec {
 async fn collected(
     mut cells: SendableRecordBatchStream,
     schema: &SchemaRef,
+    memory: &mut MemoryReservation,
 ) -> Result<RecordBatch> {
     let (mut batches, mut rows) = (Vec::new(), 0);
     while let Some(batch) = cells.next().await {
@@ -152,68 +165,32 @@ async fn collected(
         if rows > MAX_CELLS {
             return Err(QueryError::budget("memory for the cells of a protected table").into());
         }
+        // Twice, for they are put together.
+        let bytes = 2 * batch.get_array_memory_size();
+        memory.try_grow(bytes + batch.num_rows() * BYTES_A_CELL)?;
         batches.push(batch);
     }
     Ok(concat_batches(schema, &batches)?)
 }
 
-/// One group, while it is gathered.
-#[derive(Default)]
-struct Group {
-    /// Its cells, as rows of the batch.
-    cells: Vec<u64>,
-    /// Of each unit in it: rows, and the fingerprint of its cells.
-    units: HashMap<usize, (u64, u64)>,
-}
-
 impl Work {
-    fn groups(&self, cells: &RecordBatch) -> Result<RecordBatch> {
-        let units = numbers(cells, &[UNIT.to_owned()])?;
-        let rows = column(cells, ROWS)?.as_primitive::<Int64Type>().clone();
-        let count = |i: usize| u64::try_from(rows.value(i)).unwrap_or(0);
-        let mut all: HashMap<usize, u64> = HashMap::new();
-        for (i, unit) in units.of_rows.iter().enumerate() {
-            *all.entry(*unit).or_default() += count(i);
+    async fn groups(&self, cells: &RecordBatch, budget: &Budget) -> Result<RecordBatch> {
+        if !self.disclosed.is_by(self.partition) {
+            return Err(other_partition().into());
         }
-        let cell = keys(cells, &self.group_by)?;
-        let key = keys(cells, &self.keys)?;
         let meant = self.meant(cells)?;
+        let judge = Judge::new(cells, &self.measured, &self.disclosed, self.min_units)?;
+        let told = judge.cells(&self.group_by, &meant, budget).await?;
+        let keys = named(cells, &self.keys)?;
         // In the order of their keys: the order of the rows would tell of hidden ones.
-        let mut groups: BTreeMap<OwnedRow, Group> = BTreeMap::new();
-        for i in (0..cells.num_rows()).filter(|i| meant[*i]) {
-            let group = groups.entry(key[i].clone()).or_default();
-            group.cells.push(i as u64);
-            let (taken, print) = group.units.entry(units.of_rows[i]).or_default();
-            *taken += count(i);
-            // Added up, so that the order of the cells does not matter.
-            let of_cell = FINGERPRINT.hash_one((&cell[i], count(i)));
-            *print = print.wrapping_add(of_cell);
+        let mut groups: BTreeMap<Row<'_>, Vec<&Cell>> = BTreeMap::new();
+        for cell in &told {
+            let first = cell.rows.first().and_then(|row| usize::try_from(*row).ok());
+            let key = keys.row(first.ok_or_else(|| wrong("a cell without rows"))?);
+            groups.entry(key).or_default().push(cell);
         }
-        let shown: Vec<Vec<u64>> = groups
-            .into_values()
-            .filter(|group| self.is_large_enough(group, &all, &units))
-            .map(|group| group.cells)
-            .collect();
-        self.answer(cells, &shown)
-    }
-
-    /// Enough units in the group, none or enough outside of it, and no earlier
-    /// answer that differs by few (`spec/5-data-plane.md#D-142`, `#D-143`).
-    fn is_large_enough(&self, group: &Group, all: &HashMap<usize, u64>, units: &Numbered) -> bool {
-        let inside = group.units.len() as u64;
-        // A unit is outside as well if it has a row outside.
-        let wholly = |(unit, (rows, _)): &(&usize, &(u64, u64))| all.get(unit) == Some(rows);
-        let only_inside = group.units.iter().filter(wholly).count() as u64;
-        let outside = all.len() as u64 - only_inside;
-        if inside < self.min_units || (1..self.min_units).contains(&outside) {
-            return false;
-        }
-        let prints = group.units.iter();
-        let mut prints: Vec<(u64, u64)> = prints
-            .map(|(unit, (_, print))| (FINGERPRINT.hash_one(&units.values[*unit]), *print))
-            .collect();
-        prints.sort_unstable();
-        self.disclosed.admit(prints, self.min_units)
+        let groups: Vec<Vec<&Cell>> = groups.into_values().collect();
+        self.answer(cells, &groups)
     }
 
     /// For which cells the caller's predicates hold.
@@ -231,33 +208,37 @@ impl Work {
         Ok(meant)
     }
 
-    /// The keys and measures of the groups whose cells these are.
-    fn answer(&self, cells: &RecordBatch, groups: &[Vec<u64>]) -> Result<RecordBatch> {
-        let first = groups.iter().filter_map(|group| group.first().copied());
+    /// The keys and measures of the groups that these cells make.
+    fn answer(&self, cells: &RecordBatch, groups: &[Vec<&Cell>]) -> Result<RecordBatch> {
+        let first = groups.iter().filter_map(|group| group.first());
+        let first = first.filter_map(|cell| cell.rows.first().copied());
         let first = UInt64Array::from_iter_values(first);
         let mut columns: Vec<ArrayRef> = Vec::new();
         for key in &self.keys {
             columns.push(take(column(cells, key)?, &first, None)?);
         }
-        for (measure, field) in self
-            .measures
-            .iter()
-            .zip(self.schema.fields().iter().skip(self.keys.len()))
-        {
-            let counts = match &measure.column {
+        let fields = self.schema.fields().iter().skip(self.keys.len());
+        for (measure, field) in self.measures.iter().zip(fields) {
+            let of = measure.column.as_ref();
+            let counts = match of {
                 None => column(cells, ROWS)?,
                 Some(name) => column(cells, &count_of(name))?,
             };
-            let sums = measure
-                .column
-                .as_ref()
-                .and_then(|name| cells.column_by_name(&sum_of(name)));
+            let sums = of.and_then(|name| cells.column_by_name(&sum_of(name)));
+            let place = of.and_then(|name| self.measured.iter().position(|m| m == name));
+            let counted = |cell: &&&Cell| of.is_none() || place.is_some_and(|p| cell.values[p]);
+            let rows = |group: &Vec<&Cell>| -> Vec<u64> {
+                let cells = group.iter().filter(counted);
+                cells.flat_map(|cell| cell.rows.iter().copied()).collect()
+            };
+            let rows: Vec<Vec<u64>> = groups.iter().map(rows).collect();
+            let shown = field.data_type();
             columns.push(measures::computed(
                 measure.function,
                 counts,
                 sums,
-                groups,
-                field.data_type(),
+                &rows,
+                shown,
             )?);
         }
         let columns = columns.iter().zip(self.schema.fields());
@@ -270,50 +251,6 @@ impl Work {
             &options,
         )?)
     }
-}
-
-/// Each different value has a number.
-struct Numbered {
-    of_rows: Vec<usize>,
-    values: Vec<OwnedRow>,
-}
-
-fn numbers(cells: &RecordBatch, columns: &[String]) -> Result<Numbered> {
-    let (mut known, mut values) = (HashMap::new(), Vec::new());
-    let of_rows = keys(cells, columns)?
-        .into_iter()
-        .map(|row| {
-            *known.entry(row.clone()).or_insert_with(|| {
-                values.push(row);
-                values.len() - 1
-            })
-        })
-        .collect();
-    Ok(Numbered { of_rows, values })
-}
-
-/// The values of `names` in each row, comparable as one. Without a name all are equal.
-fn keys(cells: &RecordBatch, names: &[String]) -> Result<Vec<OwnedRow>> {
-    let mut columns = names
-        .iter()
-        .map(|n| column(cells, n).cloned())
-        .collect::<Result<Vec<_>>>()?;
-    if columns.is_empty() {
-        let all_alike = vec![true; cells.num_rows()];
-        columns.push(Arc::new(BooleanArray::from(all_alike)));
-    }
-    let fields = columns
-        .iter()
-        .map(|c| SortField::new(c.data_type().clone()));
-    let converter = RowConverter::new(fields.collect())?;
-    let rows = converter.convert_columns(&columns)?;
-    Ok(rows.iter().map(|row| row.owned()).collect())
-}
-
-fn column<'a>(cells: &'a RecordBatch, name: &str) -> Result<&'a ArrayRef> {
-    cells
-        .column_by_name(name)
-        .ok_or_else(|| DataFusionError::Internal("the cells lack a column".to_owned()))
 }
 
 impl DisplayAs for GroupsExec {

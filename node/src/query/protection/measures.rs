@@ -11,8 +11,9 @@ use arrow::compute::cast;
 use arrow::datatypes::{
     ArrowPrimitiveType, DataType, Decimal128Type, Float64Type, Int64Type, UInt64Type,
 };
-use datafusion::error::{DataFusionError, Result};
+use datafusion::error::Result;
 
+use super::cells::wrong;
 use crate::query::pushdown::Function;
 
 /// One measure of each of `groups`, which are rows of `counts` and `sums`.
@@ -114,8 +115,4 @@ where
 fn value<T: ArrowPrimitiveType>(of: &PrimitiveArray<T>, row: u64) -> Option<T::Native> {
     let row = usize::try_from(row).ok()?;
     (row < of.len() && of.is_valid(row)).then(|| of.value(row))
-}
-
-fn wrong(text: &str) -> DataFusionError {
-    DataFusionError::Internal(text.to_owned())
 }

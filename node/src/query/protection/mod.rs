@@ -4,9 +4,15 @@
 //! ```text
 //! source ─> policy filter ─> one row for each cell and unit   (the cells of all group columns)
 //!                              ─> the caller's predicates, over cells
-//!                              ─> the caller's groups; too small ones vanish
+//!                              ─> cells of few units vanish, and those that changed by few
+//!                              ─> the caller's groups, out of the cells that are left
 //!                              ─> barrier
 //! ```
+//!
+//! Every answer is a sum over cells that each have enough units, whatever is
+//! asked and in whatever order. So no combination of answers, of any number of
+//! them, tells of fewer: to judge each answer beside every earlier one would be
+//! a system of equations, and to judge them in pairs is not enough.
 //!
 //! One scan serves everything: what is counted to judge a group is what the
 //! group is computed from (`spec/5-data-plane.md#D-144`).
@@ -14,7 +20,9 @@
 mod cells;
 mod disclosed;
 mod groups;
+mod judged;
 mod measures;
+mod prints;
 
 #[cfg(test)]
 mod tests;
@@ -41,7 +49,8 @@ pub(super) struct Guarded {
     pub(super) protection: Protection,
     pub(super) source: Arc<dyn TableProvider>,
     pub(super) row_filter: Expr,
-    /// The permitted columns as they are shown, by name; masks applied.
+    /// The permitted columns, and every column that makes cells, as they are
+    /// shown, by name; masks applied.
     pub(super) columns: Vec<(String, Expr)>,
     /// The columns whose stored values are shown.
     pub(super) unmasked: Vec<String>,
@@ -49,6 +58,14 @@ pub(super) struct Guarded {
 }
 
 impl Guarded {
+    /// The fingerprint of what makes the cells: rows, units and group columns.
+    fn partition(&self) -> u64 {
+        let by = &self.protection.group_by;
+        let keys = self.columns.iter().filter(|(name, _)| by.contains(name));
+        let keys: Vec<_> = keys.collect();
+        prints::print((&self.protection.unit, &self.row_filter, keys))
+    }
+
     /// The groups as a table, or why the terms do not permit them.
     pub(super) fn groups(&self, grouping: Grouping) -> Result<Arc<dyn TableProvider>, String> {
         let by = &self.protection.group_by;

@@ -189,6 +189,16 @@ pub(super) const REFUSED: &[&str] = &[
     "SELECT x FROM t WHERE s NOT SIMILAR TO '1_'",
     "SELECT x FROM t WHERE s LIKE '1!_' ESCAPE '!'",
     "SELECT x FROM t WHERE s ILIKE '1!_' ESCAPE '!'",
+    // Regular expressions that are not literals, or not small.
+    "SELECT x FROM t WHERE s ~ s",
+    "SELECT x FROM t WHERE s ~* s",
+    "SELECT x FROM t WHERE s !~ lower('A')",
+    "SELECT x FROM t WHERE regexp_like('1', s)",
+    "SELECT x FROM t WHERE regexp_like(s, '(a)' || s)",
+    "SELECT x FROM t WHERE regexp_like(s, '1', s)",
+    "SELECT x FROM t WHERE s ~ '(\\w{40}){9}'",
+    "SELECT x FROM t WHERE s ~ '((((((((a{9}){9}){9}){9}){9}){9}){9}){9}){9}'",
+    "SELECT x FROM t WHERE s ~ '('",
     // Values that nobody bound.
     "SELECT $1 FROM t",
     "SELECT $name FROM t",
