@@ -160,16 +160,15 @@ async fn a5_header_games_are_refused_though_the_signature_is_right() -> Outcome 
     let issuer = &*attack.rogue.own().keys().issuer;
     let link = attack.rogue.asked(&attack.grant(), ALL)?.grant.remove(0);
     let (header, payload) = opened(&link);
-    let payload = payload.to_string();
+    let payload = serde_json_canonicalizer(&payload);
     let with = |name: &str, value: Value| {
         let mut header = header.clone();
         header[name] = value;
         forged(&header.to_string(), &payload, issuer)
     };
     let honest = forged(&header.to_string(), &payload, issuer);
-    // The payload is not in the one form that is signed; the header may be.
-    assert!(["none", "grant-invalid"].contains(&&*verdict(&attack, vec![honest]).await));
-    assert_eq!(verdict(&attack, vec![link.clone()]).await, "none");
+    let told = verdict(&attack, vec![honest]).await;
+    assert_eq!(told, "none", "what is forged here is well formed");
 
     let own = BASE64URL_NOPAD.encode(issuer.public().as_bytes());
     let jwk = json!({"kty": "OKP", "crv": "Ed25519", "x": own});

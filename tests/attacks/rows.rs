@@ -16,6 +16,9 @@ fn numbers(text: &str) -> BTreeSet<u32> {
             is_test = true;
             continue;
         }
+        if line.starts_with("#[ignore") {
+            is_test = false;
+        }
         let name = line
             .strip_prefix("async fn ")
             .or_else(|| line.strip_prefix("fn "));
@@ -69,5 +72,7 @@ fn a_number_counts_in_a_tests_name_only() {
         numbers("// fn a4_z\n#[tokio::test]\nasync fn a5_() {}"),
         [5].into()
     );
-    assert_eq!(numbers("#[test]\nfn all_a6() {}"), BTreeSet::new());
+    for none in ["#[test]\nfn all_a6() {}", "#[test]\n#[ignore]\nfn a6_() {}"] {
+        assert_eq!(numbers(none), BTreeSet::new(), "{none}");
+    }
 }

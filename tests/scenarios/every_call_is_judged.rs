@@ -11,7 +11,7 @@ use comity_identity::grant::Grant;
 use comity_identity::{Digest, SecretKey};
 use comity_tests::attack::Attack;
 use comity_tests::calls::{CALLS, call};
-use comity_tests::rogue::code;
+use comity_tests::rogue::{Rogue, code};
 use comity_tests::{Outcome, lab, workbench};
 use tonic::metadata::{MetadataMap, MetadataValue};
 
@@ -117,10 +117,60 @@ async fn every_call_of_a_partner_is_judged_whatever_is_claimed() -> Outcome {
     Ok(())
 }
 
+/// What one partner may read is no other partner's, over its own connection and
+/// with a grant of its own.
+#[tokio::test(flavor = "multi_thread")]
+async fn no_call_of_another_partner_is_under_this_ones_agreement() -> Outcome {
+    let mut attack = Attack::begin().await?;
+    let three = &mut attack.three;
+    three.weather.federate(&three.registry).await?;
+    let other = Rogue::of(&mut three.registry).await?;
+    let channel = other.dial(&attack.weather).await?;
+    let own = other.grant(attack.weather, attack.agreement, "delay-analysis");
+    let own = other.asked(&own, ALL)?;
+    let mut stolen = own.clone();
+    stolen.grant = attack.rogue.asked(&attack.grant(), ALL)?.grant;
+    for name in CALLS {
+        for asked in [&own, &stolen] {
+            let claims = other.request(&channel, (), asked)?.metadata().clone();
+            let refused = call(name, channel.service(), &claims, ALL).await;
+            let refused = refused.unwrap_err();
+            assert_eq!(code(&refused), "no-agreement", "{name}: {refused}");
+        }
+    }
+    Ok(())
+}
+
+/// A call that Flight gains, and that this program begins to serve, has a row here.
+#[test]
+fn every_call_of_flight_is_called() -> std::io::Result<()> {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../node/src/flight/face.rs");
+    let source = std::fs::read_to_string(path)?;
+    let face = source.split("impl FlightService for Face").nth(1);
+    let face = face.and_then(|rest| rest.split("\n}").next());
+    let served = face.unwrap_or_default().split("async fn ").skip(1);
+    let served: BTreeSet<String> = served
+        .map(|rest| rest.split('(').next().unwrap_or_default().replace('_', ""))
+        .collect();
+    let called: BTreeSet<String> = CALLS.iter().map(|c| c.to_lowercase()).collect();
+    assert_eq!(served, called);
+    Ok(())
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn every_call_of_the_workbench_wants_a_members_token() -> Outcome {
     let (lab, _dir) = lab();
     let org = lab.org("port-authority", "Port Authority", "").await?;
+    let made = async |name: &str, scope: &str| {
+        let token = org.run(&["member", "add", name, "--scope", scope]).await?;
+        Ok::<_, Box<dyn std::error::Error>>(token.trim().to_owned())
+    };
+    let (observe, administer) = (
+        made("ben", "observe").await?,
+        made("cleo", "administer").await?,
+    );
+    let removed = made("ann", "query").await?;
+    org.run(&["member", "remove", "ann"]).await?;
     let service = workbench(&org).await?.service();
     let with = |value: &str| {
         let mut headers = MetadataMap::new();
@@ -136,6 +186,9 @@ async fn every_call_of_the_workbench_wants_a_members_token() -> Outcome {
         with(&format!("Bearer {}", admin.trim())),
         with(&format!("Digest {}", token.trim())),
         with(&format!("Bearer {}x", token.trim())),
+        with(&format!("Bearer {observe}")),
+        with(&format!("Bearer {administer}")),
+        with(&format!("Bearer {removed}")),
     ];
     let truth = with(&format!("Bearer {}", token.trim()));
     for name in CALLS {

@@ -484,7 +484,7 @@ async fn whoever_takes_the_newer_agreement_back_ends_the_older_one_as_well() -> 
     let channel = rogue.dial(&provider).await?;
     let grant = rogue.grant(provider, old, "delay-analysis");
     let one = rogue.asked(&grant, "SELECT origin FROM weather.weather LIMIT 1")?;
-    assert_eq!(rogue.query(&channel, &one).await?, 1, "for a moment");
+    assert_eq!(rogue.query(&channel, &one).await?.len(), 1, "for a moment");
     let endless = "SELECT a.* FROM weather.weather a CROSS JOIN weather.weather b";
     let endless = rogue.asked(&grant, endless)?;
     let info = rogue.plan(&channel, &endless).await?;
