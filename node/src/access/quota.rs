@@ -14,16 +14,22 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use comity_identity::grant::{Budget, MAX_LIFETIME};
 use comity_identity::{Digest, LEEWAY, OrgId, Timestamp};
+use comity_protocol::receipt::INTERRUPTED;
 use comity_protocol::terms::{Limits, Measure, Window};
 
 use super::agreements::{Agreement, Agreements};
 use crate::clock;
 use crate::flight::{Allowance, OverLimit};
-use crate::ledger::{self, Delivery, Ledger};
+use crate::ledger::{self, Delivery, Ledger, Reserved};
 
 /// The most links with a budget that are remembered under one agreement. A
 /// holder can sign any number of links; their memory must not be the provider's.
 const MAX_BUDGETS: usize = 16_384;
+
+/// One part of so many of the smallest quota is written down ahead: an answer
+/// that takes all of it writes as often into the journal, and a crash costs its
+/// reader at most that part.
+const RESERVED_PART: u64 = 16;
 
 /// After how many seconds links have ended that take the places now.
 const BUDGETS_RETRY: u64 = MAX_LIFETIME.as_secs();
@@ -62,8 +68,8 @@ impl Quotas {
     /// The accounts as the journal left them: a restart gives nobody a second
     /// day's worth. `agreements` knows what each agreement is for.
     ///
-    /// An answer that the node's own end broke off has no number of rows in the
-    /// journal; it counts as a query.
+    /// Of an answer that the node's own end broke off the journal has no number
+    /// of rows; what was reserved for it counts as taken.
     pub fn load(
         ledger: &Ledger,
         agreements: &Agreements,
@@ -74,23 +80,44 @@ impl Quotas {
         // A link that was made before midnight may live on.
         let links = MAX_LIFETIME + 2 * LEEWAY;
         let begin = day.min(now.as_secs().saturating_sub(links.as_secs()));
+        let mut open = HashMap::new();
         ledger.deliveries(|delivery| {
             let agreement = delivery
                 .agreement
                 .filter(|_| delivery.at.as_secs() >= begin);
             if let Some(agreement) = agreement.and_then(|id| agreements.get(&id)) {
-                quotas.remember(&delivery, reader(&agreement));
+                quotas.remember(&delivery, reader(&agreement), &mut open);
             }
         })?;
         Ok(quotas)
     }
 
-    fn remember(&self, delivery: &Delivery, reader: Reader) {
+    /// Takes what a record tells. `open` has what is reserved for the answers
+    /// that have no end so far, by trace.
+    fn remember(
+        &self,
+        delivery: &Delivery,
+        reader: Reader,
+        open: &mut HashMap<String, Option<Reserved>>,
+    ) {
         let account = self.account(reader);
         let mut account = lock(&account);
+        let interrupted = delivery.ended.as_deref() == Some(INTERRUPTED);
         let taken = match (delivery.rows, delivery.bytes) {
-            (Some(rows), bytes) => Taken([0, rows, bytes.unwrap_or(0)]),
-            (None, _) => Taken([1, 0, 0]),
+            (None, _) => {
+                let first = open.insert(delivery.trace.clone(), delivery.reserved);
+                Taken([u64::from(first.is_none()), 0, 0])
+            }
+            (Some(rows), bytes) => {
+                let reserved = open.remove(&delivery.trace).flatten();
+                let reserved = reserved.filter(|_| interrupted).unwrap_or_default();
+                let or = |told: u64, reserved: Option<u64>| told.max(reserved.unwrap_or(0));
+                Taken([
+                    0,
+                    or(rows, reserved.rows),
+                    or(bytes.unwrap_or(0), reserved.bytes),
+                ])
+            }
         };
         account.add(taken, delivery.at.as_secs());
         // The record does not say when a link ends: not later than this.
@@ -177,6 +204,22 @@ impl Allowance for Metering {
         account.running += 1;
         account.add(Taken([1, 0, 0]), now);
         Ok(())
+    }
+
+    fn reserve(&self, rows: u64, bytes: u64) -> Option<Reserved> {
+        let of = |measure: Measure| {
+            let quotas = self.limits.per.values();
+            quotas.filter_map(|quota| quota.get(measure)).min()
+        };
+        let budgets = self.budgets.as_deref().unwrap_or_default();
+        let budget = budgets.iter().map(|(most, _)| *most).min();
+        let most = of(Measure::Rows).into_iter().chain(budget).min();
+        let more = |so_far: u64, most: u64| so_far.saturating_add(most / RESERVED_PART + 1);
+        let reserved = Reserved {
+            rows: most.map(|most| more(rows, most)),
+            bytes: of(Measure::Bytes).map(|most| more(bytes, most)),
+        };
+        Some(reserved).filter(|r| *r != Reserved::default())
     }
 
     fn take(&self, before: (u64, u64), rows: u64, bytes: u64) -> Result<(), OverLimit> {
@@ -479,6 +522,7 @@ mod tests {
         let reader = (org, "visits".to_owned());
         // Of two agreements over one product.
         let delivery = |rows: Option<u64>| Delivery {
+            reserved: None,
             trace: String::new(),
             org,
             subject: String::new(),
@@ -495,14 +539,18 @@ mod tests {
             ended: None,
             at: now,
         };
-        quotas.remember(&delivery(None), reader.clone());
+        let mut open = HashMap::new();
+        let mut remember = |delivery: &Delivery, reader: Reader| {
+            quotas.remember(delivery, reader, &mut open);
+        };
+        remember(&delivery(None), reader.clone());
         let budgets = vec![Digest::of(b"link")];
         let ended = Delivery {
             budgets,
             ..delivery(Some(90))
         };
-        quotas.remember(&ended, reader.clone());
-        quotas.remember(&delivery(Some(1_000)), (org, "other".to_owned()));
+        remember(&ended, reader.clone());
+        remember(&delivery(Some(1_000)), (org, "other".to_owned()));
         let account = quotas.account(reader);
         let taken = lock(&account).in_window(Window::Day, now.as_secs());
         assert_eq!(taken.0, [1, 90, 720]);
@@ -510,5 +558,54 @@ mod tests {
         let metering = Metering::new(Limits::default(), account, &[link], now);
         assert!(metering.take((0, 0), 2, 0).is_err(), "90 of 91 are spent");
         assert!(metering.take((0, 0), 1, 0).is_ok());
+    }
+
+    /// Regression: the rows of an answer that a crash broke off were not taken.
+    #[test]
+    fn what_was_reserved_is_taken_when_the_node_ended_first() {
+        let limits = a_day(Quota {
+            rows: Some(1_600),
+            ..Quota::default()
+        });
+        let reserved = metering(limits.clone()).reserve(0, 0).unwrap();
+        assert_eq!((reserved.rows, reserved.bytes), (Some(101), None));
+        assert!(reserved.covers(101, u64::MAX) && !reserved.covers(102, 0));
+        assert_eq!(metering(limits).reserve(300, 0).unwrap().rows, Some(401));
+        assert_eq!(metering(Limits::default()).reserve(1, 1), None);
+
+        let now = clock::now();
+        let org = OrgId::from_inception(Digest::of(b"org"));
+        let reader = (org, "visits".to_owned());
+        let record = |trace: &str, rows: Option<u64>, ended: Option<&str>| Delivery {
+            reserved: Some(reserved).filter(|_| rows.is_none()),
+            trace: trace.to_owned(),
+            org,
+            subject: String::new(),
+            agreement: None,
+            purpose: None,
+            query: Digest::of(b"query"),
+            grant: None,
+            direct: None,
+            budgets: Vec::new(),
+            content: None,
+            policy: None,
+            rows,
+            bytes: rows,
+            ended: ended.map(str::to_owned),
+            at: now,
+        };
+        let (quotas, mut open) = (Quotas::default(), HashMap::new());
+        for told in [
+            record("whole", None, None),
+            record("whole", None, None),
+            record("whole", Some(7), None),
+            record("broken", None, None),
+            record("broken", Some(0), Some(INTERRUPTED)),
+        ] {
+            quotas.remember(&told, reader.clone(), &mut open);
+        }
+        let account = quotas.account(reader);
+        let taken = lock(&account).in_window(Window::Day, now.as_secs());
+        assert_eq!(taken.0, [2, 7 + 101, 7]);
     }
 }

@@ -9,7 +9,7 @@ use super::refusals::Refusals;
 use crate::admin::{Listener, Metrics};
 use crate::clock;
 use crate::flight::{Denied, Moved, Recorder};
-use crate::ledger::{self, Delivery, Ledger, Record};
+use crate::ledger::{self, Delivery, Ledger, Record, Reserved};
 use crate::receipts::Given;
 
 /// Writes the deliveries of one session to the journal.
@@ -49,6 +49,7 @@ impl Audit {
             grant: self.grant,
             direct: self.direct,
             budgets: self.budgets.clone(),
+            reserved: None,
             rows: None,
             bytes: None,
             content: None,
@@ -62,8 +63,11 @@ impl Audit {
 #[async_trait]
 impl Recorder for Audit {
     /// Fails closed: what cannot be logged is not served (`spec/5-data-plane.md#D-110`).
-    async fn started(&self, query: Digest) -> Result<(), Denied> {
-        let record = Record::Delivery(self.delivery(query));
+    async fn started(&self, query: Digest, reserved: Option<Reserved>) -> Result<(), Denied> {
+        let record = Record::Delivery(Delivery {
+            reserved,
+            ..self.delivery(query)
+        });
         self.ledger.commit(&record).await.map(drop).map_err(|error| {
             tracing::error!(%error, trace = self.trace, "a delivery cannot be logged, so it is refused");
             Denied::new("unavailable", "the node cannot log this now; ask later", &self.trace)

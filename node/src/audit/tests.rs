@@ -118,6 +118,7 @@ fn delivery(org: OrgId, subject: &str, rows: Option<u64>) -> Record {
         ended: None,
         grant: None,
         direct: None,
+        reserved: None,
         budgets: Vec::new(),
         content: None,
         policy: None,

@@ -21,6 +21,7 @@ use super::binding;
 use super::service::SqlService;
 use super::session::{Denied, Recorder, Right, Session, Unlimited};
 use super::tally::Moved;
+use crate::ledger::Reserved;
 use crate::query::fuzzed::{engine, has_hidden, view};
 
 /// Error texts stay short whoever wrote them: they travel in a header
@@ -226,7 +227,7 @@ struct Nobody;
 
 #[async_trait]
 impl Recorder for Nobody {
-    async fn started(&self, _: Digest) -> Result<(), Denied> {
+    async fn started(&self, _: Digest, _: Option<Reserved>) -> Result<(), Denied> {
         Ok(())
     }
 

@@ -139,6 +139,7 @@ pub(super) mod tests {
     use super::*;
     use crate::flight::session::{Denied, Recorder, Unlimited};
     use crate::flight::tally::Moved;
+    use crate::ledger::Reserved;
     use crate::query::View;
 
     #[derive(Debug)]
@@ -163,7 +164,7 @@ pub(super) mod tests {
 
     #[async_trait]
     impl Recorder for Nobody {
-        async fn started(&self, _: Digest) -> Result<(), Denied> {
+        async fn started(&self, _: Digest, _: Option<Reserved>) -> Result<(), Denied> {
             Ok(())
         }
         fn refused(&self, _: &'static str, _: &str) {}

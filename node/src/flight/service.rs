@@ -131,7 +131,8 @@ impl SqlService {
         let query = ticket.statement.digest();
         let running = Running::begin(session)?;
         // Written down before the first byte leaves (spec/5-data-plane.md#D-110).
-        session.recorder.started(query).await?;
+        let reserved = running.reserve(0, 0);
+        session.recorder.started(query, reserved).await?;
         let rows = match prepared.run().await {
             Ok(rows) => rows,
             Err(error) => {
@@ -141,7 +142,7 @@ impl SqlService {
             }
         };
         let schema = prepared.schema();
-        let messages = encode(session, running, &ticket, schema, rows);
+        let messages = encode(session, (running, reserved), &ticket, schema, rows);
         let mut response: Response<Messages> = Response::new(messages);
         // By it both sides name the delivery (spec/5-data-plane.md#D-122).
         if let Ok(trace) = session.trace.parse() {

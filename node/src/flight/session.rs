@@ -11,6 +11,7 @@ use tonic::{Code, Request, Status};
 
 use super::tally::Moved;
 use super::{CODE, RETRY_AFTER, TRACE};
+use crate::ledger::Reserved;
 use crate::query::{Prepared, QueryError, View};
 
 /// Judges every call of a listener.
@@ -82,6 +83,11 @@ pub trait Right: Send + Sync + std::fmt::Debug {
 pub trait Allowance: Send + Sync + std::fmt::Debug {
     /// One more answer begins; whoever was allowed calls [`Allowance::end`] once.
     fn begin(&self) -> Result<(), OverLimit>;
+    /// Up to how many rows and bytes of an answer are to be written down before
+    /// it has so many; nothing where no quota counts them.
+    fn reserve(&self, _rows: u64, _bytes: u64) -> Option<Reserved> {
+        None
+    }
     /// Takes rows and bytes before they leave, beyond those `before` of the same answer.
     fn take(&self, before: (u64, u64), rows: u64, bytes: u64) -> Result<(), OverLimit>;
     /// The answer has ended.
@@ -133,6 +139,11 @@ impl Running {
         }
     }
 
+    /// See [`Allowance::reserve`].
+    pub(super) fn reserve(&self, rows: u64, bytes: u64) -> Option<Reserved> {
+        self.0.reserve(rows, bytes)
+    }
+
     /// See [`Allowance::take`].
     pub(super) fn take(&self, before: (u64, u64), rows: u64, bytes: u64) -> Result<(), OverLimit> {
         self.0.take(before, rows, bytes)
@@ -171,8 +182,9 @@ pub(super) fn over_limit(over: OverLimit, trace: &str) -> Status {
 /// Writes down what is served. The first byte leaves only after `started` returned.
 #[async_trait]
 pub trait Recorder: Send + Sync + std::fmt::Debug {
-    /// A query is about to be served.
-    async fn started(&self, query: Digest) -> Result<(), Denied>;
+    /// A query is about to be served, and so much of its answer may leave before
+    /// more is written down; again, when more is to.
+    async fn started(&self, query: Digest, reserved: Option<Reserved>) -> Result<(), Denied>;
     /// A query was refused before it was served, with this stable code, and why.
     fn refused(&self, code: &'static str, why: &str);
     /// Its stream ended after this had `moved`; `code` says why when it ended early.

@@ -10,17 +10,20 @@ use arrow::datatypes::SchemaRef;
 use arrow_flight::FlightData;
 use arrow_flight::encode::FlightDataEncoderBuilder;
 use arrow_flight::error::FlightError;
+use comity_identity::Digest;
 use datafusion::execution::SendableRecordBatchStream;
+use futures::future::BoxFuture;
 use futures::stream::BoxStream;
-use futures::{Stream, StreamExt as _, TryStreamExt as _};
+use futures::{FutureExt as _, Stream, StreamExt as _, TryStreamExt as _};
 use tokio_util::sync::WaitForCancellationFutureOwned;
 use tonic::{Code, Status};
 
 use super::MAX_MESSAGE_BYTES;
 use super::leash::Leash;
-use super::session::{Right, Running, Session, over_limit, query_status, status};
+use super::session::{Denied, Recorder, Right, Running, Session, over_limit, query_status, status};
 use super::tally::{End, Tallied, Tally};
 use super::tickets::Ticket;
+use crate::ledger::Reserved;
 use crate::query::QueryError;
 
 /// The size that messages are cut to. Larger ones are a little faster and
@@ -30,7 +33,7 @@ const TARGET_BYTES: usize = 2 * 1024 * 1024;
 /// The Flight messages of `rows`, whose schema is `schema`.
 pub(super) fn encode(
     session: &Session,
-    running: Running,
+    (running, reserved): (Running, Option<Reserved>),
     ticket: &Ticket,
     schema: SchemaRef,
     rows: SendableRecordBatchStream,
@@ -44,6 +47,10 @@ pub(super) fn encode(
         trace: session.trace.clone(),
         delivered: (0, 0),
         running,
+        reserved,
+        reserving: None,
+        query: ticket.statement.digest(),
+        recorder: Arc::clone(&session.recorder),
         code: Arc::clone(&code),
         done: false,
     };
@@ -82,6 +89,8 @@ pub(super) fn encode(
     .boxed()
 }
 
+type Reserving = BoxFuture<'static, Result<(), Denied>>;
+
 /// Keeps within what may be read, and ends when rights end (`spec/5-data-plane.md#D-111`).
 struct Metered {
     rows: Leash,
@@ -94,6 +103,12 @@ struct Metered {
     /// Rows and bytes so far.
     delivered: (u64, u64),
     running: Running,
+    /// How much the journal says may leave.
+    reserved: Option<Reserved>,
+    /// More that is being written down.
+    reserving: Option<(Reserved, Reserving)>,
+    query: Digest,
+    recorder: Arc<dyn Recorder>,
     /// Why it ended early, for whoever counts behind the encoder.
     code: Arc<OnceLock<&'static str>>,
     done: bool,
@@ -113,8 +128,19 @@ impl Stream for Metered {
         if self.cancelled.as_mut().poll(cx).is_ready() {
             return self.cut(Code::Cancelled, "cancelled", "the caller ended the query");
         }
+        if let Some((more, reserving)) = &mut self.reserving {
+            let more = *more;
+            match reserving.as_mut().poll(cx) {
+                Poll::Pending => return Poll::Pending,
+                // Fails closed: what cannot be charged after a crash does not leave.
+                Poll::Ready(Err(denied)) => return self.end(denied.code, denied.into()),
+                Poll::Ready(Ok(())) => {
+                    (self.reserved, self.reserving) = (Some(more), None);
+                }
+            }
+        }
         if let Some(piece) = self.pieces.pop_front() {
-            return self.pass(piece);
+            return self.pass(piece, cx);
         }
         match self.rows.poll_batch(cx) {
             Poll::Pending => Poll::Pending,
@@ -125,7 +151,7 @@ impl Stream for Metered {
             Poll::Ready(Some(Ok(batch))) => {
                 self.pieces = pieces(batch).into();
                 match self.pieces.pop_front() {
-                    Some(piece) => self.pass(piece),
+                    Some(piece) => self.pass(piece, cx),
                     None => Poll::Ready(None),
                 }
             }
@@ -143,7 +169,7 @@ type Next = Poll<Option<Result<RecordBatch, Status>>>;
 
 impl Metered {
     /// Gives one message's rows away, if that is still permitted.
-    fn pass(&mut self, piece: RecordBatch) -> Next {
+    fn pass(&mut self, piece: RecordBatch, cx: &mut Context<'_>) -> Next {
         if let Err(code) = self.right.check() {
             let denied = Code::PermissionDenied;
             return self.cut(denied, code, "the right to read this has ended");
@@ -155,11 +181,25 @@ impl Metered {
                 "one row has more bytes than a message may have; select fewer or shorter columns";
             return self.cut(Code::ResourceExhausted, "too-large", message);
         }
+        let (all_rows, all_bytes) = (self.delivered.0 + rows, self.delivered.1 + bytes);
+        if self
+            .reserved
+            .is_some_and(|r| !r.covers(all_rows, all_bytes))
+            && let Some(more) = self.running.reserve(all_rows, all_bytes)
+        {
+            let (recorder, query) = (Arc::clone(&self.recorder), self.query);
+            let reserving = async move { recorder.started(query, Some(more)).await };
+            self.reserving = Some((more, reserving.boxed()));
+            self.pieces.push_front(piece);
+            // It is polled at once; the piece leaves when it is written down.
+            cx.waker().wake_by_ref();
+            return Poll::Pending;
+        }
         if let Err(over) = self.running.take(self.delivered, rows, bytes) {
             let status = over_limit(over, &self.trace);
             return self.end(over.code, status);
         }
-        self.delivered = (self.delivered.0 + rows, self.delivered.1 + bytes);
+        self.delivered = (all_rows, all_bytes);
         Poll::Ready(Some(Ok(piece)))
     }
 
@@ -236,6 +276,10 @@ mod tests {
             trace: String::new(),
             delivered: (0, 0),
             running: Running::begin(&session).unwrap(),
+            reserved: None,
+            reserving: None,
+            query: Digest::of(b"query"),
+            recorder: Arc::clone(&session.recorder),
             code: Arc::default(),
             done: false,
         };

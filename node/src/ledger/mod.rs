@@ -27,8 +27,8 @@ pub use record::{
     Evidence, ForeignHead, GrantIssued, InvitationUsed, Invited, JournalRewritten, Measured,
     Member, MemberRemoved, MemberSeen, MemberTokenEnded, Message, OIDC, OPERATOR, Partner,
     PolicyActivated, PolicyRefused, Published, Receipt, ReceiptAnswered, ReceiptTaken, Received,
-    Record, Refused, RefusedMore, Retired, Revoked, Signed, SignedKind, Statement, TokenScope,
-    TokenTerms, Witnessed,
+    Record, Refused, RefusedMore, Reserved, Retired, Revoked, Signed, SignedKind, Statement,
+    TokenScope, TokenTerms, Witnessed,
 };
 pub use record::{Approved, Replaced};
 

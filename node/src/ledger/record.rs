@@ -468,6 +468,10 @@ pub struct Delivery {
     /// The digests of the links that have a row budget: it outlives a restart.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub budgets: Vec<Digest>,
+    /// How much may have left before there is an end, where that is limited:
+    /// what is charged if the node ends first (`spec/5-data-plane.md#D-130`).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reserved: Option<Reserved>,
     /// Rows that left, at the end.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub rows: Option<u64>,
@@ -486,6 +490,26 @@ pub struct Delivery {
     pub policy: Option<Digest>,
     /// When.
     pub at: Timestamp,
+}
+
+/// How much of an answer may leave before more is written down; nothing of what
+/// no quota counts.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Reserved {
+    /// Rows.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub rows: Option<u64>,
+    /// Bytes of Arrow data.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub bytes: Option<u64>,
+}
+
+impl Reserved {
+    /// Whether so many rows and bytes may leave.
+    pub fn covers(&self, rows: u64, bytes: u64) -> bool {
+        self.rows.is_none_or(|most| rows <= most) && self.bytes.is_none_or(|most| bytes <= most)
+    }
 }
 
 /// See [`Record::Refused`].

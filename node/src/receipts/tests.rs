@@ -144,6 +144,7 @@ impl World {
             query: Digest::of(b"SELECT 1"),
             grant: Some(Digest::of(b"grant")),
             direct: None,
+            reserved: None,
             budgets: Vec::new(),
             rows: Some(n),
             bytes: Some(8 * n),
