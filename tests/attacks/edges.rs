@@ -90,7 +90,7 @@ async fn a27_a_name_that_only_looks_like_another_is_refused() -> Outcome {
 
 /// The first versions in which what is known of each is mended: RustSec does not
 /// list all of it, so that `cargo audit` alone would stay silent.
-const FLOORS: [(&str, [u64; 3]); 13] = [
+const FLOORS: [(&str, [u64; 3]); 16] = [
     ("libp2p", [0, 57, 1]),
     ("libp2p-gossipsub", [0, 50, 1]),
     ("libp2p-quic", [0, 13, 1]),
@@ -103,7 +103,10 @@ const FLOORS: [(&str, [u64; 3]); 13] = [
     ("crossbeam-epoch", [0, 9, 20]),
     ("ed25519-dalek", [2, 0, 0]),
     ("curve25519-dalek", [4, 1, 3]),
-    ("jsonwebtoken", [10, 0, 0]),
+    ("jsonwebtoken", [10, 3, 0]),
+    ("rustls", [0, 23, 18]),
+    ("aws-lc-sys", [0, 39, 0]),
+    ("age", [0, 11, 1]),
 ];
 
 /// The packages of a `Cargo.lock` that are below their floors, or that it does not have.

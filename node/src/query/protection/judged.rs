@@ -86,7 +86,7 @@ impl<'a> Judge<'a> {
             }
         }
         let mut all: Vec<_> = all.into_iter().collect();
-        all.sort_unstable_by(|(a, _), (b, _)| a.cmp(b));
+        all.sort_unstable_by_key(|(name, _)| *name);
         let (mut told, mut seen) = (Vec::new(), 0);
         for (name, rows) in all {
             pace(seen, rows.len(), budget).await?;
