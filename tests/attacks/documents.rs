@@ -34,7 +34,7 @@ async fn a9_a_head_that_the_announcer_did_not_sign_is_not_followed() -> Outcome 
     let announced = |org| Head {
         v: 1,
         org,
-        seq: 1_000,
+        seq: 2_000,
         issued_at: now,
         expires_at: now.saturating_add(MAX_HEAD_LIFETIME),
         count: 1,
@@ -46,10 +46,17 @@ async fn a9_a_head_that_the_announcer_did_not_sign_is_not_followed() -> Outcome 
     let stolen = announced(rogue.own().org()).sign(&*keys.node)?;
     let document = announced(rogue.own().org()).sign(&*keys.doc)?;
     let foreign = announced(three.weather.status().await?.org).sign(&*keys.issuer)?;
-    for forged in [stolen, document, foreign] {
+    // And one with the signature of another head.
+    let signed = announced(rogue.own().org()).sign(&*keys.issuer)?;
+    let other = head(&rogue, 999, Digest::of(b"another"))?;
+    let (front, _) = signed.rsplit_once('.').ok_or("no signature")?;
+    let (_, signature) = other.rsplit_once('.').ok_or("no signature")?;
+    let spliced = format!("{front}.{signature}");
+    for forged in [stolen, document, foreign, spliced] {
         let _ = host.ask(hello(&rogue, Some(forged))).await;
     }
-    // One that counts: what is asked for is its list, and nothing before it was asked for.
+    // One that counts: what is asked for is its list. After any of those before
+    // it, which are newer, it would be an old one.
     let honest = Digest::of(b"what was announced");
     host.ask(hello(&rogue, Some(head(&rogue, 1_001, honest)?)))
         .await?;
