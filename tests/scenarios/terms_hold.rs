@@ -2,8 +2,11 @@
 
 use std::path::Path;
 
+use arrow::array::AsArray as _;
+use arrow::datatypes::Int64Type;
 use comity::lab::{Lab, Org};
-use comity_tests::{Outcome, ask, lab, reaches, sql};
+use comity_tests::rogue::{Rogue, code};
+use comity_tests::{Outcome, agreements, ask, lab, reaches, sql};
 use serde_json::{Value, json};
 
 /// The hospital agrees by rule to what it offers, and knows where the partner is.
@@ -166,7 +169,7 @@ async fn a_protected_table_gives_groups_of_enough_patients_and_nothing_else() ->
     let role = "      - { property: comityProtection, value: { visits: { unit: patient, minUnits: 3, \
                 groupBy: [ward, country], aggregates: [count, avg] } } }\n";
     let (lab, dir) = lab();
-    let (_hospital, institute) = agreed(&lab, dir.path(), role).await?;
+    let (hospital, institute) = agreed(&lab, dir.path(), role).await?;
     let groups =
         "SELECT ward, count(*) AS n, avg(cost) AS c FROM visits GROUP BY ward ORDER BY ward";
     assert_eq!(
@@ -198,5 +201,33 @@ async fn a_protected_table_gives_groups_of_enough_patients_and_nothing_else() ->
         said.unwrap_err().contains("patient"),
         "the unit does not exist"
     );
+
+    // A21: rows that the partner chooses by a grant of its own would be groups
+    // of any size; a column that its grant hides goes on making cells.
+    let all = agreements(&institute).await?;
+    let agreement = all.values().next().ok_or("no agreement")?.id;
+    let provider = hospital.status().await?.org;
+    let mut institute = institute;
+    let rogue = Rogue::of(&mut institute).await?;
+    let channel = rogue.dial(&provider).await?;
+    let total = "SELECT count(*) AS n FROM visits.visits";
+    let mut grant = rogue.grant(provider, agreement, "delay-analysis");
+    grant.cols = Some(
+        [(
+            "visits".to_owned(),
+            ["ward".to_owned(), "cost".to_owned()].into(),
+        )]
+        .into(),
+    );
+    let narrow = rogue.asked(&grant, total)?;
+    let rows = rogue.query(&channel, &narrow).await?;
+    let n = rows[0].column(0).as_primitive::<Int64Type>().value(0);
+    assert_eq!(n, 3, "by ward alone A would have four patients");
+    let filter =
+        json!({"visits": [{"compare": {"column": "ward", "op": "eq", "value": {"text": "B"}}}]});
+    grant.filter = vec![filter];
+    let chosen = rogue.asked(&grant, total)?;
+    let refused = rogue.query(&channel, &chosen).await.unwrap_err();
+    assert_eq!(code(&refused), "grant-invalid");
     Ok(())
 }
