@@ -15,6 +15,28 @@ fn a_day(quota: Quota) -> Limits {
     }
 }
 
+/// What the journal has of an answer: its beginning, or its end with these `rows`.
+fn record(org: OrgId, trace: &str, rows: Option<u64>) -> Delivery {
+    Delivery {
+        trace: trace.to_owned(),
+        org,
+        subject: String::new(),
+        agreement: None,
+        purpose: None,
+        query: Digest::of(b"query"),
+        grant: None,
+        direct: None,
+        budgets: Vec::new(),
+        reserved: None,
+        rows,
+        bytes: rows,
+        content: None,
+        ended: None,
+        policy: None,
+        at: clock::now(),
+    }
+}
+
 #[test]
 fn no_number_of_parallel_answers_takes_more_than_the_quota() {
     let metering = Arc::new(metering(a_day(Quota {
@@ -178,22 +200,9 @@ fn what_the_journal_tells_is_taken() {
     let reader = (org, "visits".to_owned());
     // Of two agreements over one product.
     let delivery = |rows: Option<u64>| Delivery {
-        reserved: None,
-        trace: String::new(),
-        org,
-        subject: String::new(),
         agreement: Some(Digest::of(&[u8::from(rows.is_some())])),
-        purpose: None,
-        query: Digest::of(b"query"),
-        grant: None,
-        direct: None,
-        budgets: Vec::new(),
-        content: None,
-        policy: None,
-        rows,
         bytes: rows.map(|r| r * 8),
-        ended: None,
-        at: now,
+        ..record(org, "trace", rows)
     };
     let mut open = HashMap::new();
     let mut remember = |delivery: &Delivery, reader: Reader| {
@@ -234,21 +243,8 @@ fn what_was_reserved_is_taken_when_the_node_ended_first() {
     let reader = (org, "visits".to_owned());
     let record = |trace: &str, rows: Option<u64>, ended: Option<&str>| Delivery {
         reserved: Some(reserved).filter(|_| rows.is_none()),
-        trace: trace.to_owned(),
-        org,
-        subject: String::new(),
-        agreement: None,
-        purpose: None,
-        query: Digest::of(b"query"),
-        grant: None,
-        direct: None,
-        budgets: Vec::new(),
-        content: None,
-        policy: None,
-        rows,
-        bytes: rows,
         ended: ended.map(str::to_owned),
-        at: now,
+        ..record(org, trace, rows)
     };
     let (quotas, mut open) = (Quotas::default(), HashMap::new());
     for told in [
