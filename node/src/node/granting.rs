@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
-use comity_identity::grant::Grant;
+use comity_identity::grant::{Grant, MAX_LIFETIME};
 use comity_identity::{Der, Timestamp};
 use comity_protocol::negotiation::Side;
 use comity_protocol::product::Descriptor;
@@ -20,7 +20,7 @@ use crate::failure::{Failure, Fault};
 const BY_OPERATOR: &str = "local-operator";
 
 /// The longest life of a link, in minutes (`spec/2-identity.md#I-34`).
-const MAX_MINUTES: u64 = 15;
+const MAX_MINUTES: u64 = MAX_LIFETIME.as_secs() / 60;
 
 impl Node {
     /// Hands out a grant as `ask` says.

@@ -1,6 +1,6 @@
 //! The row filter of the terms, compiled to an expression typed by its columns.
 
-use arrow::datatypes::{DataType, Schema};
+use arrow::datatypes::{DataType, Schema, TimeUnit};
 use comity_protocol::terms::{Comparison, Literal, Predicate, RowFilter};
 use datafusion::common::Column;
 use datafusion::logical_expr::{Expr, Operator, binary_expr, lit};
@@ -148,7 +148,11 @@ fn scalar(column: &str, value: &Literal, data_type: &DataType) -> Result<ScalarV
         (Literal::Date(text), DataType::Date32 | DataType::Date64) if is_date(text) => {
             parse(text.clone())
         }
-        (Literal::Timestamp(text), DataType::Timestamp(..)) if is_moment(text) => {
+        // Nor is `t >= …01.5Z` the same as `t >= …01Z` where seconds are stored.
+        (Literal::Timestamp(text), DataType::Timestamp(unit, _))
+            if is_moment(text)
+                && fraction_digits(text.trim_end_matches('Z')) <= digits_of(unit) =>
+        {
             parse(text.clone())
         }
         _ => Err(misfit()),
@@ -168,6 +172,16 @@ fn is_decimal(text: &str) -> bool {
 fn fraction_digits(text: &str) -> usize {
     text.split_once('.')
         .map_or(0, |(_, part)| part.trim_end_matches('0').len())
+}
+
+/// The digits of a second's fraction that are stored.
+fn digits_of(unit: &TimeUnit) -> usize {
+    match unit {
+        TimeUnit::Second => 0,
+        TimeUnit::Millisecond => 3,
+        TimeUnit::Microsecond => 6,
+        TimeUnit::Nanosecond => 9,
+    }
 }
 
 fn is_date(text: &str) -> bool {
@@ -202,8 +216,6 @@ fn shaped(text: &str, pattern: &str) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use arrow::datatypes::TimeUnit;
-
     use super::*;
 
     fn typed(value: Literal, data_type: &DataType) -> Result<ScalarValue, &'static str> {
@@ -253,6 +265,15 @@ mod tests {
             (
                 Literal::Timestamp("2013-01-01 00:00:00".into()),
                 DataType::Timestamp(TimeUnit::Second, None),
+            ),
+            // Regression: it was cut to the second, and the filter let more through.
+            (
+                Literal::Timestamp("2013-01-01T00:00:01.5Z".into()),
+                DataType::Timestamp(TimeUnit::Second, None),
+            ),
+            (
+                Literal::Timestamp("2013-01-01T00:00:01.0005Z".into()),
+                DataType::Timestamp(TimeUnit::Millisecond, None),
             ),
         ] {
             assert_eq!(
