@@ -188,12 +188,7 @@ impl Agreements {
                 all.insert(agreement.id(), agreement);
             }
         }
-        replacing::settle(&mut all);
-        let mut all: BTreeMap<_, _> = all.into_iter().map(|(id, a)| (id, Arc::new(a))).collect();
-        let revoked = all.values().filter(|a| a.revoked.is_some());
-        for id in revoked.map(|a| a.id()).collect::<Vec<_>>() {
-            drop(replacing::end_grace(&mut all, &id));
-        }
+        let all = replacing::settled(all);
         Ok(Self {
             own,
             ledger,
@@ -220,15 +215,16 @@ impl Agreements {
     /// The agreement that opens `product` of `peer` to this organization now:
     /// of several, the one that lasts longest.
     pub fn opening(&self, peer: &OrgId, product: &str, now: Timestamp) -> Option<Arc<Agreement>> {
-        let opens = |a: &&Arc<Agreement>| {
-            a.side == Side::Consumer && a.peer == *peer && a.product == product
-        };
-        let all = self.read();
-        let live = all
-            .values()
-            .filter(opens)
-            .filter(|a| a.standing(now) == Standing::InForce);
-        live.max_by_key(|a| (a.terms.expires, a.id())).cloned()
+        let ours = self.about(Side::Consumer, peer, product).into_iter();
+        let live = ours.filter(|a| a.standing(now) == Standing::InForce);
+        live.max_by_key(|a| (a.terms.expires, a.id()))
+    }
+
+    /// Every agreement with `peer` about `product` in which this organization is
+    /// `side`, whether or not it counts now.
+    pub fn about(&self, side: Side, peer: &OrgId, product: &str) -> Vec<Arc<Agreement>> {
+        let same = |a: &&Arc<Agreement>| a.side == side && a.peer == *peer && a.product == product;
+        self.read().values().filter(same).cloned().collect()
     }
 
     /// As the admin API shows them.

@@ -61,7 +61,8 @@ impl Grants {
     /// node's key, for `purpose`. Of the member's roles it states those of
     /// `negotiated`, which the federation with the partner names: others mean
     /// nothing there and are none of its business (`spec/5-data-plane.md#D-210`).
-    /// It ends with the member's token at the latest. `still` says whether the member has not been removed since it asked.
+    /// It ends with the member's token at the latest. `still` says whether the
+    /// member has not been removed since it asked.
     pub fn for_member(
         &self,
         member: &VerifiedMember,

@@ -177,11 +177,10 @@ impl PeerGate {
         let (agreement, grant) = (&asker.agreement, &asker.grant);
         // After the proof: nobody else learns how a consumer acknowledges.
         // Of any agreement over the product: another one is no way around it.
-        let ours = self.agreements.of_side(Side::Provider);
-        let same = |a: &&Arc<Agreement>| {
-            a.peer() == agreement.peer() && a.product() == agreement.product()
-        };
-        if ours.iter().filter(same).any(|a| self.given.is_due(&a.id())) {
+        let ours = self
+            .agreements
+            .about(Side::Provider, &asker.org, agreement.product());
+        if ours.iter().any(|a| self.given.is_due(&a.id())) {
             let reason = "receipts of this product are not acknowledged";
             return Err(out("receipts-due", reason));
         }

@@ -424,11 +424,8 @@ impl WorkbenchGate {
 
     fn why_closed(&self, org: &OrgId, product: &str) -> &'static str {
         let now = clock::now();
-        let ours = self.agreements.of_side(Side::Consumer);
-        let last = ours
-            .iter()
-            .filter(|a| a.peer() == *org && a.product() == product)
-            .max_by_key(|a| a.terms().not_before);
+        let ours = self.agreements.about(Side::Consumer, org, product);
+        let last = ours.iter().max_by_key(|a| a.terms().not_before);
         match last.map(|a| a.standing(now)) {
             Some(Standing::Revoked) => "revoked",
             Some(Standing::Expired) => "expired",

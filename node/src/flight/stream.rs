@@ -39,6 +39,7 @@ pub(super) fn encode(
     rows: SendableRecordBatchStream,
 ) -> BoxStream<'static, Result<FlightData, Status>> {
     let code = Arc::new(OnceLock::new());
+    let (query, recorder) = (ticket.statement.digest(), Arc::clone(&session.recorder));
     let metered = Metered {
         rows: Leash::of(session, rows),
         pieces: VecDeque::new(),
@@ -49,12 +50,11 @@ pub(super) fn encode(
         running,
         reserved,
         reserving: None,
-        query: ticket.statement.digest(),
-        recorder: Arc::clone(&session.recorder),
+        query,
+        recorder: Arc::clone(&recorder),
         code: Arc::clone(&code),
         done: false,
     };
-    let (query, recorder) = (ticket.statement.digest(), Arc::clone(&session.recorder));
     // A partner counts what it receives; a member of ours needs no proof of it.
     let tally = match session.member {
         true => Tally::counting(),

@@ -2,7 +2,6 @@
 
 use std::sync::Arc;
 
-use comity_identity::{OrgId, Timestamp};
 use comity_protocol::negotiation::Side;
 
 use super::Node;
@@ -79,9 +78,9 @@ impl Node {
         let agreement = partner.as_ref().and_then(|partner| match theirs {
             Some(_) => self.agreements.opening(&partner.org, address, now),
             None => {
-                let ours = self.agreements.of_side(Side::Provider);
-                let fits = |a: &Arc<_>| is_for(a, &partner.org, address, now);
-                ours.into_iter().find(fits)
+                let ours = self.agreements.about(Side::Provider, &partner.org, address);
+                let counts = |a: &Arc<Agreement>| a.standing(now) == Standing::InForce;
+                ours.into_iter().find(counts)
             }
         });
         Asked::named(
@@ -96,10 +95,4 @@ impl Node {
             now,
         )
     }
-}
-
-fn is_for(agreement: &Agreement, peer: &OrgId, product: &str, now: Timestamp) -> bool {
-    agreement.peer() == *peer
-        && agreement.product() == product
-        && agreement.standing(now) == Standing::InForce
 }

@@ -77,14 +77,16 @@ impl GovernedTable {
             ));
         }
         // spec/5-data-plane.md#D-11: what the terms do not name is not in the schema.
-        let fields_of = |wanted: &BTreeSet<String>| -> Vec<_> {
-            let fields = stored.fields().iter();
-            let wanted = fields.filter(|f| wanted.contains(f.name()));
-            wanted.cloned().collect()
-        };
-        let stored_fields = fields_of(&terms.columns);
-        let schema = planned(&stored_fields);
-        let columns = as_shown(&stored_fields, terms, salts)?;
+        let by = terms.protection.as_ref().map(|p| &p.group_by);
+        let is_shown = |name: &String| terms.columns.contains(name);
+        // A column that a grant took away goes on making cells.
+        let is_used = |name: &String| is_shown(name) || by.is_some_and(|by| by.contains(name));
+        let used = stored.fields().iter().filter(|f| is_used(f.name()));
+        let used = as_shown(&used.cloned().collect::<Vec<_>>(), terms, salts)?;
+        let shown = stored.fields().iter().filter(|f| is_shown(f.name()));
+        let schema = planned(&shown.cloned().collect::<Vec<_>>());
+        let columns = used.iter().filter(|(name, _)| is_shown(name));
+        let columns = columns.map(|(_, value)| value.clone()).collect();
         let unmasked = |name: &&String| !terms.masks.contains_key(*name);
         let mut open: BTreeSet<String> = terms.columns.iter().filter(unmasked).cloned().collect();
         let guarded = match &terms.protection {
@@ -94,15 +96,11 @@ impl GovernedTable {
                 let unmasked = open.iter().cloned().collect();
                 // Row by row nothing is asked: predicates are over groups.
                 open.retain(|column| protection.group_by.contains(column));
-                // A column that a grant took away goes on making cells.
-                let makes_cells = terms.columns.union(&protection.group_by).cloned().collect();
-                let makes_cells = fields_of(&makes_cells);
-                let names = makes_cells.iter().map(|f| f.name().clone());
                 Some(Guarded {
                     protection: protection.clone(),
                     source: Arc::clone(&source),
                     row_filter: row_filter.clone(),
-                    columns: names.zip(as_shown(&makes_cells, terms, salts)?).collect(),
+                    columns: used,
                     unmasked,
                     disclosed,
                 })
@@ -275,12 +273,12 @@ impl fmt::Debug for GovernedTable {
     }
 }
 
-/// One expression over the source for each of `stored`, as the terms show it.
+/// Each of `stored` by name, with the expression over the source that the terms show.
 fn as_shown(
     stored: &[FieldRef],
     terms: &TableTerms,
     salts: &Salts,
-) -> Result<Vec<Expr>, QueryError> {
+) -> Result<Vec<(String, Expr)>, QueryError> {
     let schema = planned(stored);
     let shown = stored.iter().zip(schema.fields()).map(|(stored, shown)| {
         let name = shown.name();
@@ -290,7 +288,7 @@ fn as_shown(
             None if stored.data_type() == shown.data_type() => column,
             None => cast(column, shown.data_type().clone()),
         };
-        Ok(value.alias(name))
+        Ok((name.clone(), value.alias(name)))
     });
     shown.collect()
 }

@@ -152,8 +152,19 @@ fn goes_on(old: &Agreement, new: &Agreement) -> bool {
     old.terms.narrows(&permitted)
 }
 
-/// Gives every agreement that was read from the journal what follows from the others.
-pub(super) fn settle(all: &mut BTreeMap<Digest, Agreement>) {
+/// The agreements that were read from the journal, each with what follows from the others.
+pub(super) fn settled(mut all: BTreeMap<Digest, Agreement>) -> BTreeMap<Digest, Arc<Agreement>> {
+    settle(&mut all);
+    let mut all: BTreeMap<_, _> = all.into_iter().map(|(id, a)| (id, Arc::new(a))).collect();
+    let revoked = all.values().filter(|a| a.revoked.is_some());
+    for id in revoked.map(|a| a.id()).collect::<Vec<_>>() {
+        // Nothing runs yet that could be stopped.
+        drop(end_grace(&mut all, &id));
+    }
+    all
+}
+
+fn settle(all: &mut BTreeMap<Digest, Agreement>) {
     let ended: Vec<_> = all
         .values()
         .filter_map(|a| Some((a.id(), a.replaced.clone()?)))

@@ -11,7 +11,7 @@ use arrow::row::Row;
 use datafusion::catalog::Session;
 use datafusion::common::DFSchema;
 use datafusion::common::tree_node::TreeNodeRecursion;
-use datafusion::error::{DataFusionError, Result};
+use datafusion::error::Result;
 use datafusion::execution::TaskContext;
 use datafusion::execution::memory_pool::{MemoryConsumer, MemoryReservation};
 use datafusion::physical_expr::{EquivalenceProperties, PhysicalExpr};
@@ -198,9 +198,8 @@ impl Work {
         let mut meant = vec![true; cells.num_rows()];
         for predicate in &self.predicates {
             let holds = predicate.evaluate(cells)?.into_array(cells.num_rows())?;
-            let holds = holds.as_boolean_opt().ok_or_else(|| {
-                DataFusionError::Internal("a predicate is not a truth value".to_owned())
-            })?;
+            let holds = holds.as_boolean_opt();
+            let holds = holds.ok_or_else(|| wrong("a predicate is not a truth value"))?;
             for (i, meant) in meant.iter_mut().enumerate() {
                 *meant &= holds.is_valid(i) && holds.value(i);
             }

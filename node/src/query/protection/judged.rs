@@ -10,6 +10,7 @@ use datafusion::error::Result;
 
 use super::cells::{ROWS, UNIT, count_of, print_in, wrong};
 use super::disclosed::{Disclosed, Fact, Version};
+use super::measures::value;
 use super::prints::print;
 use crate::query::guard::Budget;
 
@@ -29,7 +30,8 @@ pub(super) struct Judge<'a> {
     batch: &'a RecordBatch,
     disclosed: &'a Disclosed,
     min_units: u64,
-    units: Rows,
+    /// The fingerprint of each row's unit.
+    units: Vec<u64>,
     all: Int64Array,
     measures: Vec<Measured<'a>>,
 }
@@ -59,11 +61,12 @@ impl<'a> Judge<'a> {
                 prints: numbers(&print_in(column))?,
             })
         });
+        let units = named(batch, &[UNIT.to_owned()])?;
         Ok(Self {
             batch,
             disclosed,
             min_units,
-            units: named(batch, &[UNIT.to_owned()])?,
+            units: units.iter().map(|unit| print(unit.as_ref())).collect(),
             all: numbers(ROWS)?,
             measures: measures.collect::<Result<_>>()?,
         })
@@ -105,42 +108,35 @@ impl<'a> Judge<'a> {
     /// and not few others than when it was told (`spec/5-data-plane.md#D-142`, `#D-143`).
     fn tells(&self, cell: u64, rows: &[u64]) -> bool {
         let column = None;
-        let now = self.version(rows, |row| print(value(&self.all, row)));
-        self.is_enough(rows.len()) && self.admit(Fact { cell, column }, now)
+        let adds = |row| print(number(&self.all, row));
+        self.is_enough(rows.len()) && self.admit(Fact { cell, column }, rows, adds)
     }
 
     /// Whether the values of a column may be told: enough units have one, none
     /// or enough lack one, and not few have others than when they were told.
     fn tells_values(&self, cell: u64, rows: &[u64], of: &Measured<'_>) -> bool {
-        let has = |row: &&u64| value(&of.counts, **row) > 0;
-        let lacks = |row: &&u64| value(&of.counts, **row) < value(&self.all, **row);
+        let has = |row: &&u64| number(&of.counts, **row) > 0;
+        let lacks = |row: &&u64| number(&of.counts, **row) < number(&self.all, **row);
         let some = rows.iter().filter(has).count();
         let lacking = rows.iter().filter(lacks).count();
-        let now = self.version(rows, |row| {
-            print((value(&of.counts, row), value(&of.prints, row)))
-        });
+        let adds = |row| print((number(&of.counts, row), number(&of.prints, row)));
         let column = Some(of.column.clone());
         self.is_enough(some)
             && (lacking == 0 || self.is_enough(lacking))
-            && self.admit(Fact { cell, column }, now)
+            && self.admit(Fact { cell, column }, rows, adds)
     }
 
     fn is_enough(&self, units: usize) -> bool {
         units as u64 >= self.min_units
     }
 
-    fn admit(&self, fact: Fact, now: Version) -> bool {
+    /// Whether a fact of the cell with these `rows` may be told, to which the
+    /// unit of each row adds what `adds` fingerprints.
+    fn admit(&self, fact: Fact, rows: &[u64], adds: impl Fn(u64) -> u64) -> bool {
+        let unit = |row: u64| self.units[usize::try_from(row).unwrap_or(usize::MAX)];
+        let mut now: Version = rows.iter().map(|row| (unit(*row), adds(*row))).collect();
+        now.sort_unstable();
         self.disclosed.admit(fact, now, self.min_units)
-    }
-
-    fn version(&self, rows: &[u64], adds: impl Fn(u64) -> u64) -> Version {
-        let unit = |row: u64| {
-            let row = usize::try_from(row).unwrap_or(usize::MAX);
-            print(self.units.row(row).as_ref())
-        };
-        let mut version: Version = rows.iter().map(|row| (unit(*row), adds(*row))).collect();
-        version.sort_unstable();
-        version
     }
 }
 
@@ -173,12 +169,6 @@ pub(super) fn column<'a>(cells: &'a RecordBatch, name: &str) -> Result<&'a Array
 }
 
 /// A number of the cells; there are no nulls among them that count.
-fn value(of: &Int64Array, row: u64) -> i64 {
-    use arrow::array::Array as _;
-    let row = usize::try_from(row).unwrap_or(usize::MAX);
-    if row < of.len() && of.is_valid(row) {
-        of.value(row)
-    } else {
-        0
-    }
+fn number(of: &Int64Array, row: u64) -> i64 {
+    value(of, row).unwrap_or(0)
 }

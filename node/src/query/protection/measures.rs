@@ -112,7 +112,8 @@ where
     values.fold(T::Native::ZERO, |sum, v| sum.add_wrapping(v))
 }
 
-fn value<T: ArrowPrimitiveType>(of: &PrimitiveArray<T>, row: u64) -> Option<T::Native> {
+/// The value in a row; nothing where it is null.
+pub(super) fn value<T: ArrowPrimitiveType>(of: &PrimitiveArray<T>, row: u64) -> Option<T::Native> {
     let row = usize::try_from(row).ok()?;
     (row < of.len() && of.is_valid(row)).then(|| of.value(row))
 }
