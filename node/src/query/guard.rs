@@ -1,6 +1,8 @@
 //! What ends a query that nothing else would: a deadline and a row budget,
 //! checked inside the plan (A50, `spec/5-data-plane.md#D-7`).
 
+mod conditions;
+
 use std::fmt;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -50,8 +52,12 @@ impl Budget {
 }
 
 /// Puts guards above every leaf and on both sides of every join: a join whose
-/// condition is never true passes no rows up, but takes many in.
-pub(crate) fn install(plan: Arc<dyn ExecutionPlan>) -> Result<Arc<dyn ExecutionPlan>> {
+/// condition is never true passes no rows up, but takes many in. Conditions of
+/// nested loop joins ask `budget`, which must be that of the run.
+pub(crate) fn install(
+    plan: Arc<dyn ExecutionPlan>,
+    budget: &Arc<Budget>,
+) -> Result<Arc<dyn ExecutionPlan>> {
     let guarded = plan.transform_up(|node| {
         let (join, leaf) = (node.name().contains("Join"), node.children().is_empty());
         let node = if join {
@@ -60,9 +66,10 @@ pub(crate) fn install(plan: Arc<dyn ExecutionPlan>) -> Result<Arc<dyn ExecutionP
                 .into_iter()
                 .map(|c| guard(Arc::clone(c), true))
                 .collect();
-            datafusion::physical_plan::execution_plan::replace_children_if_necessary(
+            let node = datafusion::physical_plan::execution_plan::replace_children_if_necessary(
                 node, children,
-            )?
+            )?;
+            conditions::interruptible(node, budget)?
         } else {
             node
         };
@@ -226,7 +233,7 @@ mod tests {
         ] {
             let plan = session.sql(sql).await.unwrap();
             let plan = plan.create_physical_plan().await.unwrap();
-            let guarded = install(plan).unwrap();
+            let guarded = install(plan, &Arc::new(budget(later()))).unwrap();
             let shown = displayable(guarded.as_ref()).indent(false).to_string();
             assert_eq!(shown.matches("GuardExec").count(), expected, "{shown}");
             assert!(shown.starts_with("GuardExec") || expected == 1 || shown.contains("Join"));

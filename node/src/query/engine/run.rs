@@ -127,11 +127,9 @@ impl Prepared {
             .await?;
         let physical = plainly(physical, &self.schema)?;
         let context = TaskContext::from(self.state.as_ref());
+        let guarded = guard::install(physical, &budget)?;
         let config = context.session_config().clone().with_extension(budget);
-        execute_stream(
-            guard::install(physical)?,
-            Arc::new(context.with_session_config(config)),
-        )
+        execute_stream(guarded, Arc::new(context.with_session_config(config)))
     }
 }
 

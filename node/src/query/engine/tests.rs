@@ -1,5 +1,7 @@
 //! What ends a query that would not end, and what goes on when one fails.
 
+mod bombs;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
@@ -175,7 +177,8 @@ async fn happened(event: &Semaphore) {
     soon(event.acquire()).await.unwrap().forget();
 }
 
-/// Waits until no query holds a permit: all work has ended.
+/// Waits until no query holds a permit and no task of one is alive: a task that
+/// was ended goes on to its next pause, and the permit is given back before.
 async fn idle(engine: &Engine) {
     // By as many callers: one alone never gets all.
     let mut all = Vec::new();
@@ -187,19 +190,16 @@ async fn idle(engine: &Engine) {
             .place(&caller, Duration::from_secs(60));
         all.push(place.await.unwrap());
     }
+    let tasks = engine.shared.handle.metrics();
+    let none = async {
+        while tasks.num_alive_tasks() > 0 {
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(60), none)
+        .await
+        .expect("tasks go on");
 }
-
-/// Rows that all join with each other: a billion pairs.
-fn bomb() -> Arc<View> {
-    view(rows(batch(std::iter::repeat_n(1, 32_768))))
-}
-
-const BOMBS: [&str; 3] = [
-    // No pair passes the condition, so nothing ever leaves the join.
-    "SELECT count(*) FROM t AS a JOIN t AS b ON a.x = b.x AND a.x + b.x < 0",
-    "SELECT a.x + b.x, count(*) FROM t AS a JOIN t AS b ON a.x = b.x GROUP BY 1",
-    "SELECT a.x + b.x, count(*) FROM t AS a CROSS JOIN t AS b GROUP BY 1",
-];
 
 #[tokio::test]
 async fn the_deadline_ends_a_query_that_waits_for_its_source() {
@@ -219,15 +219,6 @@ async fn the_deadline_ends_a_query_that_never_waits() {
         "budget"
     );
     happened(&spied.dropped).await;
-}
-
-#[tokio::test]
-async fn the_deadline_ends_joins_that_are_too_large_or_produce_no_row() {
-    let engine = engine(|s| (s.deadline, s.max_rows) = (SOON, u64::MAX));
-    for sql in BOMBS {
-        assert_eq!(code(&engine, &bomb(), sql).await, "budget");
-        idle(&engine).await;
-    }
 }
 
 #[tokio::test]
@@ -317,16 +308,6 @@ async fn dropping_the_answer_stops_the_work() {
         assert_eq!(spied.dropped.available_permits(), 0, "{sql}");
         drop(answer);
         happened(&spied.dropped).await;
-        idle(&engine).await;
-    }
-}
-
-#[tokio::test]
-async fn dropping_the_answer_stops_busy_joins() {
-    let engine = engine(|s| s.max_rows = u64::MAX);
-    for sql in BOMBS {
-        let prepared = engine.prepare(bomb(), sql).await.unwrap();
-        drop(prepared.run().await.unwrap());
         idle(&engine).await;
     }
 }

@@ -13,6 +13,7 @@ mod syntax;
 mod tests;
 mod tokens;
 mod walk;
+mod windows;
 
 use std::collections::HashSet;
 

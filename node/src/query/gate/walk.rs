@@ -12,7 +12,7 @@ use datafusion::datasource::source_as_provider;
 use datafusion::error::DataFusionError;
 use datafusion::logical_expr::{Expr, LogicalPlan, WindowFunctionDefinition};
 
-use super::{Gate, MAX_TABLES, patterns};
+use super::{Gate, MAX_TABLES, patterns, windows};
 use crate::query::governed::groups_only;
 use crate::query::{GovernedTable, QueryError, TableName, View};
 
@@ -139,10 +139,13 @@ impl<'a> Walk<'a> {
                 self.distinct |= f.params.distinct;
                 f.func.name()
             }
-            Expr::WindowFunction(w) => match &w.fun {
-                WindowFunctionDefinition::AggregateUDF(f) => f.name(),
-                WindowFunctionDefinition::WindowUDF(f) => f.name(),
-            },
+            Expr::WindowFunction(w) => {
+                windows::check(w)?;
+                match &w.fun {
+                    WindowFunctionDefinition::AggregateUDF(f) => f.name(),
+                    WindowFunctionDefinition::WindowUDF(f) => f.name(),
+                }
+            }
             Expr::HigherOrderFunction(_)
             | Expr::Lambda(_)
             | Expr::LambdaVariable(_)

@@ -183,4 +183,16 @@ pub(super) const ACCEPTED: &[(&str, &str)] = &[
         "SELECT x FROM t QUALIFY row_number() OVER (ORDER BY x DESC) = 1",
         "2998",
     ),
+    (
+        "SELECT median(x) OVER (PARTITION BY x % 2) FROM t ORDER BY x LIMIT 1",
+        "1999.0",
+    ),
+    (
+        "SELECT count(DISTINCT x) OVER (ORDER BY x) FROM t ORDER BY x LIMIT 2",
+        "1;2",
+    ),
+    (
+        "SELECT lag(x, 2) IGNORE NULLS OVER (ORDER BY x) FROM t ORDER BY x LIMIT 3",
+        ";;1000",
+    ),
 ];
