@@ -1,6 +1,7 @@
 //! The room as a whole: canaries behind the barrier, refused statements, the main path.
 
 mod corpus;
+mod generated;
 mod laws;
 mod permitted;
 
