@@ -1,43 +1,11 @@
 //! A29: clocks that are wrong, or were set.
 
-use std::path::{Path, PathBuf};
-
 use comity::admin::api;
 use comity::lab::Org;
+use comity_tests::clock::{set, with_a_clock};
 use comity_tests::{Outcome, Three, ask, reaches, sql};
 
 const WEATHER: &str = r#"SELECT count(*) AS n FROM "weather-service".weather.weather"#;
-
-/// The library that shows a process another time of the day, from Debian's
-/// `faketime`; it leaves the time since the machine was started alone, as
-/// whoever sets a clock does.
-fn library() -> Result<PathBuf, String> {
-    let folder = format!("/usr/lib/{}-linux-gnu/faketime", std::env::consts::ARCH);
-    let path = Path::new(&folder).join("libfaketimeMT.so.1");
-    let missing = || format!("{}: install Debian's faketime", path.display());
-    path.exists().then(|| path.clone()).ok_or_else(missing)
-}
-
-/// Starts `org` with a clock that `set` can set while it runs.
-async fn with_a_clock(org: &mut Org, clock: &Path) -> Outcome {
-    org.stop().await?;
-    set(clock, "+0")?;
-    let library = library()?;
-    let library = library.to_str().ok_or("a path")?;
-    org.set_variable("LD_PRELOAD", library);
-    org.set_variable("FAKETIME_TIMESTAMP_FILE", clock.to_str().ok_or("a path")?);
-    org.set_variable("FAKETIME_DONT_FAKE_MONOTONIC", "1");
-    org.set_variable("FAKETIME_NO_CACHE", "1");
-    org.start().await?;
-    Ok(())
-}
-
-/// Sets the clock, so many days or seconds from what it is.
-fn set(clock: &Path, offset: &str) -> std::io::Result<()> {
-    let next = clock.with_extension("next");
-    std::fs::write(&next, format!("{offset}\n"))?;
-    std::fs::rename(next, clock)
-}
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a29_a_clock_that_is_set_back_opens_nothing_and_is_said() -> Outcome {
@@ -46,7 +14,7 @@ async fn a29_a_clock_that_is_set_back_opens_nothing_and_is_said() -> Outcome {
     let clock = dir.path().join("clock");
     let n = ask(&three.port, "weather-service", "weather").await?;
     reaches(&three.port, &n.id, "FINALIZED").await?;
-    with_a_clock(&mut three.port, &clock).await?;
+    with_a_clock(&mut three.port, &clock, "+0").await?;
     let read = async |org: &Org| sql(org, WEATHER).await.map_err(|e| e.to_string());
     three
         .port
@@ -100,7 +68,7 @@ async fn a29_a_clock_that_is_set_forward_ends_rights_and_lengthens_none() -> Out
     let clock = dir.path().join("clock");
     let n = ask(&three.port, "weather-service", "weather").await?;
     reaches(&three.port, &n.id, "FINALIZED").await?;
-    with_a_clock(&mut three.weather, &clock).await?;
+    with_a_clock(&mut three.weather, &clock, "+0").await?;
     let read = async || sql(&three.port, WEATHER).await.map_err(|e| e.to_string());
     three
         .port

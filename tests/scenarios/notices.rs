@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use comity::admin::api;
 use comity::lab::{Lab, Org};
+use comity_tests::clock::with_a_clock;
 use comity_tests::{Outcome, contracts, decide, lab, python, reaches, waits_for};
 use serde_json::{Value, json};
 use tokio::io::{AsyncBufReadExt as _, AsyncReadExt as _, AsyncWriteExt as _, BufReader};
@@ -189,5 +190,41 @@ async fn a_webhook_and_a_program_are_told_and_the_webhook_is_signed() -> Outcome
             Ok(heard.contains("\"revoked\"").then_some(()))
         })
         .await?;
+    Ok(())
+}
+
+/// N-110: what follows from the journal by the time alone, and of what went by
+/// while the node was stopped.
+#[tokio::test(flavor = "multi_thread")]
+async fn an_agreement_is_told_to_end_in_time_and_that_it_has_ended() -> Outcome {
+    let (lab, dir) = lab();
+    let (at, mut posts) = endpoint().await?;
+    let heard = dir.path().join("heard");
+    let mut registry = told(&lab, at, &heard.display().to_string()).await?;
+    let port = lab.org("port-authority", "Port Authority", "").await?;
+    registry.federate(&port).await?;
+    let contract = contracts().join("aircraft-registry/airlines.odcs.yaml");
+    registry.publish(&contract).await?;
+    port.discovers("aircraft-registry", "airlines").await?;
+    let ask = json!({
+        "partner": "aircraft-registry", "product": "airlines", "purposes": ["delay-analysis"],
+        "days": 90, "reason": "delays",
+    });
+    let n: api::Negotiation = port.post("/v1/requests", &ask).await?;
+    waits_for(&registry, &n.id).await?;
+    decide(&registry, &n.id, "approve").await?;
+    let agreement = reaches(&port, &n.id, "FINALIZED").await?.agreement;
+    let clock = dir.path().join("clock");
+    for (later, event) in [
+        ("+84d", "agreement-ending-soon"),
+        ("+91d", "agreement-ended"),
+    ] {
+        with_a_clock(&mut registry, &clock, later).await?;
+        let post = next(&mut posts, event).await?;
+        assert_eq!(post.event()["data"]["agreement"], json!(agreement));
+        assert_eq!(post.event()["data"]["partner"], "port-authority");
+    }
+    let heard = std::fs::read_to_string(&heard)?;
+    assert_eq!(heard.matches("agreement-ending-soon").count(), 1, "{heard}");
     Ok(())
 }

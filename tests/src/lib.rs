@@ -6,6 +6,7 @@
 pub mod attack;
 pub mod bench;
 pub mod calls;
+pub mod clock;
 pub mod oidc;
 pub mod orders;
 pub mod python;

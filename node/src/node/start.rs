@@ -54,7 +54,8 @@ impl Node {
     /// Opens `home` and starts every listener.
     pub async fn start(home: &Home, config: Config) -> Result<Arc<Self>, Failure> {
         let ledger = open_ledger(home, &config).await?;
-        if let Some(newest) = ledger.newest()? {
+        let newest = ledger.newest()?;
+        if let Some(newest) = newest {
             clock::noticed(newest);
         }
         let now = clock::now();
@@ -237,7 +238,7 @@ impl Node {
             &config.notify,
             home.path(),
             (&node.partners, &node.agreements),
-            &node.ledger,
+            (&node.ledger, newest.unwrap_or(now)),
             (&node.tasks, &node.stop),
         )?;
         node.meet_partners().await;

@@ -56,11 +56,13 @@ pub struct Notifier {
 
 impl Notifier {
     /// Begins to tell what `settings` ask for; nothing where they name nobody.
+    /// `since` is when the ledger was last written before: of agreements that
+    /// came to their end since then nobody was told.
     pub fn start(
         settings: &config::Notify,
         home: &Path,
         (partners, agreements): (&Arc<Partners>, &Arc<Agreements>),
-        ledger: &Ledger,
+        (ledger, since): (&Ledger, Timestamp),
         (tasks, stop): (&TaskTracker, &CancellationToken),
     ) -> Result<(), Failure> {
         let webhook = Webhook::new(settings, home)?;
@@ -81,7 +83,7 @@ impl Notifier {
         let hears = Arc::clone(&notifier);
         ledger.observe(move |position, records| hears.hear(position, records));
         tasks.spawn(Arc::clone(&notifier).tell(queue, tasks.clone(), stop.clone()));
-        tasks.spawn(notifier.watch_ends(stop.clone()));
+        tasks.spawn(notifier.watch_ends(since, stop.clone()));
         Ok(())
     }
 
@@ -165,18 +167,18 @@ impl Notifier {
     }
 
     /// Agreements end by themselves: the journal said when they were signed.
-    async fn watch_ends(self: Arc<Self>, stop: CancellationToken) {
-        let mut looked = clock::now();
+    async fn watch_ends(self: Arc<Self>, since: Timestamp, stop: CancellationToken) {
+        let mut looked = since;
         loop {
-            tokio::select! {
-                () = tokio::time::sleep(TICK) => {}
-                () = stop.cancelled() => return,
-            }
             let now = clock::now();
             for notice in self.ends_between(looked, now) {
                 self.queue(notice);
             }
             looked = now;
+            tokio::select! {
+                () = tokio::time::sleep(TICK) => {}
+                () = stop.cancelled() => return,
+            }
         }
     }
 
