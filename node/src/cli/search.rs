@@ -25,7 +25,12 @@ impl Search {
             .await?;
         output.answer(&products, |products| {
             if products.is_empty() {
-                return "no product matches\n".to_owned();
+                // Whoever has just joined asks at once.
+                return match words.is_empty() {
+                    true => "no product is known yet; the catalog of a partner that was just joined follows within seconds\n",
+                    false => "no product matches\n",
+                }
+                .to_owned();
             }
             let rows: Vec<Vec<String>> = products
                 .iter()
