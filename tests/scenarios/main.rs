@@ -27,5 +27,6 @@ mod receipts;
 mod revocation_ends_access;
 mod taking_back;
 mod terms_hold;
+mod tpch;
 mod upstream;
 mod versions;

@@ -14,6 +14,7 @@ pub mod rogue;
 pub mod rogue_host;
 pub mod shop;
 pub mod streams;
+pub mod tpch;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};

@@ -19,6 +19,8 @@ pub struct QueryError {
     code: &'static str,
     message: String,
     owner_detail: Option<String>,
+    /// The code of the partner that refused, as it gave it.
+    refused_with: Option<String>,
 }
 
 impl QueryError {
@@ -32,6 +34,11 @@ impl QueryError {
     /// What happened, for the log of this node's owner only: it may hold data.
     pub fn owner_detail(&self) -> Option<&str> {
         self.owner_detail.as_deref()
+    }
+
+    /// The code with which a partner refused its part, as the partner gave it.
+    pub(crate) fn refused_with(&self) -> Option<&str> {
+        self.refused_with.as_deref()
     }
 
     /// The partner did not answer, or answered with something else. `partner`
@@ -71,10 +78,12 @@ impl QueryError {
             "busy" | "unavailable" => "; try again shortly",
             _ => "",
         };
-        Self::new(
+        let mut refused = Self::new(
             "partner-refused",
             format!("the partner {partner} refused its part of the query: {shown}{next}"),
-        )
+        );
+        refused.refused_with = tidy.then(|| code.to_owned());
+        refused
     }
 
     /// Finds the closed error inside an item of a result stream. Everything
@@ -278,6 +287,7 @@ impl QueryError {
             code,
             message: message.into(),
             owner_detail: None,
+            refused_with: None,
         }
     }
 

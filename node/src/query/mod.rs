@@ -9,7 +9,9 @@
 mod barrier;
 mod engine;
 mod error;
+mod federation;
 mod filter;
+mod finished;
 mod functions;
 #[cfg(any(test, feature = "fuzzing"))]
 pub(crate) mod fuzzed;

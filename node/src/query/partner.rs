@@ -8,7 +8,7 @@ use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
 use async_trait::async_trait;
 use datafusion::catalog::{Session, TableProvider};
 use datafusion::error::{DataFusionError, Result};
-use datafusion::execution::SendableRecordBatchStream;
+use datafusion::execution::{SendableRecordBatchStream, TaskContext};
 use datafusion::logical_expr::{Expr, TableProviderFilterPushDown, TableType};
 use datafusion::physical_plan::ExecutionPlan;
 use datafusion::physical_plan::stream::RecordBatchStreamAdapter;
@@ -25,6 +25,12 @@ use super::{QueryError, advertised, remote_sql};
 pub trait Partner: Send + Sync + fmt::Debug {
     /// The partner's local alias, for messages.
     fn name(&self) -> &str;
+
+    /// Tables of partners with the same scope may stand in one statement: one
+    /// agreement opens them. Without a scope, only those of one and the same.
+    fn scope(&self) -> Option<String> {
+        None
+    }
 
     /// Asks the partner one statement. `expected` is the schema the answer must have.
     async fn open(
@@ -75,6 +81,16 @@ impl PartnerTable {
         let plan = self.leaf(sql, advertised(&grouping.schema));
         let schema = Arc::clone(&grouping.schema);
         Ok(Arc::new(BarrierExec::new(plan, schema)))
+    }
+
+    /// The way to the partner.
+    pub(super) fn partner(&self) -> &Arc<dyn Partner> {
+        &self.partner
+    }
+
+    /// What the table is called in a statement to the partner.
+    pub(super) fn address(&self) -> String {
+        remote_sql::address(&self.remote)
     }
 
     fn leaf(&self, sql: String, schema: SchemaRef) -> Arc<dyn ExecutionPlan> {
@@ -156,14 +172,15 @@ impl Statement for Asked {
         &self.schema
     }
 
-    fn read(&self, _: usize) -> BoxStream<'static, Result<RecordBatch>> {
+    fn read(&self, _: &Arc<TaskContext>) -> BoxStream<'static, Result<RecordBatch>> {
         let (sql, schema) = (self.sql.clone(), Arc::clone(&self.schema));
         let answer = open(Arc::clone(&self.partner), sql, schema);
         futures::stream::once(answer).try_flatten().boxed()
     }
 }
 
-async fn open(
+/// Asks `partner`, and checks that the answer has the schema that is expected.
+pub(super) async fn open(
     partner: Arc<dyn Partner>,
     sql: String,
     schema: SchemaRef,

@@ -76,11 +76,7 @@ pub(crate) fn group(table: &RemoteTable, grouping: &Grouping, predicates: &[Stri
 }
 
 fn from(columns: &str, table: &RemoteTable, predicates: &[String]) -> String {
-    let mut sql = format!(
-        "SELECT {columns} FROM {}.{}",
-        identifier(&table.product),
-        identifier(&table.table)
-    );
+    let mut sql = format!("SELECT {columns} FROM {}", address(table));
     for (i, predicate) in predicates.iter().enumerate() {
         let _ = write!(
             sql,
@@ -89,6 +85,12 @@ fn from(columns: &str, table: &RemoteTable, predicates: &[String]) -> String {
         );
     }
     sql
+}
+
+/// What a table is called in a statement to its owner.
+pub(crate) fn address(table: &RemoteTable) -> String {
+    let (product, table) = (identifier(&table.product), identifier(&table.table));
+    format!("{product}.{table}")
 }
 
 /// The SQL of the gate at the partner.
@@ -112,7 +114,7 @@ impl Dialect for Gate {
 }
 
 /// A literal in exactly its type, so that the partner compares without a cast of the column.
-fn literal(value: &ScalarValue) -> Option<String> {
+pub(super) fn literal(value: &ScalarValue) -> Option<String> {
     let as_text = || match value.cast_to(&DataType::Utf8) {
         Ok(ScalarValue::Utf8(Some(text))) => Some(text),
         _ => None,
@@ -127,11 +129,27 @@ fn literal(value: &ScalarValue) -> Option<String> {
         _ => {}
     }
     let data_type = value.data_type();
-    let name = match &data_type {
+    let name = type_name(&data_type)?;
+    let shown = match value {
+        ScalarValue::Float32(Some(f)) => format!("{f:?}"),
+        ScalarValue::Float64(Some(f)) => format!("{f:?}"),
+        _ => as_text()?,
+    };
+    // Only what reads back as the same value may travel.
+    let back = ScalarValue::try_from_string(shown.clone(), &data_type).ok()?;
+    (back == *value).then(|| format!("arrow_cast({}, {})", text(&shown), text(&name)))
+}
+
+/// The name of a type as `arrow_cast` reads it; `None` for one that does not travel.
+pub(super) fn type_name(data_type: &DataType) -> Option<String> {
+    Some(match data_type {
         t if t.is_integer() => t.to_string(),
-        DataType::Float32 | DataType::Float64 | DataType::Date32 | DataType::LargeUtf8 => {
-            data_type.to_string()
-        }
+        DataType::Boolean
+        | DataType::Float32
+        | DataType::Float64
+        | DataType::Date32
+        | DataType::Utf8
+        | DataType::LargeUtf8 => data_type.to_string(),
         DataType::Decimal128(precision, scale) if *scale >= 0 => {
             format!("Decimal128({precision}, {scale})")
         }
@@ -149,13 +167,5 @@ fn literal(value: &ScalarValue) -> Option<String> {
             }
         }
         _ => return None,
-    };
-    let shown = match value {
-        ScalarValue::Float32(Some(f)) => format!("{f:?}"),
-        ScalarValue::Float64(Some(f)) => format!("{f:?}"),
-        _ => as_text()?,
-    };
-    // Only what reads back as the same value may travel.
-    let back = ScalarValue::try_from_string(shown.clone(), &data_type).ok()?;
-    (back == *value).then(|| format!("arrow_cast({}, {})", text(&shown), text(&name)))
+    })
 }

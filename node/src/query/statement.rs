@@ -27,9 +27,9 @@ pub(crate) trait Statement: Send + Sync + 'static {
     /// The columns of its answer.
     fn schema(&self) -> &SchemaRef;
 
-    /// Asks, and gives the answer in batches of at most `rows` rows where the
-    /// server leaves that to us. It is whole, or ends with an error.
-    fn read(&self, rows: usize) -> BoxStream<'static, Result<RecordBatch>>;
+    /// Asks, and gives the answer, where the server leaves that to us in batches
+    /// of the size that `run` has. It is whole, or ends with an error.
+    fn read(&self, run: &Arc<TaskContext>) -> BoxStream<'static, Result<RecordBatch>>;
 }
 
 /// A statement as a leaf.
@@ -85,10 +85,9 @@ impl<S: Statement> ExecutionPlan for StatementExec<S> {
         _partition: usize,
         context: Arc<TaskContext>,
     ) -> Result<SendableRecordBatchStream> {
-        let rows = context.session_config().batch_size();
         Ok(Box::pin(RecordBatchStreamAdapter::new(
             Arc::clone(self.statement.schema()),
-            self.statement.read(rows),
+            self.statement.read(&context),
         )))
     }
 }

@@ -4,22 +4,17 @@ use std::fs::File;
 use std::io::BufWriter;
 use std::path::Path;
 use std::process::Stdio;
-use std::sync::Arc;
 
 use arrow::array::RecordBatch;
-use arrow::compute::cast;
-use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
+use arrow::datatypes::SchemaRef;
 use comity::lab::Postgres;
 use datafusion::parquet::arrow::ArrowWriter;
 use datafusion::parquet::basic::{Compression, ZstdLevel};
 use datafusion::parquet::file::properties::WriterProperties;
-use tpchgen::generators::LineItemGenerator;
 use tpchgen_arrow::LineItemArrow;
 
 use super::Outcome;
-
-/// Rows of a batch that is written.
-const BATCH_ROWS: usize = 8192;
+use crate::tpch;
 
 /// Column, type in the contract, type of PostgreSQL.
 const COLUMNS: [(&str, &str, &str); 16] = [
@@ -54,29 +49,12 @@ const DECIMAL: &str = "logicalType: number, physicalType: \"decimal(15,2)\"";
 
 /// The rows at a scale factor: about six million for 1.
 pub fn batches(scale: f64) -> impl Iterator<Item = Outcome<RecordBatch>> {
-    let rows = LineItemArrow::new(LineItemGenerator::new(scale, 1, 1)).with_batch_size(BATCH_ROWS);
-    rows.map(|batch| plain(&batch?))
-}
-
-/// Texts in the layout that every format and engine has.
-fn plain(batch: &RecordBatch) -> Outcome<RecordBatch> {
-    let columns = batch.columns().iter().map(|c| match c.data_type() {
-        DataType::Utf8View => cast(c, &DataType::Utf8),
-        _ => Ok(Arc::clone(c)),
-    });
-    Ok(RecordBatch::try_new(
-        schema(),
-        columns.collect::<Result<_, _>>()?,
-    )?)
+    tpch::batches("lineitem", scale)
+        .map(|batch| batch.map_err(|e| -> Box<dyn std::error::Error> { e }))
 }
 
 fn schema() -> SchemaRef {
-    let fields = LineItemArrow::schema_ref();
-    let fields = fields.fields().iter().map(|f| match f.data_type() {
-        DataType::Utf8View => Field::new(f.name(), DataType::Utf8, f.is_nullable()),
-        _ => f.as_ref().clone(),
-    });
-    Arc::new(Schema::new(fields.collect::<Vec<_>>()))
+    tpch::plain_schema(&LineItemArrow::schema_ref())
 }
 
 /// One file of all rows at `scale`, in the format that its name ends with.

@@ -44,6 +44,10 @@ impl query::Partner for Reader {
         &self.alias
     }
 
+    fn scope(&self) -> Option<String> {
+        Some(self.agreement.id().to_string())
+    }
+
     async fn open(
         &self,
         sql: String,

@@ -27,20 +27,20 @@ mod prints;
 #[cfg(test)]
 mod tests;
 
-use std::fmt;
 use std::sync::Arc;
 
 use arrow::datatypes::SchemaRef;
 use async_trait::async_trait;
 use comity_protocol::terms::{Aggregate, Protection};
 use datafusion::catalog::{Session, TableProvider};
-use datafusion::error::{DataFusionError, Result};
-use datafusion::logical_expr::{Expr, TableType};
+use datafusion::error::Result;
+use datafusion::logical_expr::Expr;
 use datafusion::physical_plan::ExecutionPlan;
 
 pub use disclosed::Disclosed;
 
 use super::barrier::BarrierExec;
+use super::finished::{Finished, FinishedTable};
 use super::pushdown::{Function, Grouping};
 
 /// The visible rows of a protected table, as the barrier sees them.
@@ -90,10 +90,10 @@ impl Guarded {
             }
         }
         // The columns of predicates were judged by the table: group columns that are shown.
-        Ok(Arc::new(Groups {
+        Ok(Arc::new(FinishedTable(Groups {
             guarded: self.clone(),
             grouping,
-        }))
+        })))
     }
 }
 
@@ -104,36 +104,16 @@ struct Groups {
 }
 
 #[async_trait]
-impl TableProvider for Groups {
+impl Finished for Groups {
+    const NAME: &'static str = "groups of a protected table";
+
     fn schema(&self) -> SchemaRef {
         Arc::clone(&self.grouping.schema)
     }
 
-    fn table_type(&self) -> TableType {
-        TableType::Base
-    }
-
-    async fn scan(
-        &self,
-        state: &dyn Session,
-        projection: Option<&Vec<usize>>,
-        filters: &[Expr],
-        _limit: Option<usize>,
-    ) -> Result<Arc<dyn ExecutionPlan>> {
-        // It is put in after the optimizer, which alone narrows a scan. A limit is only a hint.
-        if projection.is_some() || !filters.is_empty() {
-            return Err(DataFusionError::Internal(
-                "a table of groups was narrowed".into(),
-            ));
-        }
+    async fn plan(&self, state: &dyn Session) -> Result<Arc<dyn ExecutionPlan>> {
         let cells = cells::plan(&self.guarded, &self.grouping, state).await?;
         let groups = groups::GroupsExec::new(cells, &self.guarded, &self.grouping, state)?;
         Ok(Arc::new(BarrierExec::new(Arc::new(groups), self.schema())))
-    }
-}
-
-impl fmt::Debug for Groups {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("Groups")
     }
 }

@@ -3,23 +3,19 @@
 //! policy's or leak-proof (`spec/5-data-plane.md#D-157`).
 
 use std::any::Any;
-use std::fmt;
 use std::sync::Arc;
 
 use arrow::datatypes::{DataType, SchemaRef};
 use async_trait::async_trait;
 use datafusion::catalog::{Session, TableProvider};
-use datafusion::common::Column;
 use datafusion::common::tree_node::Transformed;
-use datafusion::datasource::provider_as_source;
-use datafusion::error::{DataFusionError, Result};
-use datafusion::logical_expr::{
-    Aggregate, Expr, LogicalPlan, LogicalPlanBuilder, Projection, TableType,
-};
+use datafusion::error::Result;
+use datafusion::logical_expr::{Aggregate, Expr, LogicalPlan};
 use datafusion::physical_plan::ExecutionPlan;
 
 use super::below::Below;
-use super::numbered;
+use super::{numbered, renamed};
+use crate::query::finished::{Finished, FinishedTable};
 use crate::query::governed::groups_only;
 use crate::query::{GovernedTable, PartnerTable};
 
@@ -89,7 +85,7 @@ pub(super) fn push(plan: LogicalPlan, kept: &mut Vec<String>) -> Result<LogicalP
         match answered(aggregate) {
             Some(Ok(plan)) => {
                 let schema = numbered(aggregate.schema.as_arrow());
-                let table = Arc::new(Answered { plan, schema });
+                let table = Arc::new(FinishedTable(Answered { plan, schema }));
                 Ok(Transformed::yes(replaced(table, aggregate)?))
             }
             Some(Err(why)) => {
@@ -194,20 +190,7 @@ fn measure(expr: &Expr, below: &Below<'_>) -> Result<Measure, String> {
 
 /// The answer in the place of the aggregate, under its names.
 fn replaced(table: Arc<dyn TableProvider>, aggregate: &Aggregate) -> Result<LogicalPlan> {
-    let schema = numbered(aggregate.schema.as_arrow());
-    let names = aggregate.schema.iter().zip(schema.fields());
-    let columns: Vec<_> = names
-        .map(|((qualifier, field), inner)| {
-            Expr::Column(Column::new(Some("groups"), inner.name()))
-                .alias_qualified(qualifier.cloned(), field.name())
-        })
-        .collect();
-    let scan = LogicalPlanBuilder::scan("groups", provider_as_source(table), None)?.build()?;
-    Ok(LogicalPlan::Projection(Projection::try_new_with_schema(
-        columns,
-        Arc::new(scan),
-        Arc::clone(&aggregate.schema),
-    )?))
+    renamed(table, "groups", &aggregate.schema)
 }
 
 /// The groups as a table.
@@ -218,36 +201,14 @@ struct Answered {
 }
 
 #[async_trait]
-impl TableProvider for Answered {
+impl Finished for Answered {
+    const NAME: &'static str = "groups";
+
     fn schema(&self) -> SchemaRef {
         Arc::clone(&self.schema)
     }
 
-    fn table_type(&self) -> TableType {
-        TableType::Base
-    }
-
-    async fn scan(
-        &self,
-        _state: &dyn Session,
-        projection: Option<&Vec<usize>>,
-        filters: &[Expr],
-        _limit: Option<usize>,
-    ) -> Result<Arc<dyn ExecutionPlan>> {
-        // It is put in after the optimizer, which alone narrows a scan. A limit is only a hint.
-        if projection.is_some() || !filters.is_empty() {
-            return Err(DataFusionError::Internal(
-                "a table of groups was narrowed".into(),
-            ));
-        }
+    async fn plan(&self, _: &dyn Session) -> Result<Arc<dyn ExecutionPlan>> {
         Ok(Arc::clone(&self.plan))
-    }
-}
-
-impl fmt::Debug for Answered {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Answered")
-            .field("schema", &self.schema)
-            .finish_non_exhaustive()
     }
 }

@@ -13,12 +13,11 @@ use arrow::datatypes::DataType;
 use comity_protocol::terms::{RowFilter, TableTerms};
 use datafusion::common::tree_node::Transformed;
 use datafusion::common::{Column, JoinType, NullEquality};
-use datafusion::datasource::provider_as_source;
 use datafusion::error::Result;
-use datafusion::logical_expr::{Expr, Join, LogicalPlan, LogicalPlanBuilder, Projection};
+use datafusion::logical_expr::{Expr, Join, LogicalPlan};
 
 use super::below::Below;
-use super::{Pushdown, WithPushdown, numbered};
+use super::{Pushdown, WithPushdown, numbered, renamed};
 use crate::query::GovernedTable;
 
 /// The visible rows of a governed table, at its source.
@@ -172,18 +171,5 @@ fn replaced(source: Arc<dyn Pushdown>, join: &Join, number: usize) -> Result<Log
         protection: None,
     };
     let table = GovernedTable::new(Arc::new(WithPushdown(source)), &terms)?;
-    let name = format!("joined_{number}");
-    let fields = join.schema.iter().zip(schema.fields());
-    let columns: Vec<_> = fields
-        .map(|((qualifier, field), inner)| {
-            Expr::Column(Column::new(Some(name.as_str()), inner.name()))
-                .alias_qualified(qualifier.cloned(), field.name())
-        })
-        .collect();
-    let scan = LogicalPlanBuilder::scan(name.as_str(), provider_as_source(Arc::new(table)), None)?;
-    Ok(LogicalPlan::Projection(Projection::try_new_with_schema(
-        columns,
-        Arc::new(scan.build()?),
-        Arc::clone(&join.schema),
-    )?))
+    renamed(Arc::new(table), &format!("joined_{number}"), &join.schema)
 }

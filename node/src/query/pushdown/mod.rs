@@ -16,14 +16,17 @@ use arrow::datatypes::{Schema, SchemaRef};
 use async_trait::async_trait;
 use datafusion::catalog::{Session, TableProvider};
 use datafusion::common::tree_node::TreeNodeRecursion;
-use datafusion::datasource::source_as_provider;
+use datafusion::common::{Column, DFSchemaRef};
+use datafusion::datasource::{provider_as_source, source_as_provider};
 use datafusion::error::Result;
 use datafusion::execution::SessionState;
-use datafusion::logical_expr::{Expr, LogicalPlan, TableProviderFilterPushDown, TableType};
+use datafusion::logical_expr::{
+    Expr, LogicalPlan, LogicalPlanBuilder, Projection, TableProviderFilterPushDown, TableType,
+};
 use datafusion::physical_plan::ExecutionPlan;
 
-use crate::query::GovernedTable;
 use crate::query::governed::groups_only;
+use crate::query::{GovernedTable, federation};
 
 pub(crate) use self::aggregate::{Answer, Function, Grouping, Measure};
 pub(super) use self::join::Restricted;
@@ -82,9 +85,15 @@ pub(super) fn push(plan: LogicalPlan, state: &SessionState) -> Result<(LogicalPl
     let (plan, joined) = join::push(plan, &mut kept)?;
     // A joined table is a table: what stands above it is narrowed and pushed as over any other.
     let plan = if joined { state.optimize(&plan)? } else { plan };
+    let plan = federation::push(plan)?;
     let plan = aggregate::push(plan, &mut kept)?;
     refuse_rows(&plan)?;
     Ok((plan, kept))
+}
+
+/// A part of a plan with the aggregates replaced that sources can answer.
+pub(super) fn at_sources(plan: LogicalPlan) -> Result<LogicalPlan> {
+    aggregate::push(plan, &mut Vec::new())
 }
 
 /// A table that is read in groups only is gone from the plan now, or its rows
@@ -106,8 +115,28 @@ fn refuse_rows(plan: &LogicalPlan) -> Result<()> {
     .map(drop)
 }
 
+/// `table`, whose columns are called `c0`, `c1`, …, in the place of a node with
+/// the columns of `schema`.
+pub(super) fn renamed(
+    table: Arc<dyn TableProvider>,
+    name: &str,
+    schema: &DFSchemaRef,
+) -> Result<LogicalPlan> {
+    let columns = schema.iter().enumerate().map(|(i, (qualifier, field))| {
+        Expr::Column(Column::new(Some(name), format!("c{i}")))
+            .alias_qualified(qualifier.cloned(), field.name())
+    });
+    let columns = columns.collect();
+    let scan = LogicalPlanBuilder::scan(name, provider_as_source(table), None)?.build()?;
+    Ok(LogicalPlan::Projection(Projection::try_new_with_schema(
+        columns,
+        Arc::new(scan),
+        Arc::clone(schema),
+    )?))
+}
+
 /// The fields under names that are columns anywhere: `c0`, `c1`, …
-fn numbered(schema: &Schema) -> SchemaRef {
+pub(super) fn numbered(schema: &Schema) -> SchemaRef {
     let fields = schema.fields().iter().enumerate();
     let fields = fields.map(|(i, f)| f.as_ref().clone().with_name(format!("c{i}")));
     Arc::new(Schema::new(fields.collect::<Vec<_>>()))

@@ -381,7 +381,10 @@ impl Writer {
             Kind::Text => &["'it''s'", "''", "'5_'", "'a\\b'", "'nnnn'"],
             Kind::Bool => &["true", "false"],
             Kind::Day => &["DATE '1970-01-01'", "DATE '2013-02-28'"],
-            Kind::Moment => &["TIMESTAMP '1970-01-01T00:00:00Z'"],
+            // In the stored type: the engine fails where two kinds of moments meet in a list.
+            Kind::Moment => {
+                &["arrow_cast('1970-01-01T00:00:00Z', 'Timestamp(Microsecond, Some(\"UTC\"))')"]
+            }
         };
         self.of(all).to_owned()
     }

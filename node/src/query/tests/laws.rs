@@ -412,6 +412,7 @@ fn what_a_partner_is_asked_means_the_same_at_the_partner() {
                 engine: Engine::start(EngineSettings::default()).unwrap(),
                 view: Arc::clone(&own),
                 asked: Mutex::default(),
+                refuses: false,
             });
             let near = View::builder("own")
                 .partner(named("plain"), remote(&far, "t", &batch))

@@ -1,6 +1,7 @@
 //! The room as a whole: canaries behind the barrier, refused statements, the main path.
 
 mod corpus;
+mod federated;
 mod generated;
 mod laws;
 mod permitted;
@@ -201,6 +202,8 @@ struct Loopback {
     engine: Engine,
     view: Arc<View>,
     asked: Mutex<Vec<String>>,
+    /// Whether it computes nothing, and gives rows only.
+    refuses: bool,
 }
 
 #[async_trait::async_trait]
@@ -209,11 +212,18 @@ impl Partner for Loopback {
         "loopback"
     }
 
+    fn scope(&self) -> Option<String> {
+        Some(format!("{:p}", Arc::as_ptr(&self.view)))
+    }
+
     async fn open(
         &self,
         sql: String,
         _: arrow::datatypes::SchemaRef,
     ) -> Result<datafusion::execution::SendableRecordBatchStream, QueryError> {
+        if self.refuses && sql.contains("FROM (") {
+            return Err(QueryError::partner_refused("loopback", "not-permitted"));
+        }
         self.asked.lock().unwrap().push(sql.clone());
         self.engine
             .prepare(Arc::clone(&self.view), &sql)
@@ -231,6 +241,7 @@ async fn a_partners_table_answers_as_the_table_itself() {
         engine: Engine::start(EngineSettings::default()).unwrap(),
         view: Arc::clone(&own),
         asked: Mutex::default(),
+        refuses: false,
     });
     let schema = own.tables().next().unwrap().1;
     let remote = RemoteTable {

@@ -10,6 +10,7 @@ use arrow_flight::Ticket;
 use arrow_flight::decode::FlightRecordBatchStream;
 use arrow_flight::error::FlightError;
 use datafusion::error::Result;
+use datafusion::execution::TaskContext;
 use futures::stream::BoxStream;
 use futures::{StreamExt as _, TryStreamExt as _};
 use tokio::time::timeout_at;
@@ -43,7 +44,7 @@ impl crate::query::Statement for Statement {
         &self.schema
     }
 
-    fn read(&self, _: usize) -> BoxStream<'static, Result<RecordBatch>> {
+    fn read(&self, _: &Arc<TaskContext>) -> BoxStream<'static, Result<RecordBatch>> {
         let answer = futures::stream::once(self.clone().answer());
         answer
             .map_ok(|answer| {

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use arrow::array::RecordBatch;
 use arrow::datatypes::SchemaRef;
 use datafusion::error::Result;
+use datafusion::execution::TaskContext;
 use futures::stream::BoxStream;
 use futures::{StreamExt, TryStreamExt};
 use tokio_postgres::CopyOutStream;
@@ -156,7 +157,8 @@ impl crate::query::Statement for Statement {
         &self.schema
     }
 
-    fn read(&self, rows: usize) -> BoxStream<'static, Result<RecordBatch>> {
+    fn read(&self, run: &Arc<TaskContext>) -> BoxStream<'static, Result<RecordBatch>> {
+        let rows = run.session_config().batch_size();
         let batches = self.clone().batches(rows);
         batches.map_err(Coded::into_plan).boxed()
     }

@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 use arrow::array::{RecordBatch, RecordBatchOptions};
 use arrow::datatypes::SchemaRef;
 use datafusion::error::Result;
+use datafusion::execution::TaskContext;
 use futures::stream::{self, BoxStream, StreamExt as _, TryStreamExt as _};
 use rusqlite::config::DbConfig;
 use rusqlite::limits::Limit;
@@ -51,7 +52,8 @@ impl crate::query::Statement for Statement {
         &self.schema
     }
 
-    fn read(&self, rows: usize) -> BoxStream<'static, Result<RecordBatch>> {
+    fn read(&self, run: &Arc<TaskContext>) -> BoxStream<'static, Result<RecordBatch>> {
+        let rows = run.session_config().batch_size();
         let statement = self.clone();
         let batches = async move {
             let room =

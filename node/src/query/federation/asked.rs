@@ -1,0 +1,139 @@
+//! A statement to a partner as a table, and what is done when the partner does
+//! not compute it.
+
+use std::sync::Arc;
+
+use arrow::array::RecordBatch;
+use arrow::datatypes::SchemaRef;
+use async_trait::async_trait;
+use datafusion::catalog::Session;
+use datafusion::error::{DataFusionError, Result};
+use datafusion::execution::{SendableRecordBatchStream, SessionState, TaskContext};
+use datafusion::logical_expr::LogicalPlan;
+use datafusion::physical_plan::{ExecutionPlan, execute_stream};
+use futures::stream::BoxStream;
+use futures::{StreamExt as _, TryStreamExt as _};
+
+use super::written::Written;
+use crate::query::finished::Finished;
+use crate::query::guard::{self, Budget};
+use crate::query::pushdown::numbered;
+use crate::query::{Partner, QueryError, Statement, StatementExec, advertised, partner};
+
+/// What a partner is asked instead of rows of its tables.
+pub(super) struct AskedTable {
+    written: Written,
+    /// The columns `c0`, `c1`, … .
+    schema: SchemaRef,
+    /// The same, computed by this node over the partner's rows.
+    here: LogicalPlan,
+}
+
+impl AskedTable {
+    pub(super) fn new(written: Written, here: LogicalPlan) -> Self {
+        Self {
+            written,
+            schema: numbered(here.schema().as_arrow()),
+            here,
+        }
+    }
+}
+
+#[async_trait]
+impl Finished for AskedTable {
+    const NAME: &'static str = "a statement to a partner";
+
+    fn schema(&self) -> SchemaRef {
+        Arc::clone(&self.schema)
+    }
+
+    async fn plan(&self, state: &dyn Session) -> Result<Arc<dyn ExecutionPlan>> {
+        // Not optimized again, as the whole plan is not.
+        let state = state.as_any().downcast_ref::<SessionState>();
+        let state = state
+            .ok_or_else(|| DataFusionError::Internal("a plan without the engine's state".into()))?;
+        let planner = state.query_planner();
+        let here = planner.create_physical_plan(&self.here, state).await?;
+        Ok(Arc::new(StatementExec::new(Asked {
+            partner: Arc::clone(&self.written.partner),
+            sql: self.written.sql.clone(),
+            schema: Arc::clone(&self.schema),
+            here,
+        })))
+    }
+}
+
+/// One statement to one partner. What would be done here instead is no child of
+/// it: it is run in its place, or not at all.
+struct Asked {
+    partner: Arc<dyn Partner>,
+    sql: String,
+    schema: SchemaRef,
+    here: Arc<dyn ExecutionPlan>,
+}
+
+impl Statement for Asked {
+    const NAME: &'static str = "AskedExec";
+
+    fn shown(&self) -> &str {
+        self.partner.name()
+    }
+
+    fn schema(&self) -> &SchemaRef {
+        &self.schema
+    }
+
+    fn read(&self, run: &Arc<TaskContext>) -> BoxStream<'static, Result<RecordBatch>> {
+        let (partner, sql) = (Arc::clone(&self.partner), self.sql.clone());
+        let (here, out) = (Arc::clone(&self.here), Arc::clone(&self.schema));
+        let run = Arc::clone(run);
+        let answer = async move {
+            let name = partner.name().to_owned();
+            let rows = match partner::open(partner, sql, advertised(&out)).await {
+                Err(error) if is_refused(&QueryError::of(&error)) => {
+                    tracing::debug!(partner = name, %error, "computed here, over the partner's rows");
+                    instead(here, run)
+                }
+                answer => answer,
+            };
+            Ok::<_, DataFusionError>(relabelled(rows?, out, name))
+        };
+        futures::stream::once(answer).try_flatten().boxed()
+    }
+}
+
+/// Whether the partner would answer less than this statement. What a partner
+/// refuses to plan it has not begun to answer, so nothing is read twice.
+fn is_refused(error: &QueryError) -> bool {
+    let codes = ["bad-sql", "not-permitted", "too-large"];
+    error
+        .refused_with()
+        .is_some_and(|code| codes.contains(&code))
+}
+
+fn instead(
+    here: Arc<dyn ExecutionPlan>,
+    context: Arc<TaskContext>,
+) -> Result<SendableRecordBatchStream> {
+    let Some(budget) = context.session_config().get_extension::<Budget>() else {
+        return Err(DataFusionError::Internal(
+            "a statement was run without a budget".into(),
+        ));
+    };
+    execute_stream(guard::install(here, &budget)?, context)
+}
+
+/// The same columns under the names and with the nulls of the leaf.
+fn relabelled(
+    rows: SendableRecordBatchStream,
+    schema: SchemaRef,
+    partner: String,
+) -> BoxStream<'static, Result<RecordBatch>> {
+    rows.map(move |batch| {
+        let columns = batch?.columns().to_vec();
+        // A count cannot be null, but whoever answers can say so.
+        RecordBatch::try_new(Arc::clone(&schema), columns)
+            .map_err(|e| QueryError::partner_unavailable(&partner, e.to_string()).into())
+    })
+    .boxed()
+}

@@ -1,0 +1,69 @@
+//! The 22 queries of TPC-H over three organizations: right, and over few rows.
+
+use comity::lab::Org;
+use comity_tests::tpch::{QUERIES, Split, compare, query};
+use comity_tests::{Outcome, sql};
+use serde_json::Value;
+
+/// 300,000 rows of the largest table.
+const SCALE: f64 = 0.05;
+
+/// The most rows that may cross, for each query: what asking for scans and
+/// whole one-partner queries alone fetches at this scale.
+const MOST: [u64; QUERIES] = [
+    4, 17, 199_386, 192_411, 319_351, 1, 173_789, 330_726, 415_892, 84_707, 1_599, 76_585, 36,
+    13_699, 23_006, 1_421, 599_634, 682_128, 6_389, 86_981, 716_106, 7,
+];
+
+/// Rows and bytes that an organization has delivered.
+async fn delivered(owners: &[Org]) -> Result<(u64, u64), Box<dyn std::error::Error>> {
+    let mut all = (0, 0);
+    for owner in owners {
+        let text = owner
+            .run(&["audit", "show", "--kind", "delivery", "--json"])
+            .await?;
+        for line in text.lines() {
+            let line: Value = serde_json::from_str(line)?;
+            all.0 += line["record"]["rows"].as_u64().unwrap_or(0);
+            all.1 += line["record"]["bytes"].as_u64().unwrap_or(0);
+        }
+    }
+    Ok(all)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn queries_over_three_organizations_are_right_and_fetch_few_rows() -> Outcome {
+    let split = Split::meet(SCALE).await?;
+    let answers = split.answers()?;
+    let mut before = (0, 0);
+    let mut wrong = Vec::new();
+    for (number, most) in (1..=QUERIES).zip(MOST) {
+        let began = std::time::Instant::now();
+        let expected = answers[format!("q{number:02}")]
+            .as_array()
+            .ok_or("no answer")?;
+        let answer = sql(&split.analyst, &query(number)?).await;
+        let compared = match &answer {
+            Ok(rows) => compare(rows, expected).map_err(|e| e.to_string()),
+            Err(error) => Err(error.to_string()),
+        };
+        if let Err(error) = compared {
+            wrong.push(format!("Q{number}: {error}"));
+        }
+        let after = delivered(&split.owners).await?;
+        let rows = after.0 - before.0;
+        println!(
+            "Q{number}: {rows} rows of {most}, {} bytes, {} ms",
+            after.1 - before.1,
+            began.elapsed().as_millis()
+        );
+        if rows > most {
+            wrong.push(format!(
+                "Q{number}: {rows} rows crossed, not {most} at most"
+            ));
+        }
+        before = after;
+    }
+    assert!(wrong.is_empty(), "{wrong:#?}");
+    Ok(())
+}
