@@ -1,5 +1,7 @@
 //! The 22 queries of TPC-H over three organizations: right, and over few rows.
 
+use std::collections::BTreeSet;
+
 use comity::lab::Org;
 use comity_tests::tpch::{QUERIES, Split, compare, query};
 use comity_tests::{Outcome, sql};
@@ -65,5 +67,24 @@ async fn queries_over_three_organizations_are_right_and_fetch_few_rows() -> Outc
         before = after;
     }
     assert!(wrong.is_empty(), "{wrong:#?}");
+    // What is explained is what crossed.
+    let explained = sql(&split.analyst, &format!("EXPLAIN ANALYZE {}", query(10)?)).await?;
+    let after = delivered(&split.owners).await?;
+    let rows: u64 = explained
+        .iter()
+        .filter_map(|part| part["rows"].as_u64())
+        .sum();
+    assert_eq!(rows, after.0 - before.0, "{explained:#?}");
+    let partners: BTreeSet<&str> = explained
+        .iter()
+        .filter_map(|part| part["partner"].as_str())
+        .collect();
+    assert_eq!(
+        partners,
+        BTreeSet::from(["logistics", "purchasing", "sales"])
+    );
+    let agreed =
+        |part: &Value| part["terms"] == "for delay-analysis" && part["agreement"].is_string();
+    assert!(explained.iter().all(agreed), "{explained:#?}");
     Ok(())
 }

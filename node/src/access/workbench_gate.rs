@@ -208,7 +208,9 @@ impl WorkbenchGate {
         let member = &*membership.member;
         let now = clock::now();
         let mut permitted = Vec::new();
-        let mut view = View::builder(self.own.alias()).caller(&member.key());
+        let mut view = View::builder(self.own.alias())
+            .caller(&member.key())
+            .explaining();
         let salts = Salts::draw(&*self.own.keys().pseudonym, None);
         for product in self.catalog.own_products() {
             // Of own products nothing is masked for members today; without

@@ -14,7 +14,8 @@ use crate::home::Home;
 /// Run one SQL statement at the own node's workbench.
 ///
 /// Tables are "ORGANIZATION"."PRODUCT"."TABLE"; own products may be named
-/// without the organization.
+/// without the organization. `EXPLAIN` before a statement says what it asks of
+/// partners, `EXPLAIN ANALYZE` also what came.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Example:\n  \
     comity sql 'SELECT count(*) FROM flights.flights'\n  \

@@ -20,6 +20,7 @@ mod governed;
 mod guard;
 mod mask;
 mod partner;
+mod parts;
 mod predicate;
 mod predicate_sql;
 mod protection;

@@ -2,6 +2,7 @@
 
 use std::fmt;
 use std::sync::Arc;
+use std::time::Instant;
 
 use arrow::array::{RecordBatch, RecordBatchOptions};
 use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
@@ -16,6 +17,7 @@ use futures::stream::BoxStream;
 use futures::{StreamExt, TryStreamExt};
 
 use super::barrier::BarrierExec;
+use super::parts::Part;
 use super::pushdown::{Answer, Grouping};
 use super::statement::{Statement, StatementExec};
 use super::{QueryError, advertised, remote_sql};
@@ -30,6 +32,11 @@ pub trait Partner: Send + Sync + fmt::Debug {
     /// agreement opens them. Without a scope, only those of one and the same.
     fn scope(&self) -> Option<String> {
         None
+    }
+
+    /// What of the agreement shapes every answer, line by line, for members.
+    fn clauses(&self) -> Vec<String> {
+        Vec::new()
     }
 
     /// Asks the partner one statement. `expected` is the schema the answer must have.
@@ -94,11 +101,8 @@ impl PartnerTable {
     }
 
     fn leaf(&self, sql: String, schema: SchemaRef) -> Arc<dyn ExecutionPlan> {
-        Arc::new(StatementExec::new(Asked {
-            partner: Arc::clone(&self.partner),
-            sql,
-            schema,
-        }))
+        let part = Part::new(Arc::clone(&self.partner), sql);
+        Arc::new(StatementExec::new(Asked { part, schema }))
     }
 }
 
@@ -155,9 +159,8 @@ impl TableProvider for PartnerTable {
 }
 
 /// One statement to one partner.
-struct Asked {
-    partner: Arc<dyn Partner>,
-    sql: String,
+pub(super) struct Asked {
+    pub(super) part: Part,
     schema: SchemaRef,
 }
 
@@ -165,7 +168,7 @@ impl Statement for Asked {
     const NAME: &'static str = "PartnerExec";
 
     fn shown(&self) -> &str {
-        self.partner.name()
+        self.part.partner.name()
     }
 
     fn schema(&self) -> &SchemaRef {
@@ -173,18 +176,20 @@ impl Statement for Asked {
     }
 
     fn read(&self, _: &Arc<TaskContext>) -> BoxStream<'static, Result<RecordBatch>> {
-        let (sql, schema) = (self.sql.clone(), Arc::clone(&self.schema));
-        let answer = open(Arc::clone(&self.partner), sql, schema);
+        let answer = open(self.part.clone(), Arc::clone(&self.schema));
         futures::stream::once(answer).try_flatten().boxed()
     }
 }
 
-/// Asks `partner`, and checks that the answer has the schema that is expected.
-pub(super) async fn open(
-    partner: Arc<dyn Partner>,
-    sql: String,
-    schema: SchemaRef,
-) -> Result<SendableRecordBatchStream> {
+/// Asks a partner, checks that the answer has the schema that is expected, and
+/// counts what comes.
+pub(super) async fn open(part: Part, schema: SchemaRef) -> Result<SendableRecordBatchStream> {
+    let Part {
+        partner,
+        sql,
+        received,
+    } = part;
+    let asked = Instant::now();
     let expected = match schema.fields().is_empty() {
         true => Arc::new(Schema::new(vec![Field::new("one", DataType::Int64, true)])),
         false => Arc::clone(&schema),
@@ -202,6 +207,7 @@ pub(super) async fn open(
     let out = Arc::clone(&schema);
     let stream = answer.map(move |batch| {
         let batch = batch.map_err(|e| of_partner(&name, &e))?;
+        received.add(&batch, asked);
         if batch.schema().fields() != expected.fields() {
             return Err(QueryError::partner_unavailable(
                 &name,

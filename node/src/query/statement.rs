@@ -39,6 +39,10 @@ pub(crate) struct StatementExec<S> {
 }
 
 impl<S: Statement> StatementExec<S> {
+    pub(crate) fn statement(&self) -> &S {
+        &self.statement
+    }
+
     pub(crate) fn new(statement: S) -> Self {
         let properties = Arc::new(PlanProperties::new(
             EquivalenceProperties::new(Arc::clone(statement.schema())),

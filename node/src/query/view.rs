@@ -41,6 +41,7 @@ pub struct View {
     tables: BTreeMap<TableName, Arc<dyn TableProvider>>,
     catalogs: Arc<dyn CatalogProviderList>,
     ends: BTreeMap<(String, String), Deprecation>,
+    explains: bool,
 }
 
 impl View {
@@ -53,6 +54,7 @@ impl View {
             caller: Arc::from("own"),
             tables: BTreeMap::new(),
             ends: BTreeMap::new(),
+            explains: false,
         }
     }
 
@@ -82,6 +84,11 @@ impl View {
     /// Who takes turns with the others for the engine's places.
     pub(crate) fn caller(&self) -> &Arc<str> {
         &self.caller
+    }
+
+    /// Whether `EXPLAIN` may be asked.
+    pub(crate) fn explains(&self) -> bool {
+        self.explains
     }
 
     pub(crate) fn default_catalog(&self) -> &str {
@@ -114,6 +121,7 @@ pub struct ViewBuilder {
     caller: Arc<str>,
     tables: BTreeMap<TableName, Arc<dyn TableProvider>>,
     ends: BTreeMap<(String, String), Deprecation>,
+    explains: bool,
 }
 
 impl ViewBuilder {
@@ -128,6 +136,13 @@ impl ViewBuilder {
     pub fn ending(mut self, catalog: &str, schema: &str, end: Option<&Deprecation>) -> Self {
         let product = (catalog.to_owned(), schema.to_owned());
         self.ends.extend(end.map(|end| (product, end.clone())));
+        self
+    }
+
+    /// Permits `EXPLAIN`: to members, who may know which partners are asked
+    /// what. A partner would learn of sources and policies (`spec/5-data-plane.md#D-224`).
+    pub fn explaining(mut self) -> Self {
+        self.explains = true;
         self
     }
 
@@ -187,6 +202,7 @@ impl ViewBuilder {
             tables: self.tables,
             catalogs: Arc::new(catalogs),
             ends: self.ends,
+            explains: self.explains,
         })
     }
 }

@@ -48,6 +48,20 @@ impl query::Partner for Reader {
         Some(self.agreement.id().to_string())
     }
 
+    fn clauses(&self) -> Vec<String> {
+        let mut lines = Vec::new();
+        for (name, table) in &self.agreement.terms().tables {
+            let only = table.filter.0.iter();
+            lines.extend(only.map(|predicate| format!("{name}: only rows where {predicate}")));
+            let masks = table.masks.iter();
+            lines.extend(masks.map(|(column, mask)| format!("{name}.{column}: masked, {mask:?}")));
+            let groups = table.protection.iter();
+            lines.extend(groups.map(|protection| format!("{name}: {protection}")));
+        }
+        lines.extend(self.purpose.iter().map(|purpose| format!("for {purpose}")));
+        lines
+    }
+
     async fn open(
         &self,
         sql: String,

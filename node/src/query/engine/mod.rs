@@ -1,5 +1,6 @@
 //! Where statements run: a runtime, a memory pool and a budget of their own.
 
+mod explain;
 mod places;
 mod queue;
 mod run;
@@ -17,6 +18,7 @@ use datafusion::execution::memory_pool::FairSpillPool;
 use datafusion::execution::runtime_env::RuntimeEnvBuilder;
 use datafusion::logical_expr::ScalarUDF;
 use datafusion::scalar::ScalarValue;
+use datafusion::sql::parser::Statement;
 use tokio::runtime::{Builder, Handle, Runtime};
 use tokio_util::task::AbortOnDropHandle;
 
@@ -25,7 +27,7 @@ pub use run::Prepared;
 pub use settings::EngineSettings;
 
 use self::queue::{Place, Queue};
-use super::gate::{Gate, MAX_BYTES};
+use super::gate::{Explain, Gate, MAX_BYTES};
 use super::pushdown;
 use super::schema::advertised;
 use super::{QueryError, View};
@@ -173,6 +175,19 @@ impl Shared {
         place.await.ok_or_else(QueryError::busy)
     }
 
+    /// One query, and whether it is to be explained, which not everybody may ask.
+    fn parse(
+        &self,
+        view: &View,
+        sql: &str,
+        parameters: usize,
+    ) -> Result<(Statement, Option<Explain>), QueryError> {
+        if view.explains() {
+            return self.gate.parse_explained(sql, parameters);
+        }
+        Ok((self.gate.parse(sql, parameters)?, None))
+    }
+
     /// Runs work on the engine's threads; a panic there becomes an error here.
     async fn contained<T: Send + 'static>(
         &self,
@@ -202,7 +217,7 @@ async fn plan(
     sql: &str,
     parameters: Vec<ScalarValue>,
 ) -> Result<Prepared, QueryError> {
-    let statement = shared.gate.parse(sql, parameters.len())?;
+    let (statement, explain) = shared.parse(&view, sql, parameters.len())?;
     let state = state::state(&shared.template, &shared.settings, &view);
     let (plan, tables) = shared
         .gate
@@ -215,7 +230,11 @@ async fn plan(
     for why in &kept {
         tracing::debug!(why, "computed here, not at the source");
     }
-    let schema = advertised(plan.schema().as_arrow());
+    let answer = advertised(plan.schema().as_arrow());
+    let schema = match explain {
+        Some(_) => explain::schema(),
+        None => Arc::clone(&answer),
+    };
     let caller = Arc::clone(view.caller());
     Ok(Prepared {
         shared,
@@ -223,6 +242,8 @@ async fn plan(
         state: Arc::new(state),
         plan: Arc::new(plan),
         schema,
+        answer,
+        explain,
         tables: tables.into(),
         kept: kept.into(),
     })

@@ -29,7 +29,7 @@ pub(super) async fn describe(
     view: Arc<View>,
     sql: &str,
 ) -> Result<Described, QueryError> {
-    let statement = shared.gate.parse(sql, MAX_PLACES)?;
+    let (statement, _) = shared.parse(&view, sql, MAX_PLACES)?;
     let state = state(&shared.template, &shared.settings, &view);
     let unbound = state
         .statement_to_plan(statement)

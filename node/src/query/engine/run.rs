@@ -17,12 +17,14 @@ use datafusion::execution::{
 use datafusion::logical_expr::LogicalPlan;
 use datafusion::physical_expr::expressions::{Column, cast};
 use datafusion::physical_plan::projection::{ProjectionExec, ProjectionExpr};
+use datafusion::physical_plan::stream::RecordBatchStreamAdapter;
 use datafusion::physical_plan::{ExecutionPlan, execute_stream};
 use futures::{FutureExt, Stream, StreamExt};
 use tokio::sync::mpsc;
 use tokio_util::task::AbortOnDropHandle;
 
-use super::Shared;
+use super::{Shared, explain};
+use crate::query::gate::Explain;
 use crate::query::guard::{self, Budget};
 use crate::query::schema::relabel;
 use crate::query::{QueryError, TableName};
@@ -39,6 +41,9 @@ pub struct Prepared {
     pub(super) state: Arc<SessionState>,
     pub(super) plan: Arc<LogicalPlan>,
     pub(super) schema: SchemaRef,
+    /// The schema of the query's own answer, where that is explained instead.
+    pub(super) answer: SchemaRef,
+    pub(super) explain: Option<Explain>,
     pub(super) tables: Arc<[TableName]>,
     pub(super) kept: Arc<[String]>,
 }
@@ -125,7 +130,27 @@ impl Prepared {
             .query_planner()
             .create_physical_plan(&self.plan, self.state.as_ref())
             .await?;
-        let physical = plainly(physical, &self.schema)?;
+        let physical = plainly(physical, &self.answer)?;
+        let Some(explain) = self.explain else {
+            return self.execute(physical, budget);
+        };
+        let (prepared, schema) = (self.clone(), self.schema());
+        let told = async move {
+            if explain == Explain::Analyze {
+                let mut rows = prepared.execute(Arc::clone(&physical), budget)?;
+                while rows.next().await.transpose()?.is_some() {}
+            }
+            explain::told(&physical, &prepared.kept, explain)
+        };
+        let told = futures::stream::once(told);
+        Ok(Box::pin(RecordBatchStreamAdapter::new(schema, told)))
+    }
+
+    fn execute(
+        &self,
+        physical: Arc<dyn ExecutionPlan>,
+        budget: Arc<Budget>,
+    ) -> EngineResult<SendableRecordBatchStream> {
         let context = TaskContext::from(self.state.as_ref());
         let guarded = guard::install(physical, &budget)?;
         let config = context.session_config().clone().with_extension(budget);

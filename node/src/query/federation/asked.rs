@@ -17,8 +17,9 @@ use futures::{StreamExt as _, TryStreamExt as _};
 use super::written::Written;
 use crate::query::finished::Finished;
 use crate::query::guard::{self, Budget};
+use crate::query::parts::Part;
 use crate::query::pushdown::numbered;
-use crate::query::{Partner, QueryError, Statement, StatementExec, advertised, partner};
+use crate::query::{QueryError, Statement, StatementExec, advertised, partner};
 
 /// What a partner is asked instead of rows of its tables.
 pub(super) struct AskedTable {
@@ -55,8 +56,7 @@ impl Finished for AskedTable {
         let planner = state.query_planner();
         let here = planner.create_physical_plan(&self.here, state).await?;
         Ok(Arc::new(StatementExec::new(Asked {
-            partner: Arc::clone(&self.written.partner),
-            sql: self.written.sql.clone(),
+            part: Part::new(Arc::clone(&self.written.partner), self.written.sql.clone()),
             schema: Arc::clone(&self.schema),
             here,
         })))
@@ -65,18 +65,17 @@ impl Finished for AskedTable {
 
 /// One statement to one partner. What would be done here instead is no child of
 /// it: it is run in its place, or not at all.
-struct Asked {
-    partner: Arc<dyn Partner>,
-    sql: String,
+pub(crate) struct Asked {
+    pub(crate) part: Part,
     schema: SchemaRef,
-    here: Arc<dyn ExecutionPlan>,
+    pub(crate) here: Arc<dyn ExecutionPlan>,
 }
 
 impl Statement for Asked {
     const NAME: &'static str = "AskedExec";
 
     fn shown(&self) -> &str {
-        self.partner.name()
+        self.part.partner.name()
     }
 
     fn schema(&self) -> &SchemaRef {
@@ -84,13 +83,14 @@ impl Statement for Asked {
     }
 
     fn read(&self, run: &Arc<TaskContext>) -> BoxStream<'static, Result<RecordBatch>> {
-        let (partner, sql) = (Arc::clone(&self.partner), self.sql.clone());
         let (here, out) = (Arc::clone(&self.here), Arc::clone(&self.schema));
-        let run = Arc::clone(run);
+        let (part, run) = (self.part.clone(), Arc::clone(run));
         let answer = async move {
-            let name = partner.name().to_owned();
-            let rows = match partner::open(partner, sql, advertised(&out)).await {
+            let name = part.partner.name().to_owned();
+            let received = Arc::clone(&part.received);
+            let rows = match partner::open(part, advertised(&out)).await {
                 Err(error) if is_refused(&QueryError::of(&error)) => {
+                    received.refuse();
                     tracing::debug!(partner = name, %error, "computed here, over the partner's rows");
                     instead(here, run)
                 }

@@ -17,6 +17,7 @@ mod windows;
 
 use std::collections::HashSet;
 
+use datafusion::common::format::ExplainStatementOptions;
 use datafusion::error::DataFusionError;
 use datafusion::execution::SessionState;
 use datafusion::logical_expr::LogicalPlan;
@@ -60,6 +61,18 @@ impl Gate {
     /// Steps 1 to 4: from text to one query that is worth planning.
     /// `parameters` says how many values the caller binds.
     pub(crate) fn parse(&self, sql: &str, parameters: usize) -> Result<Statement, QueryError> {
+        match self.parse_explained(sql, parameters)? {
+            (statement, None) => Ok(statement),
+            (_, Some(_)) => Err(not_a_query()),
+        }
+    }
+
+    /// As [`Gate::parse`], for who may ask how a query would be, or was, computed.
+    pub(crate) fn parse_explained(
+        &self,
+        sql: &str,
+        parameters: usize,
+    ) -> Result<(Statement, Option<Explain>), QueryError> {
         // spec/5-data-plane.md#D-1
         if sql.len() > MAX_BYTES {
             return Err(QueryError::too_large("bytes", MAX_BYTES));
@@ -85,6 +98,13 @@ impl Gate {
         let (Some(statement), true) = (statements.pop_front(), statements.is_empty()) else {
             return Err(QueryError::bad_sql("write exactly one statement"));
         };
+        let (statement, explain) = match statement {
+            Statement::Explain(explained) => {
+                let explain = Explain::of(&explained.options)?;
+                (*explained.statement, Some(explain))
+            }
+            statement => (statement, None),
+        };
         let Statement::Statement(inner) = &statement else {
             return Err(not_a_query());
         };
@@ -92,7 +112,7 @@ impl Gate {
             return Err(not_a_query());
         };
         syntax::check(query)?;
-        Ok(statement)
+        Ok((statement, explain))
     }
 
     /// Steps 5 and 6: the plan of a parsed query, and the tables it reads.
@@ -117,6 +137,33 @@ impl Gate {
             .map_err(|e| QueryError::of(&e))?;
         growth::check(&plan)?;
         Ok((plan, walk.tables()?))
+    }
+}
+
+/// What is to be told of a query instead of its answer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Explain {
+    /// What would be asked of whom.
+    Plan,
+    /// What was asked, and what came: the query runs.
+    Analyze,
+}
+
+impl Explain {
+    fn of(options: &ExplainStatementOptions) -> Result<Self, QueryError> {
+        let plain = ExplainStatementOptions {
+            analyze: options.analyze,
+            ..ExplainStatementOptions::default()
+        };
+        if *options != plain {
+            return Err(QueryError::not_permitted(
+                "an option of EXPLAIN other than ANALYZE",
+            ));
+        }
+        Ok(match options.analyze {
+            true => Self::Analyze,
+            false => Self::Plan,
+        })
     }
 }
 

@@ -95,3 +95,85 @@ fn a_statement_over_organizations_answers_as_over_one_database() {
     let parts = *parts.lock().unwrap();
     assert!(parts > 50, "only {parts} statements were more than scans");
 }
+
+/// The columns of an explained statement as text, one line for each row.
+async fn explained(engine: &Engine, view: &Arc<View>, sql: &str) -> Vec<[String; 4]> {
+    let batches = ask(engine, view, sql).await.unwrap();
+    let mut lines = Vec::new();
+    for batch in &batches {
+        let shown = |column: &str, row: usize| {
+            let column = batch.column_by_name(column).unwrap();
+            arrow::util::display::array_value_to_string(column, row).unwrap()
+        };
+        lines.extend(
+            (0..batch.num_rows()).map(|row| {
+                ["partner", "statement", "rows", "note"].map(|column| shown(column, row))
+            }),
+        );
+    }
+    lines
+}
+
+#[tokio::test]
+async fn explain_says_what_is_asked_and_analyze_what_came() {
+    let engine = Engine::start(EngineSettings::default()).unwrap();
+    let rows = RecordBatch::try_from_iter([
+        (
+            "k",
+            Arc::new(Int64Array::from_iter_values(0..100)) as ArrayRef,
+        ),
+        (
+            "s",
+            Arc::new(StringArray::from_iter_values(
+                (0..100).map(|n| n.to_string()),
+            )),
+        ),
+    ])
+    .unwrap();
+    for refuses in [false, true] {
+        let mut far = organization(&[("a", &rows)]);
+        Arc::get_mut(&mut far).unwrap().refuses = refuses;
+        let tables = || {
+            View::builder("own")
+                .partner(named("a"), remote(&far, "a", &rows))
+                .governed(named("d"), open(&rows))
+        };
+        let sql = "SELECT count(*) FROM p.a AS a JOIN p.d AS d ON a.k = d.k WHERE length(a.s) > 1";
+        let view = tables().explaining().build();
+        let plan = explained(&engine, &view, &format!("EXPLAIN {sql}")).await;
+        assert!(asked(&far).is_empty(), "a plan asks nobody");
+        let [[partner, statement, came, _]] = plan.as_slice() else {
+            panic!("{plan:?}");
+        };
+        assert_eq!((partner.as_str(), came.as_str()), ("loopback", ""));
+        assert!(statement.contains("character_length"), "{statement}");
+        let ran = explained(&engine, &view, &format!("EXPLAIN ANALYZE {sql}")).await;
+        let last = ran.last().unwrap();
+        assert_eq!(asked(&far), [last[1].clone()]);
+        match refuses {
+            false => assert_eq!((ran.len(), last[2].as_str()), (1, "90")),
+            true => {
+                assert_eq!((ran.len(), last[2].as_str()), (2, "100"));
+                assert!(ran[0][3].contains("does not compute it"), "{ran:?}");
+            }
+        }
+        for refused in [
+            format!("EXPLAIN VERBOSE {sql}"),
+            format!("EXPLAIN (FORMAT TREE) {sql}"),
+            format!("EXPLAIN EXPLAIN {sql}"),
+            "EXPLAIN DROP TABLE p.a".to_owned(),
+        ] {
+            let error = ask(&engine, &view, &refused).await.unwrap_err();
+            assert!(
+                ["not-permitted", "bad-sql"].contains(&error.code()),
+                "{error:?}"
+            );
+        }
+        // Not for partners, who would learn of sources.
+        let view = tables().build();
+        let error = ask(&engine, &view, &format!("EXPLAIN {sql}"))
+            .await
+            .unwrap_err();
+        assert_eq!(error.code(), "not-permitted");
+    }
+}
