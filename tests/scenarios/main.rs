@@ -23,6 +23,7 @@ mod pipeline;
 mod policies;
 mod postgres_is_the_warehouse;
 mod promises;
+mod pull;
 mod receipts;
 mod revocation_ends_access;
 mod taking_back;

@@ -27,6 +27,7 @@ mod member;
 mod output;
 mod policy;
 mod product;
+mod pull;
 mod receipts;
 mod request;
 mod revoke;
@@ -93,6 +94,7 @@ enum Command {
     Revoke(revoke::Revoke),
     Grant(grant::Grant),
     Sql(sql::Sql),
+    Pull(pull::Pull),
     Member(member::Member),
     Policy(policy::Policy),
     Config(config::Config),
@@ -160,6 +162,7 @@ fn run(args: Args, output: &Output) -> Result<(), Problem> {
             Command::Revoke(c) => c.run(&home, output).await,
             Command::Grant(c) => c.run(&home, output).await,
             Command::Sql(c) => c.run(&home, output).await,
+            Command::Pull(c) => c.run(&home, output).await,
             Command::Receipts(c) => c.run(&home, output).await,
             Command::Member(c) => c.run(&home, output).await,
             Command::Policy(c) => c.run(&home, output).await,

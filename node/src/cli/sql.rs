@@ -169,7 +169,7 @@ pub(super) async fn ask(home: &Home, statement: &str) -> Result<Answer, String> 
     Ok(Answer { schema, batches })
 }
 
-async fn connect(home: &Home) -> Result<SqlClient, String> {
+pub(super) async fn connect(home: &Home) -> Result<SqlClient, String> {
     let read = |path: std::path::PathBuf| {
         std::fs::read_to_string(&path).map_err(|e| format!("{}: {e}", path.display()))
     };
