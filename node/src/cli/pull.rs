@@ -164,7 +164,7 @@ impl Format {
 enum Writer {
     Parquet(Box<ArrowWriter<BufWriter<File>>>),
     Arrow(Box<FileWriter<BufWriter<File>>>),
-    Csv(arrow::csv::Writer<BufWriter<File>>),
+    Csv(Box<arrow::csv::Writer<BufWriter<File>>>),
 }
 
 /// A file that is not whole yet. It is removed unless it is finished.
@@ -180,7 +180,7 @@ impl Partial {
         let folder = path.parent().filter(|p| !p.as_os_str().is_empty());
         let partial = tempfile::Builder::new()
             .prefix(".comity-pull-")
-            .tempfile_in(folder.unwrap_or(Path::new(".")))
+            .tempfile_in(folder.unwrap_or_else(|| Path::new(".")))
             .map_err(|e| Problem::failed(format!("{}: {e}", path.display())))?;
         let (file, temporary) = partial.into_parts();
         let out = BufWriter::new(file);
@@ -204,7 +204,7 @@ impl Partial {
                 // The header, also when no row comes.
                 let none = RecordBatch::new_empty(schema.clone());
                 writer.write(&none).map_err(unwritten)?;
-                Writer::Csv(writer)
+                Writer::Csv(Box::new(writer))
             }
         };
         Ok(Self {

@@ -184,7 +184,7 @@ impl Writer {
                 .filter(|(x, y)| x.1 == y.1)
                 .map(|(x, y)| format!("{} = {}", x.0, y.0))
                 .collect();
-        let both = l.clone().with(r.clone());
+        let both = l.with(r);
         let kind = self.of(&["", "LEFT ", "RIGHT ", "FULL "]);
         let on = match pairs.is_empty() {
             true => self.comparison(&both),
