@@ -93,7 +93,8 @@ fn a_statement_over_organizations_answers_as_over_one_database() {
         },
     );
     let parts = *parts.lock().unwrap();
-    assert!(parts > 50, "only {parts} statements were more than scans");
+    // A few in ten are; so that a law about nothing does not pass.
+    assert!(parts > 10, "only {parts} statements were more than scans");
 }
 
 /// The columns of an explained statement as text, one line for each row.
