@@ -223,6 +223,13 @@ async fn an_agreement_is_told_to_end_in_time_and_that_it_has_ended() -> Outcome 
         let post = next(&mut posts, event).await?;
         assert_eq!(post.event()["data"]["agreement"], json!(agreement));
         assert_eq!(post.event()["data"]["partner"], "port-authority");
+        // The program as well, before the node is stopped.
+        registry
+            .until("the program to be told", || async {
+                let heard = std::fs::read_to_string(&heard).unwrap_or_default();
+                Ok(heard.contains(event).then_some(()))
+            })
+            .await?;
     }
     let heard = std::fs::read_to_string(&heard)?;
     assert_eq!(heard.matches("agreement-ending-soon").count(), 1, "{heard}");
