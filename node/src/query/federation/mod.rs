@@ -30,9 +30,30 @@ use crate::query::pushdown::renamed;
 
 /// Replaces what partners can compute in an optimized plan.
 pub(super) fn push(plan: LogicalPlan) -> Result<LogicalPlan> {
-    let mut asked = 0;
-    let (plan, written) = visit(plan, &mut asked)?;
-    replaced(plan, written, &mut asked)
+    below_order(plan, &mut 0)
+}
+
+/// What stands above the order of the whole answer stays here, or the partner
+/// would have to keep that order.
+fn below_order(plan: LogicalPlan, asked: &mut usize) -> Result<LogicalPlan> {
+    if !matches!(plan, LogicalPlan::Sort(_)) && is_ordered(&plan) {
+        let plan = plan.map_children(|input| below_order(input, asked).map(Transformed::yes))?;
+        return in_subqueries(plan.data, asked);
+    }
+    let (plan, written) = visit(plan, asked)?;
+    replaced(plan, written, asked)
+}
+
+/// Whether the rows of a plan come in an order that its statement asked for.
+fn is_ordered(plan: &LogicalPlan) -> bool {
+    match plan {
+        LogicalPlan::Sort(_) => true,
+        LogicalPlan::Projection(_)
+        | LogicalPlan::Filter(_)
+        | LogicalPlan::Limit(_)
+        | LogicalPlan::SubqueryAlias(_) => plan.inputs().into_iter().all(is_ordered),
+        _ => false,
+    }
 }
 
 /// The node with the parts below it replaced that do not belong to one with it,

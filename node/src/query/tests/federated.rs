@@ -1,6 +1,11 @@
 //! Statements over several organizations: each part is asked where its tables
 //! are, and the answer is that of one database.
 
+use arrow::array::UInt64Array;
+use arrow::compute::{concat_batches, take_record_batch};
+use arrow::datatypes::SchemaRef;
+use datafusion::execution::SendableRecordBatchStream;
+use datafusion::physical_plan::stream::RecordBatchStreamAdapter;
 use proptest::prelude::*;
 
 use super::generated::statement;
@@ -176,5 +181,76 @@ async fn explain_says_what_is_asked_and_analyze_what_came() {
             .await
             .unwrap_err();
         assert_eq!(error.code(), "not-permitted");
+    }
+}
+
+/// A partner whose rows come in no order that anybody asked for.
+#[derive(Debug)]
+struct Backwards(Arc<Loopback>);
+
+#[async_trait::async_trait]
+impl Partner for Backwards {
+    fn name(&self) -> &str {
+        "backwards"
+    }
+
+    async fn open(
+        &self,
+        sql: String,
+        expected: SchemaRef,
+    ) -> Result<SendableRecordBatchStream, QueryError> {
+        let rows = self.0.open(sql, Arc::clone(&expected)).await?;
+        let batches: Vec<_> = rows.try_collect().await.map_err(|e| QueryError::of(&e))?;
+        let all = concat_batches(&expected, &batches).unwrap();
+        let back: UInt64Array = (0..all.num_rows() as u64).rev().collect();
+        let back = take_record_batch(&all, &back).unwrap();
+        let rows = futures::stream::iter([Ok(back)]);
+        Ok(Box::pin(RecordBatchStreamAdapter::new(expected, rows)))
+    }
+}
+
+/// Regression: a projection above the order took it to the partner, which need not keep it.
+#[tokio::test]
+async fn the_order_of_an_answer_is_made_here() {
+    let engine = Engine::start(EngineSettings::default()).unwrap();
+    let rows = RecordBatch::try_from_iter([
+        (
+            "k",
+            Arc::new(Int64Array::from_iter_values(0..100)) as ArrayRef,
+        ),
+        (
+            "s",
+            Arc::new(StringArray::from_iter_values(
+                (0..100).map(|n| n.to_string()),
+            )),
+        ),
+    ])
+    .unwrap();
+    let far = organization(&[("a", &rows)]);
+    let remote = RemoteTable {
+        product: "p".into(),
+        table: "a".into(),
+    };
+    let partner: Arc<dyn Partner> = Arc::new(Backwards(Arc::clone(&far)));
+    let view = View::builder("own")
+        .partner(
+            named("a"),
+            PartnerTable::new(partner, remote, rows.schema()),
+        )
+        .build();
+    for sql in [
+        "SELECT s FROM p.a ORDER BY k DESC LIMIT 5",
+        "SELECT s FROM (SELECT s, k FROM p.a ORDER BY k DESC LIMIT 5) AS t WHERE length(s) > 0",
+        "SELECT concat(s, '') FROM p.a WHERE length(s) > 1 ORDER BY k DESC LIMIT 5",
+        "SELECT s FROM p.a ORDER BY k DESC LIMIT 3 OFFSET 0",
+    ] {
+        let answer = ask(&engine, &view, sql).await.unwrap();
+        let asked = asked(&far).join("\n");
+        let first: Vec<_> = answer
+            .iter()
+            .flat_map(|b| b.column(0).as_string::<i32>().iter().flatten())
+            .collect();
+        assert_eq!(first[..3], ["99", "98", "97"], "{sql}\n{asked}");
+        assert!(asked.contains("LIMIT"), "{asked}");
     }
 }
