@@ -258,14 +258,13 @@ fn join(node: &Join, left: &Written, right: &Written) -> Option<Written> {
         NullEquality::NullEqualsNothing => "=",
         NullEquality::NullEqualsNull => "IS NOT DISTINCT FROM",
     };
-    let mut on = Vec::new();
-    for (a, b) in &node.on {
-        let (a, b) = (
-            writer.expression(a, &of_left)?,
-            writer.expression(b, &of_right)?,
-        );
-        on.push(format!("({a} {equal} {b})"));
-    }
+    let keys = node.on.iter().map(|(a, b)| {
+        let a = writer.expression(a, &of_left)?;
+        Some((a, writer.expression(b, &of_right)?))
+    });
+    let keys = keys.collect::<Option<Vec<_>>>()?;
+    let on = keys.iter().map(|(a, b)| format!("({a} {equal} {b})"));
+    let mut on: Vec<_> = on.collect();
     if let Some(filter) = &node.filter {
         on.push(writer.expression(filter, &names)?);
     }
@@ -302,15 +301,9 @@ fn join(node: &Join, left: &Written, right: &Written) -> Option<Written> {
     );
     // Where there are nulls, `NOT IN` differs from `NOT EXISTS`.
     let not_in = || {
-        let ([(a, b)], None, JoinType::LeftAnti) = (&node.on[..], &node.filter, node.join_type)
-        else {
+        let ([(a, b)], None, JoinType::LeftAnti) = (&keys[..], &node.filter, node.join_type) else {
             return None;
         };
-        let mut writer = Writer::default();
-        let (a, b) = (
-            writer.expression(a, &of_left)?,
-            writer.expression(b, &of_right)?,
-        );
         let columns = named(fields("l", l))?;
         Some(format!(
             "SELECT {columns} FROM ({}) AS \"l\" WHERE {a} NOT IN (SELECT {b} FROM ({}) AS \"r\")",

@@ -102,6 +102,23 @@ fn a_statement_over_organizations_answers_as_over_one_database() {
     assert!(parts > 10, "only {parts} statements were more than scans");
 }
 
+/// The numbers below a hundred, as numbers and as texts.
+fn hundred() -> RecordBatch {
+    RecordBatch::try_from_iter([
+        (
+            "k",
+            Arc::new(Int64Array::from_iter_values(0..100)) as ArrayRef,
+        ),
+        (
+            "s",
+            Arc::new(StringArray::from_iter_values(
+                (0..100).map(|n| n.to_string()),
+            )),
+        ),
+    ])
+    .unwrap()
+}
+
 /// The columns of an explained statement as text, one line for each row.
 async fn explained(engine: &Engine, view: &Arc<View>, sql: &str) -> Vec<[String; 4]> {
     let batches = ask(engine, view, sql).await.unwrap();
@@ -123,19 +140,7 @@ async fn explained(engine: &Engine, view: &Arc<View>, sql: &str) -> Vec<[String;
 #[tokio::test]
 async fn explain_says_what_is_asked_and_analyze_what_came() {
     let engine = Engine::start(EngineSettings::default()).unwrap();
-    let rows = RecordBatch::try_from_iter([
-        (
-            "k",
-            Arc::new(Int64Array::from_iter_values(0..100)) as ArrayRef,
-        ),
-        (
-            "s",
-            Arc::new(StringArray::from_iter_values(
-                (0..100).map(|n| n.to_string()),
-            )),
-        ),
-    ])
-    .unwrap();
+    let rows = hundred();
     for refuses in [false, true] {
         let mut far = organization(&[("a", &rows)]);
         Arc::get_mut(&mut far).unwrap().refuses = refuses;
@@ -213,19 +218,7 @@ impl Partner for Backwards {
 #[tokio::test]
 async fn the_order_of_an_answer_is_made_here() {
     let engine = Engine::start(EngineSettings::default()).unwrap();
-    let rows = RecordBatch::try_from_iter([
-        (
-            "k",
-            Arc::new(Int64Array::from_iter_values(0..100)) as ArrayRef,
-        ),
-        (
-            "s",
-            Arc::new(StringArray::from_iter_values(
-                (0..100).map(|n| n.to_string()),
-            )),
-        ),
-    ])
-    .unwrap();
+    let rows = hundred();
     let far = organization(&[("a", &rows)]);
     let remote = RemoteTable {
         product: "p".into(),
