@@ -13,7 +13,7 @@ use comity_identity::organization::Role;
 use comity_identity::{Digest, KeyId, OrgId, PublicKey, Signer as _, Timestamp};
 use comity_protocol::keys::IssuerKeys;
 use comity_protocol::negotiation::{AGREEMENT, SignedDocument};
-use comity_protocol::receipt::SignedReceipt;
+use comity_protocol::receipt::{Delivered, SignedReceipt};
 use comity_tests::rogue::{Rogue, code};
 use comity_tests::{Outcome, WEATHER_RULES, ask, contracts, lab, reaches, sql};
 
@@ -142,6 +142,11 @@ async fn what_was_delivered_is_countersigned() -> Outcome {
     let last = receipt.receipt().deliveries.last().ok_or("empty")?;
     assert_eq!(last.rows, ROWS as u64);
     assert!(last.bytes > 0 && last.ended.is_none());
+    // All three read the same files by the same plan, and the receipts say so.
+    let read = |d: &Delivered| (d.plan, d.snapshot.clone());
+    let mut states: Vec<_> = receipt.receipt().deliveries.iter().map(read).collect();
+    states.dedup();
+    assert!(matches!(&states[..], [(Some(_), Some(_))]), "{states:?}");
     Ok(())
 }
 

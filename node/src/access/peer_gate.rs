@@ -255,6 +255,7 @@ impl PeerGate {
             grant: Some(grant.digest()),
             direct: asker.direct(),
             budgets: grant.budgets().iter().map(|b| b.link).collect(),
+            salts: Some(salts),
             given: Some(Arc::clone(&self.given)),
         };
         Ok(Session {

@@ -8,8 +8,9 @@ use comity_identity::{Digest, OrgId};
 use super::refusals::Refusals;
 use crate::admin::{Listener, Metrics};
 use crate::clock;
-use crate::flight::{Denied, Moved, Recorder};
+use crate::flight::{Denied, Moved, Recorder, Served};
 use crate::ledger::{self, Delivery, Ledger, Record, Reserved};
+use crate::query::Salts;
 use crate::receipts::Given;
 
 /// Writes the deliveries of one session to the journal.
@@ -33,19 +34,29 @@ pub(super) struct Audit {
     pub(super) direct: Option<Digest>,
     /// The links of it that have a row budget.
     pub(super) budgets: Vec<Digest>,
+    /// What names the states of sources, when a peer is served.
+    pub(super) salts: Option<Salts>,
     /// Who states the delivery to the peer.
     pub(super) given: Option<Arc<Given>>,
 }
 
 impl Audit {
-    fn delivery(&self, query: Digest) -> Delivery {
+    fn snapshot(&self, served: &Served) -> Option<String> {
+        let salts = self.salts.as_ref()?;
+        let names = served.snapshots.names()?;
+        Some(salts.snapshot_name(&names))
+    }
+
+    fn delivery(&self, served: &Served) -> Delivery {
         Delivery {
             trace: self.trace.clone(),
             org: self.org,
             subject: self.subject.clone(),
             agreement: self.agreement,
             purpose: self.purpose.clone(),
-            query,
+            query: served.query,
+            plan: Some(served.plan),
+            snapshot: None,
             grant: self.grant,
             direct: self.direct,
             budgets: self.budgets.clone(),
@@ -63,10 +74,10 @@ impl Audit {
 #[async_trait]
 impl Recorder for Audit {
     /// Fails closed: what cannot be logged is not served (`spec/5-data-plane.md#D-110`).
-    async fn started(&self, query: Digest, reserved: Option<Reserved>) -> Result<(), Denied> {
+    async fn started(&self, served: &Served, reserved: Option<Reserved>) -> Result<(), Denied> {
         let record = Record::Delivery(Delivery {
             reserved,
-            ..self.delivery(query)
+            ..self.delivery(served)
         });
         self.ledger.commit(&record).await.map(drop).map_err(|error| {
             tracing::error!(%error, trace = self.trace, "a delivery cannot be logged, so it is refused");
@@ -88,7 +99,7 @@ impl Recorder for Audit {
         }
     }
 
-    fn ended(&self, query: Digest, moved: Moved, code: Option<&'static str>) {
+    fn ended(&self, served: &Served, moved: Moved, code: Option<&'static str>) {
         let outcome = code.unwrap_or("ok");
         self.metrics
             .query(self.listener, outcome, moved.rows, moved.bytes);
@@ -97,7 +108,8 @@ impl Recorder for Audit {
             bytes: Some(moved.bytes),
             content: moved.content.filter(|_| self.agreement.is_some()),
             ended: code.map(str::to_owned),
-            ..self.delivery(query)
+            snapshot: self.snapshot(served),
+            ..self.delivery(served)
         };
         let (ledger, given) = (Arc::clone(&self.ledger), self.given.clone());
         // Called when a stream is dropped, where nothing can be awaited.

@@ -112,6 +112,7 @@ impl Gate for WorkbenchGate {
             grant: None,
             direct: None,
             budgets: Vec::new(),
+            salts: None,
             given: None,
         };
         Ok(Session {

@@ -121,6 +121,8 @@ fn delivery(org: OrgId, subject: &str, rows: Option<u64>) -> Record {
         reserved: None,
         budgets: Vec::new(),
         content: None,
+        plan: None,
+        snapshot: None,
         policy: None,
         at: NOW,
     })

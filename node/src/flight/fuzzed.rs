@@ -9,7 +9,6 @@ use arrow_flight::flight_service_server::FlightService as _;
 use arrow_flight::sql::{Any, CommandPreparedStatementQuery, TicketStatementQuery};
 use arrow_flight::{Action, FlightData, FlightDescriptor, FlightInfo, Ticket};
 use async_trait::async_trait;
-use comity_identity::Digest;
 use futures::StreamExt as _;
 use prost::Message as _;
 use tokio::runtime::Runtime;
@@ -19,7 +18,7 @@ use tonic::{Request, Status};
 
 use super::binding;
 use super::service::SqlService;
-use super::session::{Denied, Recorder, Right, Session, Unlimited};
+use super::session::{Denied, Recorder, Right, Served, Session, Unlimited};
 use super::tally::Moved;
 use crate::ledger::Reserved;
 use crate::query::fuzzed::{engine, has_hidden, view};
@@ -227,11 +226,11 @@ struct Nobody;
 
 #[async_trait]
 impl Recorder for Nobody {
-    async fn started(&self, _: Digest, _: Option<Reserved>) -> Result<(), Denied> {
+    async fn started(&self, _: &Served, _: Option<Reserved>) -> Result<(), Denied> {
         Ok(())
     }
 
     fn refused(&self, _: &'static str, _: &str) {}
 
-    fn ended(&self, _: Digest, _: Moved, _: Option<&'static str>) {}
+    fn ended(&self, _: &Served, _: Moved, _: Option<&'static str>) {}
 }

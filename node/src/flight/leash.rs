@@ -131,13 +131,12 @@ pub(super) mod tests {
 
     use arrow::datatypes::{Schema, SchemaRef};
     use async_trait::async_trait;
-    use comity_identity::Digest;
     use datafusion::physical_plan::stream::RecordBatchStreamAdapter;
     use futures::stream;
     use tokio::sync::watch;
 
     use super::*;
-    use crate::flight::session::{Denied, Recorder, Unlimited};
+    use crate::flight::session::{Denied, Recorder, Served, Unlimited};
     use crate::flight::tally::Moved;
     use crate::ledger::Reserved;
     use crate::query::View;
@@ -164,11 +163,11 @@ pub(super) mod tests {
 
     #[async_trait]
     impl Recorder for Nobody {
-        async fn started(&self, _: Digest, _: Option<Reserved>) -> Result<(), Denied> {
+        async fn started(&self, _: &Served, _: Option<Reserved>) -> Result<(), Denied> {
             Ok(())
         }
         fn refused(&self, _: &'static str, _: &str) {}
-        fn ended(&self, _: Digest, _: Moved, _: Option<&'static str>) {}
+        fn ended(&self, _: &Served, _: Moved, _: Option<&'static str>) {}
     }
 
     pub(in crate::flight) fn session() -> (Session, Arc<Standing>) {

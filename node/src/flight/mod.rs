@@ -34,7 +34,9 @@ pub use accept::{Caller, Connection, HolderConnection, PeerConnection};
 pub use channel::{Asked, PeerChannel};
 pub use client::{ClientError, PeerClient, Taker};
 pub(crate) use client::{epoch_of, leaf_of};
-pub use session::{Allowance, Denied, Gate, OverLimit, Recorder, Right, Session, Unlimited};
+pub use session::{
+    Allowance, Denied, Gate, OverLimit, Recorder, Right, Served, Session, Unlimited,
+};
 pub use sql_client::{SqlClient, SqlError};
 pub use tally::{End, Moved};
 

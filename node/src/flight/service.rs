@@ -32,12 +32,12 @@ use super::actions;
 use super::binding;
 use super::ending;
 use super::metadata::Answer;
-use super::session::{Running, Session, query_status, session, status};
+use super::session::{Running, Served, Session, query_status, session, status};
 use super::stream::encode;
 use super::tally::Moved;
 use super::tickets::{Statement, Ticket as Ticketed, Tickets};
 use crate::clock;
-use crate::query::{Engine, Prepared};
+use crate::query::{Engine, Prepared, Snapshots};
 
 /// "Use this same connection": satisfies every client, and never makes one
 /// send its token elsewhere (`spec/5-data-plane.md#D-116`).
@@ -118,7 +118,12 @@ impl SqlService {
         Ok((ticket, prepared))
     }
 
-    async fn rows(&self, session: &Session, handle: &[u8]) -> Result<Response<Messages>, Status> {
+    async fn rows(
+        &self,
+        session: &Session,
+        handle: &[u8],
+        snapshots: Option<Arc<Snapshots>>,
+    ) -> Result<Response<Messages>, Status> {
         if session.stop.is_cancelled() {
             return Err(status(
                 Code::PermissionDenied,
@@ -128,21 +133,31 @@ impl SqlService {
             ));
         }
         let (ticket, prepared) = self.redeem(session, handle).await?;
-        let query = ticket.statement.digest();
+        let served = Served {
+            query: ticket.statement.digest(),
+            plan: prepared.digest(),
+            snapshots: snapshots.unwrap_or_else(|| Arc::clone(&ticket.snapshots)),
+        };
         let running = Running::begin(session)?;
         // Written down before the first byte leaves (spec/5-data-plane.md#D-110).
         let reserved = running.reserve(0, 0);
-        session.recorder.started(query, reserved).await?;
-        let rows = match prepared.run().await {
+        session.recorder.started(&served, reserved).await?;
+        let rows = match prepared.run_in(Arc::clone(&served.snapshots)).await {
             Ok(rows) => rows,
             Err(error) => {
                 let nothing = Moved::nothing();
-                session.recorder.ended(query, nothing, Some(error.code()));
+                session.recorder.ended(&served, nothing, Some(error.code()));
                 return Err(query_status(&error, &session.trace));
             }
         };
         let schema = prepared.schema();
-        let messages = encode(session, (running, reserved), &ticket, schema, rows);
+        let messages = encode(
+            session,
+            (running, reserved),
+            (&ticket, served),
+            schema,
+            rows,
+        );
         let mut response: Response<Messages> = Response::new(messages);
         // By it both sides name the delivery (spec/5-data-plane.md#D-122).
         if let Ok(trace) = session.trace.parse() {
@@ -299,7 +314,7 @@ impl FlightSqlService for SqlService {
         request: Request<Ticket>,
     ) -> Result<Response<Messages>, Status> {
         let session = session(&request)?;
-        self.rows(&session, &ticket.statement_handle).await
+        self.rows(&session, &ticket.statement_handle, None).await
     }
 
     async fn do_action_create_prepared_statement(
@@ -367,8 +382,9 @@ impl FlightSqlService for SqlService {
         request: Request<Ticket>,
     ) -> Result<Response<Messages>, Status> {
         let session = session(&request)?;
-        self.rows(&session, &command.prepared_statement_handle)
-            .await
+        // It is asked anew each time: no state of the data is kept for the next.
+        let handle = &command.prepared_statement_handle;
+        self.rows(&session, handle, Some(Arc::default())).await
     }
 
     async fn do_put_prepared_statement_query(

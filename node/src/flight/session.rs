@@ -12,7 +12,7 @@ use tonic::{Code, Request, Status};
 use super::tally::Moved;
 use super::{CODE, RETRY_AFTER, TRACE};
 use crate::ledger::Reserved;
-use crate::query::{Prepared, QueryError, View};
+use crate::query::{Prepared, QueryError, Snapshots, View};
 
 /// Judges every call of a listener.
 #[async_trait]
@@ -179,16 +179,27 @@ pub(super) fn over_limit(over: OverLimit, trace: &str) -> Status {
     status
 }
 
+/// What is served.
+#[derive(Clone, Debug)]
+pub struct Served {
+    /// The digest of the statement's text and values.
+    pub query: Digest,
+    /// The digest of its plan.
+    pub plan: Digest,
+    /// The states of the sources that are read, once that is known.
+    pub snapshots: Arc<Snapshots>,
+}
+
 /// Writes down what is served. The first byte leaves only after `started` returned.
 #[async_trait]
 pub trait Recorder: Send + Sync + std::fmt::Debug {
     /// A query is about to be served, and so much of its answer may leave before
     /// more is written down; again, when more is to.
-    async fn started(&self, query: Digest, reserved: Option<Reserved>) -> Result<(), Denied>;
+    async fn started(&self, served: &Served, reserved: Option<Reserved>) -> Result<(), Denied>;
     /// A query was refused before it was served, with this stable code, and why.
     fn refused(&self, code: &'static str, why: &str);
     /// Its stream ended after this had `moved`; `code` says why when it ended early.
-    fn ended(&self, query: Digest, moved: Moved, code: Option<&'static str>);
+    fn ended(&self, served: &Served, moved: Moved, code: Option<&'static str>);
 }
 
 /// A refusal: a stable code and a trace id. The reason is in the owner's log

@@ -10,7 +10,6 @@ use arrow::datatypes::SchemaRef;
 use arrow_flight::FlightData;
 use arrow_flight::encode::FlightDataEncoderBuilder;
 use arrow_flight::error::FlightError;
-use comity_identity::Digest;
 use datafusion::execution::SendableRecordBatchStream;
 use futures::future::BoxFuture;
 use futures::stream::BoxStream;
@@ -20,7 +19,9 @@ use tonic::{Code, Status};
 
 use super::MAX_MESSAGE_BYTES;
 use super::leash::Leash;
-use super::session::{Denied, Recorder, Right, Running, Session, over_limit, query_status, status};
+use super::session::{
+    Denied, Recorder, Right, Running, Served, Session, over_limit, query_status, status,
+};
 use super::tally::{End, Tallied, Tally};
 use super::tickets::Ticket;
 use crate::ledger::Reserved;
@@ -34,12 +35,12 @@ const TARGET_BYTES: usize = 2 * 1024 * 1024;
 pub(super) fn encode(
     session: &Session,
     (running, reserved): (Running, Option<Reserved>),
-    ticket: &Ticket,
+    (ticket, served): (&Ticket, Served),
     schema: SchemaRef,
     rows: SendableRecordBatchStream,
 ) -> BoxStream<'static, Result<FlightData, Status>> {
     let code = Arc::new(OnceLock::new());
-    let (query, recorder) = (ticket.statement.digest(), Arc::clone(&session.recorder));
+    let recorder = Arc::clone(&session.recorder);
     let metered = Metered {
         rows: Leash::of(session, rows),
         pieces: VecDeque::new(),
@@ -50,7 +51,7 @@ pub(super) fn encode(
         running,
         reserved,
         reserving: None,
-        query,
+        served: served.clone(),
         recorder: Arc::clone(&recorder),
         code: Arc::clone(&code),
         done: false,
@@ -84,7 +85,7 @@ pub(super) fn encode(
             End::Failed => Some(code.get().copied().unwrap_or("internal")),
             End::Dropped => Some("cancelled"),
         };
-        recorder.ended(query, moved, code);
+        recorder.ended(&served, moved, code);
     })
     .boxed()
 }
@@ -107,7 +108,7 @@ struct Metered {
     reserved: Option<Reserved>,
     /// More that is being written down.
     reserving: Option<(Reserved, Reserving)>,
-    query: Digest,
+    served: Served,
     recorder: Arc<dyn Recorder>,
     /// Why it ended early, for whoever counts behind the encoder.
     code: Arc<OnceLock<&'static str>>,
@@ -187,8 +188,8 @@ impl Metered {
             .is_some_and(|r| !r.covers(all_rows, all_bytes))
             && let Some(more) = self.running.reserve(all_rows, all_bytes)
         {
-            let (recorder, query) = (Arc::clone(&self.recorder), self.query);
-            let reserving = async move { recorder.started(query, Some(more)).await };
+            let (recorder, served) = (Arc::clone(&self.recorder), self.served.clone());
+            let reserving = async move { recorder.started(&served, Some(more)).await };
             self.reserving = Some((more, reserving.boxed()));
             self.pieces.push_front(piece);
             // It is polled at once; the piece leaves when it is written down.
@@ -244,6 +245,7 @@ mod tests {
     use std::sync::atomic::Ordering;
 
     use arrow::array::StringArray;
+    use comity_identity::Digest;
     use datafusion::physical_plan::stream::RecordBatchStreamAdapter;
 
     use super::super::leash::tests::session;
@@ -278,7 +280,11 @@ mod tests {
             running: Running::begin(&session).unwrap(),
             reserved: None,
             reserving: None,
-            query: Digest::of(b"query"),
+            served: Served {
+                query: Digest::of(b"query"),
+                plan: Digest::of(b"plan"),
+                snapshots: Arc::default(),
+            },
             recorder: Arc::clone(&session.recorder),
             code: Arc::default(),
             done: false,

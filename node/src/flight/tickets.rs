@@ -10,6 +10,7 @@ use datafusion::scalar::ScalarValue;
 use tokio_util::sync::CancellationToken;
 
 use super::Denied;
+use crate::query::Snapshots;
 
 /// How long a ticket may be redeemed, as often as its holder likes (`spec/5-data-plane.md#D-114`).
 pub(super) const TICKET_TIME: Duration = Duration::from_secs(15 * 60);
@@ -48,6 +49,8 @@ pub(super) struct Ticket {
     pub(super) statement: Statement,
     /// The schema that was announced for it.
     pub(super) schema: SchemaRef,
+    /// What its first answer read: the next ones read the same.
+    pub(super) snapshots: Arc<Snapshots>,
     /// Until when.
     pub(super) expires: Timestamp,
     /// Fires when the ticket is ended by its holder: its streams end.
@@ -102,6 +105,7 @@ impl Tickets {
             key: key.to_owned(),
             statement,
             schema,
+            snapshots: Arc::default(),
             expires,
             ended: CancellationToken::new(),
         };

@@ -459,6 +459,13 @@ pub struct Delivery {
     pub purpose: Option<String>,
     /// The digest of the query text; the text may hold personal data.
     pub query: Digest,
+    /// The digest of its plan. Records before that was written have none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub plan: Option<Digest>,
+    /// The states of the sources that were read, at the end, under the name that
+    /// the peer is told.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub snapshot: Option<String>,
     /// The digest of the last link of the grant chain, when a peer is served.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub grant: Option<Digest>,

@@ -258,6 +258,14 @@ impl QueryError {
         Self::new("terms-mismatch", what)
     }
 
+    /// The sources are not what the same question met before.
+    pub(crate) fn another_snapshot() -> Self {
+        Self::new(
+            "terms-mismatch",
+            "the data is not in the state any more in which this question was first answered; ask again",
+        )
+    }
+
     pub(crate) fn source_unavailable(detail: impl Into<String>) -> Self {
         Self::new(
             "source-unavailable",

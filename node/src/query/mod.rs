@@ -27,6 +27,7 @@ mod protection;
 mod pushdown;
 mod remote_sql;
 mod schema;
+mod snapshots;
 mod statement;
 #[cfg(test)]
 mod tests;
@@ -47,5 +48,7 @@ pub(crate) use pushdown::{
 };
 pub(crate) use remote_sql::predicate as remote_predicate;
 pub use schema::advertised;
+pub use snapshots::Snapshots;
+pub(crate) use snapshots::SourceId;
 pub(crate) use statement::{Statement, StatementExec};
 pub use view::{TableName, View, ViewBuilder};

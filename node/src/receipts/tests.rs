@@ -142,6 +142,8 @@ impl World {
             agreement: Some(self.id()),
             purpose: None,
             query: Digest::of(b"SELECT 1"),
+            plan: Some(Digest::of(b"plan")),
+            snapshot: Some("s:0".to_owned()),
             grant: Some(Digest::of(b"grant")),
             direct: None,
             reserved: None,

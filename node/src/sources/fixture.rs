@@ -9,7 +9,7 @@ use comity_protocol::terms::{RowFilter, TableTerms};
 use datafusion::catalog::TableProvider;
 use futures::TryStreamExt as _;
 
-use crate::query::{Engine, EngineSettings, GovernedTable, QueryError, TableName, View};
+use crate::query::{Engine, EngineSettings, GovernedTable, QueryError, Snapshots, TableName, View};
 
 pub(super) static ENGINE: LazyLock<Engine> =
     LazyLock::new(|| Engine::start(EngineSettings::default()).unwrap());
@@ -53,16 +53,29 @@ pub(super) fn all(source: &Arc<dyn TableProvider>, filter: RowFilter) -> TableTe
     }
 }
 
-async fn batches(view: &Arc<View>, sql: &str) -> Result<Vec<RecordBatch>, QueryError> {
+async fn batches(
+    view: &Arc<View>,
+    sql: &str,
+    snapshots: Arc<Snapshots>,
+) -> Result<Vec<RecordBatch>, QueryError> {
     let prepared = ENGINE.prepare(Arc::clone(view), sql).await?;
-    let stream = prepared.run().await?;
+    let stream = prepared.run_in(snapshots).await?;
     stream.try_collect().await.map_err(|e| QueryError::of(&e))
 }
 
 /// The rows of an answer as text, values parted by a bar.
 pub(super) async fn rows(view: &Arc<View>, sql: &str) -> Result<Vec<String>, QueryError> {
+    rows_in(view, sql, Arc::default()).await
+}
+
+/// As [`rows`], over the states of the sources that are named.
+pub(super) async fn rows_in(
+    view: &Arc<View>,
+    sql: &str,
+    snapshots: Arc<Snapshots>,
+) -> Result<Vec<String>, QueryError> {
     let mut rows = Vec::new();
-    for batch in batches(view, sql).await? {
+    for batch in batches(view, sql, snapshots).await? {
         for row in 0..batch.num_rows() {
             let values = batch.columns().iter();
             let values: Vec<_> = values

@@ -19,6 +19,8 @@ pub mod s3;
 mod scan;
 mod servers;
 pub mod sqlite;
+#[cfg(test)]
+mod tests;
 mod wire;
 
 use std::collections::BTreeMap;

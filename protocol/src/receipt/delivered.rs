@@ -12,7 +12,7 @@ pub const TRACE_CHARS: usize = 32;
 pub const MAX_ENDED_CHARS: usize = 32;
 
 /// The most characters of [`Delivered::snapshot`].
-pub const MAX_SNAPSHOT_CHARS: usize = 128;
+pub const MAX_SNAPSHOT_CHARS: usize = 48;
 
 /// How a delivery ended whose provider's node ended with it: nobody counted
 /// (`spec/4-negotiation.md#N-71`).
@@ -37,6 +37,9 @@ pub struct Delivered {
     pub direct: Option<Digest>,
     /// The digest of the statement's text.
     pub query: Digest,
+    /// The digest of the plan that ran, as the provider's engine writes plans.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub plan: Option<Digest>,
     /// The digest of the policy that was in force.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub policy: Option<Digest>,
@@ -151,7 +154,7 @@ impl Delivered {
         let snapshot = self.snapshot.as_deref().unwrap_or("-");
         let printed = snapshot.bytes().all(|b| b.is_ascii_graphic());
         if snapshot.is_empty() || snapshot.len() > MAX_SNAPSHOT_CHARS || !printed {
-            return Err("a snapshot's name is not 1 to 128 printed ASCII characters");
+            return Err("a snapshot's name is not 1 to 48 printed ASCII characters");
         }
         Ok(())
     }

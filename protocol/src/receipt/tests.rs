@@ -72,6 +72,7 @@ fn delivered(n: u64) -> Delivered {
         grant: Digest::of(b"grant"),
         direct: None,
         query: Digest::of(b"query"),
+        plan: None,
         policy: None,
         snapshot: None,
         rows: 26_115,
@@ -308,6 +309,7 @@ fn as_many_of_the_longest_deliveries_as_permitted_fit_and_so_does_their_dispute(
     let world = World::new();
     let longest = |n| Delivered {
         direct: Some(ID),
+        plan: Some(ID),
         policy: Some(ID),
         snapshot: Some("s".repeat(MAX_SNAPSHOT_CHARS)),
         rows: MAX_INT,

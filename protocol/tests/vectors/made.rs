@@ -438,6 +438,7 @@ fn after(
         grant: Digest::of(b"grant"),
         direct: None,
         query: Digest::of(b"SELECT 1"),
+        plan: None,
         policy: None,
         snapshot: None,
         rows: 26_115,
@@ -448,8 +449,9 @@ fn after(
     };
     let mut broken = delivered("fedcba9876543210fedcba9876543210");
     broken.ended = Some("cancelled".to_owned());
+    broken.plan = Some(Digest::of(b"plan"));
     broken.policy = Some(Digest::of(b"policy"));
-    broken.snapshot = Some("delta:7".to_owned());
+    broken.snapshot = Some("s:00112233445566778899aabbccddeeff".to_owned());
     let receipt = Receipt {
         v: 1,
         agreement,

@@ -24,6 +24,8 @@ fn record(org: OrgId, trace: &str, rows: Option<u64>) -> Delivery {
         agreement: None,
         purpose: None,
         query: Digest::of(b"query"),
+        plan: None,
+        snapshot: None,
         grant: None,
         direct: None,
         budgets: Vec::new(),

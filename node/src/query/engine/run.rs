@@ -10,6 +10,7 @@ use std::time::Instant;
 
 use arrow::datatypes::{Schema, SchemaRef};
 use arrow::record_batch::RecordBatch;
+use comity_identity::Digest;
 use datafusion::error::Result as EngineResult;
 use datafusion::execution::{
     RecordBatchStream, SendableRecordBatchStream, SessionState, TaskContext,
@@ -27,7 +28,7 @@ use super::{Shared, explain};
 use crate::query::gate::Explain;
 use crate::query::guard::{self, Budget};
 use crate::query::schema::relabel;
-use crate::query::{QueryError, TableName};
+use crate::query::{QueryError, Snapshots, TableName};
 
 /// Batches that wait between a query and its reader.
 const CHANNEL_BATCHES: usize = 4;
@@ -65,13 +66,34 @@ impl Prepared {
         &self.kept
     }
 
-    /// Runs the statement; can be called again. Dropping the stream stops the
-    /// work. Errors inside the stream are read with [`QueryError::of`].
+    /// The digest of the plan: the statement as it was resolved and optimized, over
+    /// the tables as its caller sees them. What the terms hide and how is not in
+    /// it: that follows from the agreement and the grant.
+    pub fn digest(&self) -> Digest {
+        Digest::of(self.plan.display_indent_schema().to_string().as_bytes())
+    }
+
+    /// As [`Prepared::run_in`], whatever the sources are now.
     ///
     /// # Errors
-    /// `busy` if too many queries run and none of them ended in time; `source-unavailable`, `budget` or
-    /// `failed` from planning the run.
+    /// As [`Prepared::run_in`].
     pub async fn run(&self) -> Result<SendableRecordBatchStream, QueryError> {
+        self.run_in(Arc::default()).await
+    }
+
+    /// Runs the statement over the states of its sources that `snapshots` names,
+    /// and puts those there that it meets; can be called again. Dropping the
+    /// stream stops the work. Errors inside the stream are read with
+    /// [`QueryError::of`].
+    ///
+    /// # Errors
+    /// `busy` if too many queries run and none of them ended in time; `terms-mismatch`
+    /// if a source is not in that state any more; `source-unavailable`, `budget` or
+    /// `failed` from planning the run.
+    pub async fn run_in(
+        &self,
+        snapshots: Arc<Snapshots>,
+    ) -> Result<SendableRecordBatchStream, QueryError> {
         let shared = &self.shared;
         let place = shared.queries.place(&self.caller, shared.settings.wait);
         let permit = place.await.ok_or_else(QueryError::busy)?;
@@ -87,7 +109,7 @@ impl Prepared {
         let batches = shared
             .contained(async move {
                 prepared
-                    .start(for_plan)
+                    .start(for_plan, snapshots)
                     .await
                     .map_err(|e| QueryError::of(&e))
             })
@@ -123,13 +145,19 @@ impl Prepared {
         }))
     }
 
-    async fn start(&self, budget: Arc<Budget>) -> EngineResult<SendableRecordBatchStream> {
+    async fn start(
+        &self,
+        budget: Arc<Budget>,
+        snapshots: Arc<Snapshots>,
+    ) -> EngineResult<SendableRecordBatchStream> {
+        let mut state = SessionState::clone(&self.state);
+        state.config_mut().set_extension(Arc::clone(&snapshots));
         // Planned for each run: finished plans keep state of the run they made.
-        let physical = self
-            .state
+        let physical = state
             .query_planner()
-            .create_physical_plan(&self.plan, self.state.as_ref())
+            .create_physical_plan(&self.plan, &state)
             .await?;
+        snapshots.seal();
         let physical = plainly(physical, &self.answer)?;
         let Some(explain) = self.explain else {
             return self.execute(physical, budget);

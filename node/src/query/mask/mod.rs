@@ -16,6 +16,7 @@ use std::sync::Arc;
 use arrow::datatypes::{DataType, TimeUnit};
 use comity_identity::Digest;
 use comity_protocol::terms::Mask;
+use data_encoding::HEXLOWER;
 use datafusion::common::Column;
 use datafusion::error::Result;
 use datafusion::logical_expr::{
@@ -28,6 +29,9 @@ use super::QueryError;
 
 /// Bytes of a salt; Iceberg asks for at least 16.
 const SALT_BYTES: usize = 32;
+
+/// Hex digits of a snapshot's name: 16 bytes, which nobody meets by chance.
+const SNAPSHOT_CHARS: usize = 32;
 
 /// What hashes of one view are salted with: nobody without the salts can try
 /// values until the hashes meet.
@@ -53,6 +57,16 @@ impl Salts {
             query,
             agreement: *agreement.as_bytes(),
         })
+    }
+
+    /// What a partner is told of the states in which sources were read
+    /// (`spec/5-data-plane.md#D-148`): the same
+    /// states have the same name under one agreement. Without the secret nobody
+    /// can try what times, counts and tags of files hash to it (A19).
+    pub fn snapshot_name(&self, names: &str) -> String {
+        let name = Digest::keyed(&self.agreement, &[b"comity-snapshot-v1", names.as_bytes()]);
+        let name = HEXLOWER.encode(name.as_bytes());
+        format!("s:{}", name.get(..SNAPSHOT_CHARS).unwrap_or_default())
     }
 
     /// What `mask` hashes in front of a value.

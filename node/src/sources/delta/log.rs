@@ -45,6 +45,21 @@ pub(super) struct Version {
     commit: Option<ObjectMeta>,
 }
 
+impl Version {
+    /// The name of the state in which a table is that is read in this version.
+    pub(super) fn name(&self) -> String {
+        let commit = self.commit.as_ref();
+        let tag = commit.and_then(|c| c.e_tag.as_deref()).unwrap_or_default();
+        format!("version {} {tag}", self.number)
+    }
+
+    /// The number of the version that has this name.
+    pub(super) fn number_of(name: &str) -> Option<u64> {
+        let mut words = name.strip_prefix("version ")?.split(' ');
+        words.next()?.parse().ok()
+    }
+}
+
 /// The log of one table.
 #[derive(Clone, Debug)]
 pub(super) struct Log {

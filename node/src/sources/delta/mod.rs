@@ -9,7 +9,7 @@ mod action;
 mod columns;
 mod log;
 #[cfg(test)]
-mod tests;
+pub(in crate::sources) mod tests;
 
 use std::borrow::Cow;
 use std::path::Path;
@@ -24,7 +24,7 @@ use self::action::Add;
 use self::columns::Columns;
 use self::log::{Log, Version};
 use super::scan::hive::percent_decoded;
-use super::scan::{DataFile, Listed, Listing, Scan, Store};
+use super::scan::{DataFile, Listed, Listing, Scan, State, Store};
 use crate::products::{Format, Travel};
 
 /// Why a Delta table cannot be read. For the owner: it names files.
@@ -134,7 +134,7 @@ pub(super) async fn open(
     };
     // What stands in the log and cannot be read is said when the table is opened.
     table.files(&table.last_read())?;
-    Ok(Arc::new(Listed(table)))
+    Ok(Arc::new(Listed::new(table)))
 }
 
 /// A Delta table.
@@ -156,6 +156,21 @@ impl DeltaTable {
             .lock()
             .unwrap_or_else(|poisoned| poisoned.into_inner());
         Arc::clone(&read)
+    }
+
+    /// A version that was read before. It is read from the log again when newer
+    /// ones came: a ticket keeps its number, not its list of files.
+    async fn version(&self, number: u64) -> Result<Arc<Version>, DeltaError> {
+        let known = self.last_read();
+        if known.number == number {
+            return Ok(known);
+        }
+        let travel = Travel::Version(number);
+        let version = self.log.read(travel, Some(&known)).await?;
+        match self.columns.readable_as(&version.columns) {
+            true => Ok(version),
+            false => Err(DeltaError::Changed { number }),
+        }
     }
 
     async fn latest(&self) -> Result<Arc<Version>, DeltaError> {
@@ -217,13 +232,20 @@ impl Listing for DeltaTable {
         &self.scan
     }
 
-    async fn now(&self) -> Result<Cow<'_, [DataFile]>> {
+    async fn read(&self, before: Option<&str>) -> Result<State<'_>> {
         let unavailable = |e: DeltaError| {
             let error = crate::query::QueryError::source_unavailable(e.to_string());
             DataFusionError::from(error)
         };
-        let version = self.latest().await.map_err(unavailable)?;
+        let version = match before.and_then(Version::number_of) {
+            Some(number) => self.version(number).await,
+            None => self.latest().await,
+        };
+        let version = version.map_err(unavailable)?;
         let files = self.files(&version).map_err(unavailable)?;
-        Ok(Cow::Owned(files))
+        Ok(State {
+            name: version.name(),
+            files: Cow::Owned(files),
+        })
     }
 }

@@ -39,7 +39,7 @@ fn table(name: &str) -> PathBuf {
 }
 
 /// A copy that a test may change.
-fn copy(name: &str) -> TempDir {
+pub(in crate::sources) fn copy(name: &str) -> TempDir {
     let (to, from) = (TempDir::new().unwrap(), table(name));
     let mut folders = vec![PathBuf::new()];
     while let Some(folder) = folders.pop() {
@@ -56,7 +56,7 @@ fn copy(name: &str) -> TempDir {
     to
 }
 
-fn commit(number: u64) -> String {
+pub(in crate::sources) fn commit(number: u64) -> String {
     format!("_delta_log/{number:020}.json")
 }
 
@@ -149,7 +149,11 @@ async fn the_time_chooses_the_version() {
         (99_999, 14),
     ] {
         let table = open_local(plain.path(), Travel::Timestamp(seconds * 1_000)).await;
-        assert_eq!(table.unwrap().0.last_read().number, version, "{seconds}");
+        assert_eq!(
+            table.unwrap().listing.last_read().number,
+            version,
+            "{seconds}"
+        );
     }
     let error = open_local(plain.path(), Travel::Timestamp(999_999))
         .await
@@ -172,10 +176,10 @@ async fn a_table_reads_the_newest_version_at_each_statement_unless_one_is_named(
     for (file, (rows, version)) in late.iter().zip([("12", 13), ("11", 14)]) {
         fs::rename(later.path().join(file.file_name().unwrap()), file).unwrap();
         assert_eq!(count(&newest).await, [rows]);
-        assert_eq!(newest.0.last_read().number, version);
+        assert_eq!(newest.listing.last_read().number, version);
         assert_eq!(count(&pinned).await, ["13"]);
     }
-    assert_eq!(pinned.0.last_read().number, 12);
+    assert_eq!(pinned.listing.last_read().number, 12);
 }
 
 #[tokio::test]
@@ -337,7 +341,14 @@ async fn no_file_outside_the_table_is_read() {
 async fn a_file_that_is_gone_or_replaced_is_an_error_and_never_fewer_rows() {
     let path = copy("plain");
     let table = open_local(path.path(), Travel::Newest).await.unwrap();
-    let file = table.0.last_read().files.keys().next().unwrap().clone();
+    let file = table
+        .listing
+        .last_read()
+        .files
+        .keys()
+        .next()
+        .unwrap()
+        .clone();
     let file = path.path().join(file);
     let whole = fs::read(&file).unwrap();
     fs::remove_file(&file).unwrap();

@@ -6,7 +6,7 @@ use async_trait::async_trait;
 use datafusion::error::{DataFusionError, Result};
 use futures::stream::{self, StreamExt, TryStreamExt};
 
-use crate::sources::scan::{DataFile, Listing, Scan, Store};
+use crate::sources::scan::{DataFile, Listing, Scan, State, Store};
 
 /// How many files are looked at at a time.
 const HEADS: usize = 16;
@@ -33,7 +33,7 @@ impl Listing for Files {
         &self.scan
     }
 
-    async fn now(&self) -> Result<Cow<'_, [DataFile]>> {
+    async fn read(&self, _: Option<&str>) -> Result<State<'_>> {
         let heads = self.files.clone().into_iter().map(|file| {
             let store = self.store.clone();
             async move {
@@ -42,8 +42,8 @@ impl Listing for Files {
             }
         });
         let files = stream::iter(heads).buffered(HEADS).try_collect().await;
-        let files =
+        let files: Result<Vec<_>> =
             files.map_err(|e: object_store::Error| DataFusionError::ObjectStore(Box::new(e)));
-        files.map(Cow::Owned)
+        Ok(State::of(Cow::Owned(files?)))
     }
 }

@@ -162,7 +162,7 @@ pub async fn open(
             reason,
         },
     })?;
-    Ok(Arc::new(Listed(Files::new(scan, store, files))))
+    Ok(Arc::new(Listed::new(Files::new(scan, store, files))))
 }
 
 /// A file of a table.

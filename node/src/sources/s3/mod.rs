@@ -19,7 +19,7 @@ pub use self::access::{Access, AccessError};
 use super::delta::{self, DeltaError};
 pub use super::scan::TableError;
 use super::scan::hive::{self, MAX_LEVELS};
-use super::scan::{DataFile, Listed, Listing, Scan, Store, table};
+use super::scan::{DataFile, Listed, Listing, Scan, State, Store, table};
 use crate::products::{Content, Format, S3Spec};
 
 /// The most objects of one table.
@@ -112,7 +112,7 @@ pub async fn open(
         objects = files.len(),
         "opened objects"
     );
-    Ok(Arc::new(Listed(Objects { scan, files })))
+    Ok(Arc::new(Listed::new(Objects { scan, files })))
 }
 
 async fn list(
@@ -180,7 +180,7 @@ impl Listing for Objects {
         &self.scan
     }
 
-    async fn now(&self) -> Result<Cow<'_, [DataFile]>> {
-        Ok(Cow::Borrowed(&self.files))
+    async fn read(&self, _: Option<&str>) -> Result<State<'_>> {
+        Ok(State::of(Cow::Borrowed(&self.files)))
     }
 }

@@ -42,7 +42,7 @@ use object_store::ObjectMeta;
 use self::hive::Partitions;
 
 pub(crate) use self::listed::Listed;
-pub(super) use self::listed::Listing;
+pub(super) use self::listed::{Listing, State};
 pub(super) use self::pinned::Store;
 pub(crate) use self::pinned::without_addresses;
 use crate::products::Format;
