@@ -10,6 +10,7 @@ use std::path::{Path, PathBuf};
 /// HOME/journal/         the truth; back this up
 /// HOME/policies/        the owner's policies; the program's own without it
 /// HOME/contracts/       the contract file of every announced version, as it was
+/// HOME/told/            what partners were told of tables that are read in groups
 /// HOME/index/           rebuilt from the journal when it is missing
 /// HOME/admin.sock       the admin API, for this user
 /// HOME/admin.token      the admin API's token over TCP
@@ -51,6 +52,11 @@ impl Home {
     /// The folder of the owner's policies.
     pub fn policies(&self) -> PathBuf {
         self.0.join("policies")
+    }
+
+    /// The folder of what partners were told of tables that are read in groups.
+    pub fn told(&self) -> PathBuf {
+        self.0.join("told")
     }
 
     /// The index's folder.

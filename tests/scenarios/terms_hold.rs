@@ -231,3 +231,48 @@ async fn a_protected_table_gives_groups_of_enough_patients_and_nothing_else() ->
     assert_eq!(code(&refused), "grant-invalid");
     Ok(())
 }
+
+/// Regression: with a restart in between, a partner saw what one patient changed.
+#[tokio::test(flavor = "multi_thread")]
+async fn a21_a_restart_forgets_nothing_that_was_told_of_a_protected_table() -> Outcome {
+    let role = "      - { property: comityProtection, value: { visits: { unit: patient, minUnits: 3, \
+                groupBy: [ward, country], aggregates: [count, sum] } } }\n";
+    let (lab, dir) = lab();
+    let (mut hospital, institute) = agreed(&lab, dir.path(), role).await?;
+    let total = "SELECT sum(cost) AS c FROM visits GROUP BY ward";
+    assert_eq!(visits(&institute, total).await?, [json!({"c": 60.0})]);
+    hospital.kill().await;
+    let file = dir.path().join("visits.csv");
+    std::fs::write(&file, VISITS.replace(",30.0", ",35.0"))?;
+    hospital.start().await?;
+    let asked = async || {
+        let answered = || async { Ok(visits(&institute, total).await.ok()) };
+        institute
+            .until("an answer after the restart", answered)
+            .await
+    };
+    assert_eq!(
+        asked().await?,
+        [json!({})],
+        "the difference is one patient's"
+    );
+    std::fs::write(&file, VISITS)?;
+    assert_eq!(asked().await?, [json!({"c": 60.0})], "as it was told");
+
+    // Without what was told, nothing is.
+    hospital.stop().await?;
+    for told in std::fs::read_dir(hospital.home().told())? {
+        std::fs::write(told?.path(), "not what was written")?;
+    }
+    hospital.start().await?;
+    let refused = institute
+        .until("a refusal", || async {
+            let said = visits(&institute, total).await;
+            Ok(said
+                .err()
+                .filter(|said| said.contains("source-unavailable")))
+        })
+        .await?;
+    assert!(refused.contains("source-unavailable"), "{refused}");
+    Ok(())
+}

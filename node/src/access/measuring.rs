@@ -26,7 +26,7 @@ pub fn measuring_view(
     let scope = Scope::decide(Basis::Member, product, now).map_err(|why| why.reason)?;
     let mut view = View::builder(alias);
     let salts = Salts::draw(b"", None).map_err(|e| e.to_string())?;
-    for (mut name, table) in governed(alias, product, &scope, &salts, &|_| Arc::default())? {
+    for (mut name, table) in governed(alias, product, &scope, &salts, &|_| Ok(Arc::default()))? {
         name.schema = product.descriptor.product.to_string();
         view = view.governed(name, table);
     }

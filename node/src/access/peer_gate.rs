@@ -28,7 +28,7 @@ use crate::flight::peers::{Claims, connection};
 use crate::flight::{Caller, Denied, Gate, Right, Session};
 use crate::ledger::{Ledger, Refused};
 use crate::own::Own;
-use crate::query::{Disclosed, GovernedTable, Salts, TableName, View};
+use crate::query::{Disclosed, GovernedTable, KeptError, Salts, TableName, View};
 use crate::receipts::Given;
 
 /// Stands for a caller's trace id where none came.
@@ -310,7 +310,7 @@ pub(super) fn governed(
     product: &OwnProduct,
     scope: &Scope,
     salts: &Salts,
-    disclosed: &dyn Fn(&str) -> Arc<Disclosed>,
+    disclosed: &dyn Fn(&str) -> Result<Arc<Disclosed>, KeptError>,
 ) -> Result<Vec<(TableName, GovernedTable)>, String> {
     let governed = |(table, terms): (&String, &TableTerms)| {
         let source = match product.sources.get(table) {
@@ -318,11 +318,15 @@ pub(super) fn governed(
             Some(Err(reason)) => return Err(format!("table {table}: {reason}")),
             None => return Err(format!("table {table} has no source")),
         };
-        let governed =
-            GovernedTable::asked(source, terms, salts, disclosed(table)).map_err(|e| {
-                let detail = e.owner_detail().unwrap_or_default();
-                format!("table {table}: {e}: {detail}")
-            })?;
+        // Of tables that are read row by row nothing is remembered.
+        let disclosed = match terms.protection {
+            Some(_) => disclosed(table).map_err(|e| format!("table {table}: {e}"))?,
+            None => Arc::default(),
+        };
+        let governed = GovernedTable::asked(source, terms, salts, disclosed).map_err(|e| {
+            let detail = e.owner_detail().unwrap_or_default();
+            format!("table {table}: {e}: {detail}")
+        })?;
         let name = TableName {
             catalog: alias.to_owned(),
             schema: product.address().to_string(),

@@ -240,7 +240,7 @@ impl WorkbenchGate {
             }
             // One product whose file is gone must not close the whole workbench.
             match governed(self.own.alias(), &product, &scope, salts, &|_| {
-                Arc::default()
+                Ok(Arc::default())
             }) {
                 Ok(tables) => {
                     let end = product.descriptor.deprecation.as_ref();

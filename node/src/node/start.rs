@@ -283,7 +283,7 @@ impl Node {
             refusals: Arc::clone(&self.refusals),
             metrics: self.metrics.clone(),
             quotas,
-            disclosures: Disclosures::default(),
+            disclosures: Disclosures::of_home(&self.home, &*self.own.keys().pseudonym),
             notes: config.partner.clone(),
             given: Arc::clone(&self.given),
         });

@@ -8,6 +8,7 @@ use std::sync::Arc;
 use arrow::datatypes::{FieldRef, Schema, SchemaRef};
 use async_trait::async_trait;
 use comity_protocol::terms::{Mask, Protection, TableTerms};
+use data_encoding::HEXLOWER;
 use datafusion::catalog::{Session, TableProvider};
 use datafusion::common::Column;
 use datafusion::datasource::provider_as_source;
@@ -97,6 +98,7 @@ impl GovernedTable {
                 // Row by row nothing is asked: predicates are over groups.
                 open.retain(|column| protection.group_by.contains(column));
                 Some(Guarded {
+                    shape: shape(protection, terms, salts),
                     protection: protection.clone(),
                     source: Arc::clone(&source),
                     row_filter: row_filter.clone(),
@@ -313,6 +315,19 @@ fn can_be_counted(
             "the terms group by {name}, whose mask is another in each query"
         ))),
     }
+}
+
+/// What makes the cells of a protected table, in bytes that stay the same over
+/// restarts and upgrades: another partition is refused for good.
+fn shape(protection: &Protection, terms: &TableTerms, salts: &Salts) -> Vec<u8> {
+    let by = &protection.group_by;
+    let masks: Vec<_> = by.iter().map(|column| terms.masks.get(column)).collect();
+    let mut shape = serde_json::json!([protection.unit, terms.filter, by, masks]).to_string();
+    // Under other salts the cells have other names: nothing could be known again.
+    for mask in masks.into_iter().flatten() {
+        shape.push_str(&HEXLOWER.encode(&salts.of(*mask)));
+    }
+    shape.into_bytes()
 }
 
 /// A protected table asked for something else than its groups.

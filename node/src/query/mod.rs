@@ -42,7 +42,7 @@ pub use mask::{Salts, enforces};
 pub use partner::{Partner, PartnerTable, RemoteTable};
 pub(crate) use predicate::leak_proof;
 pub(crate) use predicate_sql::{Dialect, identifier, text, write as predicate_text};
-pub use protection::Disclosed;
+pub use protection::{Disclosed, KeptError};
 pub(crate) use pushdown::{
     Answer, Function, Grouping, JoinKind, Joining, Measure, Pushdown, WithPushdown,
 };

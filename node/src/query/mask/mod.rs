@@ -70,7 +70,7 @@ impl Salts {
     }
 
     /// What `mask` hashes in front of a value.
-    fn of(&self, mask: Mask) -> Vec<u8> {
+    pub(super) fn of(&self, mask: Mask) -> Vec<u8> {
         match mask {
             Mask::Sha256QueryLocal => self.query.to_vec(),
             Mask::Sha256AgreementLocal => self.agreement.to_vec(),

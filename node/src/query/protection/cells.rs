@@ -13,7 +13,6 @@ use datafusion::physical_plan::ExecutionPlan;
 use datafusion::physical_plan::coalesce_partitions::CoalescePartitionsExec;
 
 use super::Guarded;
-use super::prints::print_of;
 use crate::query::guard;
 use crate::query::pushdown::{Function, Grouping, Measure};
 
@@ -78,12 +77,13 @@ pub(super) async fn plan(
                 .collect::<Vec<_>>(),
         )?;
     let by = keys.iter().map(|key| column(key)).chain([column(UNIT)]);
+    let prints = guarded.disclosed.prints();
     let mut sums = vec![count(lit(1)).alias(ROWS)];
     for name in &measured {
         let value = column(&value_of(name));
         sums.push(count(value.clone()).alias(count_of(name)));
         // Around the end, as the engine adds: no order of the rows changes it.
-        sums.push(sum(print_of(value.clone())).alias(print_in(name)));
+        sums.push(sum(prints.print_of(value.clone())).alias(print_in(name)));
         // Of a text only the count is asked for: it cannot be added up.
         if is_added_up(grouping, name) {
             sums.push(sum(value).alias(sum_of(name)));

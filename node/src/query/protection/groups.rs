@@ -181,6 +181,7 @@ impl Work {
         let meant = self.meant(cells)?;
         let judge = Judge::new(cells, &self.measured, &self.disclosed, self.min_units)?;
         let told = judge.cells(&self.group_by, &meant, budget).await?;
+        self.disclosed.keep().await?;
         let keys = named(cells, &self.keys)?;
         // In the order of their keys: the order of the rows would tell of hidden ones.
         let mut groups: BTreeMap<Row<'_>, Vec<&Cell>> = BTreeMap::new();

@@ -11,7 +11,7 @@ use datafusion::error::Result;
 use super::cells::{ROWS, UNIT, count_of, print_in, wrong};
 use super::disclosed::{Disclosed, Fact, Version};
 use super::measures::value;
-use super::prints::print;
+use super::prints::Prints;
 use crate::query::guard::Budget;
 
 /// How many rows of cells are looked at before the deadline is, and others
@@ -29,6 +29,7 @@ pub(super) struct Cell {
 pub(super) struct Judge<'a> {
     batch: &'a RecordBatch,
     disclosed: &'a Disclosed,
+    prints: Prints,
     min_units: u64,
     /// The fingerprint of each row's unit.
     units: Vec<u64>,
@@ -62,11 +63,16 @@ impl<'a> Judge<'a> {
             })
         });
         let units = named(batch, &[UNIT.to_owned()])?;
+        let prints = disclosed.prints();
         Ok(Self {
             batch,
             disclosed,
+            prints,
             min_units,
-            units: units.iter().map(|unit| print(unit.as_ref())).collect(),
+            units: units
+                .iter()
+                .map(|unit| prints.print(unit.as_ref()))
+                .collect(),
             all: numbers(ROWS)?,
             measures: measures.collect::<Result<_>>()?,
         })
@@ -94,7 +100,7 @@ impl<'a> Judge<'a> {
         for (name, rows) in all {
             pace(seen, rows.len(), budget).await?;
             seen += rows.len();
-            let cell = print(name.as_ref());
+            let cell = self.prints.print(name.as_ref());
             if self.tells(cell, &rows) {
                 let values = self.measures.iter();
                 let values = values.map(|m| self.tells_values(cell, &rows, m)).collect();
@@ -108,7 +114,7 @@ impl<'a> Judge<'a> {
     /// and not few others than when it was told (`spec/5-data-plane.md#D-142`, `#D-143`).
     fn tells(&self, cell: u64, rows: &[u64]) -> bool {
         let column = None;
-        let adds = |row| print(number(&self.all, row));
+        let adds = |row| self.prints.print(number(&self.all, row));
         self.is_enough(rows.len()) && self.admit(Fact { cell, column }, rows, adds)
     }
 
@@ -119,7 +125,10 @@ impl<'a> Judge<'a> {
         let lacks = |row: &&u64| number(&of.counts, **row) < number(&self.all, **row);
         let some = rows.iter().filter(has).count();
         let lacking = rows.iter().filter(lacks).count();
-        let adds = |row| print((number(&of.counts, row), number(&of.prints, row)));
+        let adds = |row| {
+            self.prints
+                .print((number(&of.counts, row), number(&of.prints, row)))
+        };
         let column = Some(of.column.clone());
         self.is_enough(some)
             && (lacking == 0 || self.is_enough(lacking))

@@ -21,6 +21,7 @@ mod cells;
 mod disclosed;
 mod groups;
 mod judged;
+mod kept;
 mod measures;
 mod prints;
 
@@ -38,6 +39,7 @@ use datafusion::logical_expr::Expr;
 use datafusion::physical_plan::ExecutionPlan;
 
 pub use disclosed::Disclosed;
+pub use kept::KeptError;
 
 use super::barrier::BarrierExec;
 use super::finished::{Finished, FinishedTable};
@@ -54,16 +56,15 @@ pub(super) struct Guarded {
     pub(super) columns: Vec<(String, Expr)>,
     /// The columns whose stored values are shown.
     pub(super) unmasked: Vec<String>,
+    /// What makes the cells, in a form that stays: rows, units and group columns.
+    pub(super) shape: Vec<u8>,
     pub(super) disclosed: Arc<Disclosed>,
 }
 
 impl Guarded {
-    /// The fingerprint of what makes the cells: rows, units and group columns.
+    /// The fingerprint of what makes the cells.
     fn partition(&self) -> u64 {
-        let by = &self.protection.group_by;
-        let keys = self.columns.iter().filter(|(name, _)| by.contains(name));
-        let keys: Vec<_> = keys.collect();
-        prints::print((&self.protection.unit, &self.row_filter, keys))
+        self.disclosed.prints().print(&self.shape)
     }
 
     /// The groups as a table, or why the terms do not permit them.
