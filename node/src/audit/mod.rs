@@ -3,6 +3,7 @@
 //! ```text
 //! keys     whose keys counted when, as the journal recorded it
 //! claim    the checkpoints of this journal that anybody signed
+//! deliveries  do receipts state what was recorded, and no more than was agreed?
 //! verify   does the journal hold what it was claimed to hold?
 //! words    records as people read them, and which of them they look for
 //! bundle   one agreement with everything that proves it
@@ -15,6 +16,7 @@
 
 mod bundle;
 mod claim;
+mod deliveries;
 mod erase;
 mod keys;
 mod verify;

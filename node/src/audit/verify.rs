@@ -10,6 +10,7 @@ use serde::Serialize;
 use serde_json::Value;
 
 use super::claim::{self, Claim, Held, Link};
+use super::deliveries::Accounts;
 use super::keys::Recorded;
 use crate::failure::Failure;
 use crate::journal::{Break, Entry, Journal, Position, Walk};
@@ -69,6 +70,8 @@ pub struct Report {
     pub about_others: u64,
     /// Deliveries that began and have no end: broken off by a crash, or running.
     pub broken_off: u64,
+    /// Deliveries to partners that are in no receipt so far.
+    pub unstated: u64,
     /// How many problems there are.
     pub problem_count: u64,
     /// The first of them, in the order of the journal; then those of the file.
@@ -106,6 +109,7 @@ struct Audit {
     /// The newest receipt of each agreement.
     chains: HashMap<Digest, Link>,
     open: HashSet<String>,
+    accounts: Accounts,
     /// Where records were erased, and where notes say so.
     erased: Vec<Position>,
     noted: HashSet<Position>,
@@ -145,6 +149,9 @@ impl Audit {
                 }
                 if let Err(what) = self.signatures(&record) {
                     self.problem(Verdict::Tampered, &place, what);
+                }
+                for (verdict, what) in self.accounts.take(&record) {
+                    self.problem(verdict, &place, what);
                 }
                 match record {
                     Record::Delivery(delivery) if delivery.rows.is_none() => {
@@ -310,6 +317,7 @@ impl Audit {
             held_checkpoints: claims.len() as u64 - from_journal,
             about_others,
             broken_off: self.open.len() as u64,
+            unstated: self.accounts.unstated(),
             problem_count: self.count,
             problems: self.problems,
         }

@@ -113,6 +113,15 @@ pub fn grant_hour(at: Timestamp) -> Vec<u8> {
     key
 }
 
+/// The key of the receipt that says how much holders of a grant were delivered
+/// directly, by the digest of its first link.
+pub fn direct_key(agreement: &Digest, link: &Digest) -> Vec<u8> {
+    let mut key = vec![3];
+    key.extend_from_slice(agreement.as_bytes());
+    key.extend_from_slice(link.as_bytes());
+    key
+}
+
 /// How many statements of what was measured are kept of each product: the
 /// newest hundred, four days of hourly ones. The journal has all of them.
 pub const MAX_STATEMENTS: u64 = 100;
@@ -260,6 +269,9 @@ pub(super) fn entries(position: u64, record: &Record) -> Vec<(Table, Op)> {
             let mut ops = settled(&r.agreement, r.receipt.as_ref().unwrap_or(&r.text));
             let key = receipt_key(&r.agreement, ReceiptFacet::Taken, 0);
             ops.extend(put(Table::Receipts, key));
+            for link in r.direct.keys() {
+                ops.extend(put(Table::Grants, direct_key(&r.agreement, link)));
+            }
             ops
         }
         Record::Witnessed(w) => put(Table::Organizations, org_key(&w.org, Facet::Witnessed)),

@@ -18,8 +18,8 @@ use serde::Deserialize;
 
 pub use fold::{
     Facet, MAX_STATEMENTS, OWN, POLICY, ReceiptFacet, Stage, delivery_key, descriptor_key,
-    grant_hour, grant_key, message_key, org_key, receipt_key, results_key, rewritten_key,
-    stage_key,
+    direct_key, grant_hour, grant_key, message_key, org_key, receipt_key, results_key,
+    rewritten_key, stage_key,
 };
 pub use marks::Marks;
 pub use record::{

@@ -502,7 +502,7 @@ impl Given {
 
 /// What a receipt says of `delivery`; nothing of one that is not a partner's,
 /// or has not ended (`spec/4-negotiation.md#N-62`).
-fn stated(delivery: &Delivery) -> Option<(Digest, Delivered)> {
+pub(crate) fn stated(delivery: &Delivery) -> Option<(Digest, Delivered)> {
     let delivered = Delivered {
         trace: delivery.trace.clone(),
         grant: delivery.grant?,

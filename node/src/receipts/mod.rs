@@ -15,9 +15,11 @@ mod reading;
 mod taken;
 mod witness;
 
+pub(crate) use given::stated;
 pub use given::{AnswerError, Given, Sent, Settings, Standing};
 pub use reading::{Reading, Receiving};
 pub use taken::Taken;
+pub(crate) use taken::counted;
 pub use witness::{Held, Witnesses};
 
 #[cfg(test)]

@@ -1,5 +1,6 @@
 //! The consumer's side: receipts are compared with what came, and answered.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use comity_identity::grant::Chain;
@@ -15,7 +16,8 @@ use super::witness::{Held, Witnesses};
 use crate::admin::Metrics;
 use crate::index::Table;
 use crate::ledger::{
-    self, Ledger, ReceiptFacet, ReceiptTaken, Record, delivery_key, grant_key, receipt_key,
+    self, Ledger, ReceiptFacet, ReceiptTaken, Record, delivery_key, direct_key, grant_key,
+    receipt_key,
 };
 use crate::own::Own;
 
@@ -141,7 +143,7 @@ impl Taken {
         now: Timestamp,
     ) -> Result<Vec<Record>, RefusalCode> {
         let (seq, id) = (stated.receipt().seq, stated.digest());
-        let mut received = std::collections::BTreeMap::new();
+        let mut received = BTreeMap::new();
         for delivered in &stated.receipt().deliveries {
             let key = delivery_key(agreement, &delivered.trace);
             let record = self
@@ -152,14 +154,26 @@ impl Taken {
                 received.insert(r.trace.clone(), counted(&r));
             }
         }
-        let mut issued = std::collections::BTreeMap::new();
-        for first in stated.receipt().deliveries.iter().filter_map(|d| d.direct) {
-            let key = grant_key(agreement, &first);
-            let record = self.ledger.get(Table::Grants, &key).map_err(unavailable)?;
-            if let Some(Record::GrantIssued(g)) = record
-                && let Some(grant) = direct(&g)
-            {
-                issued.insert(first, grant);
+        let mut issued = BTreeMap::new();
+        // By each first link, the rows of all receipts with this one.
+        let mut direct = BTreeMap::new();
+        for delivered in &stated.receipt().deliveries {
+            let Some(first) = delivered.direct else {
+                continue;
+            };
+            if !direct.contains_key(&first) {
+                let before = self.direct(agreement, &first).map_err(unavailable)?;
+                direct.insert(first, before);
+                let key = grant_key(agreement, &first);
+                let record = self.ledger.get(Table::Grants, &key).map_err(unavailable)?;
+                if let Some(Record::GrantIssued(g)) = record
+                    && let Some(grant) = vouched(&g, before)
+                {
+                    issued.insert(first, grant);
+                }
+            }
+            if let Some(rows) = direct.get_mut(&first) {
+                *rows = rows.saturating_add(delivered.rows);
             }
         }
         let answer = stated.answer(
@@ -190,6 +204,10 @@ impl Taken {
             disputed,
             text,
             receipt: disputed.then(|| asked.text.clone()),
+            direct: match disputed {
+                true => BTreeMap::new(),
+                false => direct,
+            },
             at: now,
         })])
     }
@@ -215,6 +233,16 @@ impl Taken {
         })))
     }
 
+    /// The rows that holders of a grant were delivered directly, as far as they
+    /// are countersigned.
+    fn direct(&self, agreement: &Digest, first: &Digest) -> Result<u64, ledger::Error> {
+        let key = direct_key(agreement, first);
+        Ok(match self.ledger.get(Table::Grants, &key)? {
+            Some(Record::ReceiptTaken(taken)) => taken.direct.get(first).copied().unwrap_or(0),
+            _ => 0,
+        })
+    }
+
     fn last(&self, agreement: &Digest) -> Result<Option<ReceiptTaken>, ledger::Error> {
         let key = receipt_key(agreement, ReceiptFacet::Taken, 0);
         Ok(match self.ledger.get(Table::Receipts, &key)? {
@@ -224,8 +252,9 @@ impl Taken {
     }
 }
 
-/// What is vouched for of a grant that this node handed out.
-fn direct(issued: &ledger::GrantIssued) -> Option<receipt::Issued> {
+/// What is vouched for of a grant that this node handed out, under which so many
+/// rows were `delivered`.
+fn vouched(issued: &ledger::GrantIssued, delivered: u64) -> Option<receipt::Issued> {
     // Our own text, out of our own journal.
     let chain = Chain::from_links(vec![issued.text.clone()]);
     let grant = chain.danger_unverified().ok()?.pop()?;
@@ -233,10 +262,12 @@ fn direct(issued: &ledger::GrantIssued) -> Option<receipt::Issued> {
         not_before: grant.nbf,
         expires: grant.exp,
         max_rows: grant.max_rows,
+        delivered,
     })
 }
 
-fn counted(received: &ledger::Received) -> receipt::Received {
+/// What this node counted of one answer.
+pub(crate) fn counted(received: &ledger::Received) -> receipt::Received {
     receipt::Received {
         grant: received.grant,
         query: received.query,

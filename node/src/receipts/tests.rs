@@ -1,3 +1,5 @@
+mod direct;
+
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};

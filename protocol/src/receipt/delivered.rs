@@ -85,6 +85,8 @@ pub struct Issued {
     pub expires: Timestamp,
     /// The most rows under it, of all answers together.
     pub max_rows: Option<u64>,
+    /// The rows of those answers that the consumer agreed to before.
+    pub delivered: u64,
 }
 
 /// The longest time that an answer takes which began in a grant's last second:
@@ -105,7 +107,8 @@ impl Delivered {
             .saturating_add(LEEWAY)
             .saturating_add(MAX_ANSWER);
         let in_time = issued.not_before <= self.at.saturating_add(LEEWAY) && self.at < end;
-        in_time && issued.max_rows.is_none_or(|most| self.rows <= most)
+        let all = issued.delivered.saturating_add(self.rows);
+        in_time && issued.max_rows.is_none_or(|most| all <= most)
     }
 
     /// Whether the consumer, who `received` this under the same trace (nothing,

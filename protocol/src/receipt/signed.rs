@@ -1,5 +1,7 @@
 //! Receipts whose signatures were checked.
 
+use std::collections::BTreeMap;
+
 use comity_identity::envelope::General;
 use comity_identity::{Digest, OrgId, PublicKey, Signer, Timestamp};
 
@@ -70,11 +72,20 @@ impl StatedReceipt {
         now: Timestamp,
     ) -> Result<Answer, ReceiptError> {
         let mut contested = Vec::new();
+        let mut direct: BTreeMap<Digest, u64> = BTreeMap::new();
         for delivered in &self.receipt.deliveries {
             let received = received(&delivered.trace);
             let agrees = match &delivered.direct {
                 None => delivered.agrees_with(received.as_ref()),
-                Some(first) => delivered.is_covered_by(issued(first).as_ref(), received.as_ref()),
+                Some(first) => {
+                    let more = direct.entry(*first).or_default();
+                    let issued = issued(first).map(|issued| Issued {
+                        delivered: issued.delivered.saturating_add(*more),
+                        ..issued
+                    });
+                    *more = more.saturating_add(delivered.rows);
+                    delivered.is_covered_by(issued.as_ref(), received.as_ref())
+                }
             };
             if !agrees {
                 contested.push(Contested {

@@ -420,6 +420,7 @@ fn a_direct_delivery_is_vouched_for_within_the_grant_that_was_issued_for_it() {
         not_before: NOW.saturating_sub(Duration::from_secs(60)),
         expires: NOW.saturating_add(Duration::from_secs(60)),
         max_rows: Some(26_115),
+        delivered: 0,
     };
     let direct = Delivered {
         direct: Some(Digest::of(b"first link")),
@@ -435,6 +436,28 @@ fn a_direct_delivery_is_vouched_for_within_the_grant_that_was_issued_for_it() {
     };
     let signed = |a: &Answer| matches!(a, Answer::Countersigned(_));
     assert!(signed(&answer(&direct, None, Some(issued))));
+    // The budget is of all answers together: those before, and in one receipt.
+    let spent = Issued {
+        delivered: 1,
+        ..issued
+    };
+    assert!(!signed(&answer(&direct, None, Some(spent))));
+    let halves = [1, 2].map(|n| Delivered {
+        direct: direct.direct,
+        rows: 13_058,
+        ..delivered(n)
+    });
+    let of = |rows: u64| {
+        let half = receipt(halves.to_vec()).sign(&world.provider.agree);
+        let issued = Issued {
+            max_rows: Some(rows),
+            ..issued
+        };
+        let stated = world.stated(&half.unwrap()).unwrap();
+        let answer = stated.answer(|_| None, |_| Some(issued), &world.consumer.agree, NOW);
+        answer.unwrap()
+    };
+    assert!(signed(&of(26_116)) && !signed(&of(26_115)));
     // Not issued, not for this holder, more rows than its budget, another time,
     // and one that the node counted itself: none of these.
     assert!(!signed(&answer(&direct, None, None)));

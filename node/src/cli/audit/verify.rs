@@ -73,6 +73,10 @@ fn text(report: &Report) -> String {
         "  broken off   {} deliveries without an end (those running now among them)\n",
         report.broken_off
     ));
+    text.push_str(&format!(
+        "  unstated     {} deliveries to partners that are in no receipt yet\n",
+        report.unstated
+    ));
     if report.unfinished_bytes > 0 {
         text.push_str(&format!(
             "  unfinished   {} bytes at the end, never acknowledged\n",

@@ -1,5 +1,7 @@
 //! Records of what was delivered and what partners witnessed.
 
+use std::collections::BTreeMap;
+
 use comity_identity::{Digest, OrgId, Timestamp};
 use serde::{Deserialize, Serialize};
 
@@ -84,6 +86,10 @@ pub struct ReceiptTaken {
     /// names it only.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub receipt: Option<String>,
+    /// By the digest of a grant's first link: the rows that holders of it were
+    /// delivered directly, of all receipts up to this one, when it is countersigned.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub direct: BTreeMap<Digest, u64>,
     /// When.
     pub at: Timestamp,
 }
