@@ -3,17 +3,22 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use arrow_flight::Ticket;
 use arrow_flight::flight_service_client::FlightServiceClient;
 use comity_identity::binding::{Channel as Bound, EXPORTER_BYTES, EXPORTER_LABEL};
 use comity_identity::{Digest, Signer};
+use http::header::CONTENT_TYPE;
 use hyper_util::rt::TokioIo;
 use rustls::ClientConfig;
 use rustls_pki_types::ServerName;
 use tokio_rustls::TlsConnector;
-use tonic::metadata::MetadataValue;
+use tonic::metadata::{MetadataMap, MetadataValue};
 use tonic::transport::{Channel, Endpoint};
 use tonic::{Request, Status};
+use tower::{Service as _, ServiceExt as _};
 
+use super::answer::{DO_GET, GRPC};
+use super::receive::{self, Received};
 use super::{AGREEMENT, BINDING, GRANT, MAX_MESSAGE_BYTES, PURPOSE, TRACE};
 use crate::network::DialPolicy;
 
@@ -27,10 +32,17 @@ const CONNECT_TIME: Duration = Duration::from_secs(5);
 const STREAM_WINDOW: u32 = 16 << 20;
 const CONNECTION_WINDOW: u32 = 16 * STREAM_WINDOW;
 
+/// The largest part of a message that comes at once. By default these are 16 KiB,
+/// and each is a step of its own at both ends.
+const FRAME_BYTES: u32 = 256 << 10;
+
+const TRAILERS: http::HeaderValue = http::HeaderValue::from_static("trailers");
+
 /// A connection, with what a proof of possession on it is bound to.
 #[derive(Clone, Debug)]
 pub struct PeerChannel {
     service: FlightServiceClient<Channel>,
+    channel: Channel,
     exporter: [u8; EXPORTER_BYTES],
     leaf: Vec<u8>,
     address: String,
@@ -94,15 +106,17 @@ impl PeerChannel {
         let channel = Endpoint::from_static("http://comity.invalid")
             .initial_stream_window_size(STREAM_WINDOW)
             .initial_connection_window_size(CONNECTION_WINDOW)
+            .max_frame_size(FRAME_BYTES)
             .http2_keep_alive_interval(Duration::from_secs(30))
             .keep_alive_while_idle(true)
             .connect_with_connector(connector)
             .await
             .map_err(|e| e.to_string())?;
-        let service = FlightServiceClient::new(channel)
+        let service = FlightServiceClient::new(channel.clone())
             .max_decoding_message_size(MAX_MESSAGE_BYTES + 1024 * 1024);
         Ok(Self {
             service,
+            channel,
             exporter,
             leaf,
             address: address.to_owned(),
@@ -117,6 +131,26 @@ impl PeerChannel {
     /// The Flight service at the other end.
     pub fn service(&self) -> FlightServiceClient<Channel> {
         self.service.clone()
+    }
+
+    /// The headers and the messages of an answer.
+    pub(super) async fn get(
+        &self,
+        request: Request<Ticket>,
+    ) -> Result<(MetadataMap, Received), Status> {
+        let (metadata, _, ticket) = request.into_parts();
+        let mut request = http::Request::new(receive::request_body(&ticket));
+        *request.method_mut() = http::Method::POST;
+        *request.version_mut() = http::Version::HTTP_2;
+        *request.uri_mut() = http::Uri::from_static(DO_GET);
+        *request.headers_mut() = metadata.into_headers();
+        request.headers_mut().insert(http::header::TE, TRAILERS);
+        request.headers_mut().insert(CONTENT_TYPE, GRPC);
+        let mut channel = self.channel.clone();
+        let called = async { channel.ready().await?.call(request).await };
+        let response = called.await.map_err(|e| Status::from_error(Box::new(e)))?;
+        let headers = MetadataMap::from_headers(response.headers().clone());
+        Ok((headers, Received::of(response)?))
     }
 
     /// A call with the claims of `asked` and the proof by `holder`, good on

@@ -1,31 +1,20 @@
 //! Asking a partner's node: mutual TLS, and a proof bound to the connection.
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use arrow::datatypes::SchemaRef;
-use arrow_flight::decode::FlightRecordBatchStream;
-use arrow_flight::error::FlightError;
-use arrow_flight::sql::{CommandStatementQuery, ProstMessageExt as _};
-use arrow_flight::{FlightDescriptor, FlightInfo};
 use comity_identity::Signer;
-use comity_protocol::receipt::TRACE_CHARS;
 use datafusion::error::DataFusionError;
 use datafusion::execution::SendableRecordBatchStream;
 use datafusion::physical_plan::stream::RecordBatchStreamAdapter;
-use futures::{StreamExt as _, TryStreamExt as _};
-use prost::Message as _;
+use futures::TryStreamExt as _;
 use rustls::ClientConfig;
 use tokio::sync::Mutex;
 use tonic::Status;
 
-use super::tally::{Tallied, Tally};
-use super::{Asked, CODE, End, Moved, PeerChannel, TRACE, incoming};
+use super::{Asked, CODE, PeerChannel, Taker};
 use crate::network::DialPolicy;
 use crate::query::QueryError;
-
-/// How long a partner may take to plan.
-const PLAN_TIME: Duration = Duration::from_secs(30);
 
 /// The way to one partner's peer listener. One connection, made when it is
 /// first needed and made again when it breaks.
@@ -66,13 +55,6 @@ pub(crate) fn epoch_of(epoch: impl Fn() -> u64 + Send + Sync + 'static) -> Epoch
 /// Wraps the lookup of the present certificate.
 pub(crate) fn leaf_of(leaf: impl Fn() -> Vec<u8> + Send + Sync + 'static) -> LeafOf {
     LeafOf(Box::new(leaf))
-}
-
-/// Told what came of one partner's answer.
-pub trait Taker: Send + Sync + std::fmt::Debug {
-    /// The answer with this trace ended. Called once at most, perhaps while a
-    /// stream is dropped, where nothing can be awaited.
-    fn took(&self, trace: String, moved: Moved, end: End);
 }
 
 /// Why a partner gave nothing.
@@ -174,50 +156,14 @@ impl PeerClient {
         asked: &Asked,
         taker: &Arc<dyn Taker>,
     ) -> Result<(SchemaRef, SendableRecordBatchStream), Status> {
-        let command = CommandStatementQuery {
-            query: asked.sql.clone(),
-            transaction_id: None,
-        };
-        let descriptor = FlightDescriptor::new_cmd(command.as_any().encode_to_vec());
-        let mut service = live.service();
-        let mut plan = live.request(descriptor, asked, &*self.holder)?;
-        plan.set_timeout(PLAN_TIME);
-        let info: FlightInfo = service.get_flight_info(plan).await?.into_inner();
-        let ticket = info
-            .endpoint
-            .into_iter()
-            .next()
-            .and_then(|e| e.ticket)
-            .ok_or_else(|| Status::internal("the partner gave no ticket"))?;
-        let get = live.request(ticket, asked, &*self.holder)?;
-        let answer = service.do_get(get).await?;
-        let trace = trace_of(&answer, asked)?;
-        let taker = Arc::clone(taker);
-        // Before anything is decoded: what counts is what is on the wire.
-        let messages = Tallied::new(answer.into_inner(), Tally::hashing(), move |moved, end| {
-            taker.took(trace, moved, end);
-        });
-        let checked = messages.map(|message| {
-            let message = message.map_err(|status| FlightError::Tonic(Box::new(status)))?;
-            let sound = incoming::check(&message).map(|()| message);
-            sound.map_err(|why| FlightError::DecodeError(why.to_owned()))
-        });
-        let mut rows = FlightRecordBatchStream::new_from_flight_data(checked);
-        // The schema is the first message; the batch that may come with it is kept.
-        let first = rows.next().await.transpose().map_err(from_flight)?;
-        let schema = rows
-            .schema()
-            .cloned()
-            .ok_or_else(|| Status::internal("the partner sent no schema"))?;
+        let (schema, rows) = live.ask(asked, &*self.holder, taker).await?;
         let alias = self.alias.clone();
-        let rest = futures::stream::iter(first.map(Ok))
-            .chain(rows)
-            .map_err(move |e| {
-                let error = error_of(&alias, &from_flight(e));
-                DataFusionError::External(Box::new(QueryError::from(error)))
-            });
-        let stream = RecordBatchStreamAdapter::new(Arc::clone(&schema), rest);
-        Ok((schema, Box::pin(stream)))
+        let rows = rows.map_err(move |status| {
+            let error = error_of(&alias, &status);
+            DataFusionError::External(Box::new(QueryError::from(error)))
+        });
+        let rows = RecordBatchStreamAdapter::new(Arc::clone(&schema), rows);
+        Ok((schema, Box::pin(rows)))
     }
 
     async fn connection(&self, addresses: &[String]) -> Result<PeerChannel, ClientError> {
@@ -259,20 +205,6 @@ impl PeerClient {
     }
 }
 
-/// The trace of an answer: the sixteen digits that were asked with, and
-/// sixteen of the provider's. Without it no receipt could be compared with what
-/// came (`spec/5-data-plane.md#D-122`).
-fn trace_of<T>(answer: &tonic::Response<T>, asked: &Asked) -> Result<String, Status> {
-    let lower = |b: u8| b.is_ascii_digit() || (b'a'..=b'f').contains(&b);
-    let trace = answer.metadata().get(TRACE).and_then(|t| t.to_str().ok());
-    let named = |t: &&str| {
-        let own = asked.trace.to_ascii_lowercase();
-        t.len() == TRACE_CHARS && t.bytes().all(lower) && t.starts_with(&own)
-    };
-    let trace = trace.filter(named).map(str::to_owned);
-    trace.ok_or_else(|| Status::data_loss("the answer does not name its trace"))
-}
-
 fn error_of(alias: &str, status: &Status) -> ClientError {
     let code = status.metadata().get(CODE).and_then(|c| c.to_str().ok());
     match code {
@@ -301,12 +233,5 @@ fn is_stale(status: &Status) -> bool {
                 | tonic::Code::Cancelled
                 | tonic::Code::Internal
         ),
-    }
-}
-
-fn from_flight(error: FlightError) -> Status {
-    match error {
-        FlightError::Tonic(status) => *status,
-        error => Status::internal(error.to_string()),
     }
 }

@@ -10,18 +10,23 @@
 
 mod accept;
 mod actions;
+mod answer;
+mod asking;
 mod binding;
 mod channel;
 mod client;
+mod encode;
 mod ending;
 mod face;
 #[cfg(any(test, feature = "fuzzing"))]
 pub(crate) mod fuzzed;
 pub(crate) mod incoming;
 mod leash;
+mod message;
 mod metadata;
 pub mod peers;
 mod prepared;
+mod receive;
 mod service;
 mod session;
 pub(crate) mod sql_client;
@@ -31,8 +36,9 @@ mod tickets;
 pub mod workbench;
 
 pub use accept::{Caller, Connection, HolderConnection, PeerConnection};
+pub use asking::Taker;
 pub use channel::{Asked, PeerChannel};
-pub use client::{ClientError, PeerClient, Taker};
+pub use client::{ClientError, PeerClient};
 pub(crate) use client::{epoch_of, leaf_of};
 pub use session::{
     Allowance, Denied, Gate, OverLimit, Recorder, Right, Served, Session, Unlimited,

@@ -13,6 +13,7 @@ use tonic::metadata::MetadataMap;
 use tonic::transport::Server;
 
 use super::accept::accept;
+use super::answer::Answers;
 use super::face::Face;
 use super::service::SqlService;
 use super::workbench::judge;
@@ -43,12 +44,13 @@ pub async fn serve(
     engine: Arc<Engine>,
     stop: CancellationToken,
 ) -> Result<(), tonic::transport::Error> {
-    let face = Face(Arc::new(SqlService::new(engine)));
-    let service = FlightServiceServer::new(face)
+    let service = Arc::new(SqlService::new(engine));
+    let all = FlightServiceServer::new(Face(Arc::clone(&service)))
         .max_decoding_message_size(MAX_REQUEST_BYTES)
         .max_encoding_message_size(MAX_MESSAGE_BYTES + 64 * 1024);
+    let answers = Answers::new(service, all);
     let judged = tonic::service::interceptor::InterceptedService::new(
-        service,
+        answers,
         move |request: Request<()>| judge(&*gate, request),
     );
     let connections = accept(listener, Some(tls), stop.clone());

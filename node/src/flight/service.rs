@@ -19,25 +19,28 @@ use arrow_flight::sql::{
     TicketStatementQuery,
 };
 use arrow_flight::{
-    Action, FlightDescriptor, FlightEndpoint, FlightInfo, HandshakeRequest, HandshakeResponse,
-    IpcMessage, SchemaAsIpc, Ticket,
+    Action, FlightData, FlightDescriptor, FlightEndpoint, FlightInfo, HandshakeRequest,
+    HandshakeResponse, IpcMessage, SchemaAsIpc, Ticket,
 };
+use futures::stream::BoxStream;
 use futures::{Stream, StreamExt as _, TryStreamExt as _};
 use prost::Message as _;
 use prost::bytes::Bytes;
-use tonic::{Code, Request, Response, Status, Streaming};
+use tonic::metadata::MetadataMap;
+use tonic::{Code, Extensions, Request, Response, Status, Streaming};
 
 use super::TRACE;
 use super::actions;
 use super::binding;
 use super::ending;
+use super::message::Message;
 use super::metadata::Answer;
 use super::session::{Running, Served, Session, query_status, session, status};
-use super::stream::encode;
+use super::stream;
 use super::tally::Moved;
 use super::tickets::{Statement, Ticket as Ticketed, Tickets};
 use crate::clock;
-use crate::query::{Engine, Prepared, Snapshots};
+use crate::query::{Engine, Prepared};
 
 /// "Use this same connection": satisfies every client, and never makes one
 /// send its token elsewhere (`spec/5-data-plane.md#D-116`).
@@ -118,12 +121,14 @@ impl SqlService {
         Ok((ticket, prepared))
     }
 
-    async fn rows(
+    /// The messages that a handle stands for, and the headers in front of them.
+    pub(super) async fn answer(
         &self,
-        session: &Session,
+        request: &Request<()>,
         handle: &[u8],
-        snapshots: Option<Arc<Snapshots>>,
-    ) -> Result<Response<Messages>, Status> {
+        prepared: bool,
+    ) -> Result<(MetadataMap, BoxStream<'static, Result<Message, Status>>), Status> {
+        let session = &session(request)?;
         if session.stop.is_cancelled() {
             return Err(status(
                 Code::PermissionDenied,
@@ -132,38 +137,53 @@ impl SqlService {
                 &session.trace,
             ));
         }
-        let (ticket, prepared) = self.redeem(session, handle).await?;
+        let (ticket, planned) = self.redeem(session, handle).await?;
         let served = Served {
             query: ticket.statement.digest(),
-            plan: prepared.digest(),
-            snapshots: snapshots.unwrap_or_else(|| Arc::clone(&ticket.snapshots)),
+            plan: planned.digest(),
+            // A prepared statement is asked anew each time: no state of the data
+            // is kept for the next (spec/5-data-plane.md#D-147).
+            snapshots: match prepared {
+                true => Arc::default(),
+                false => Arc::clone(&ticket.snapshots),
+            },
         };
         let running = Running::begin(session)?;
         // Written down before the first byte leaves (spec/5-data-plane.md#D-110).
         let reserved = running.reserve(0, 0);
         session.recorder.started(&served, reserved).await?;
-        let rows = match prepared.run_in(Arc::clone(&served.snapshots)).await {
+        let rows = match planned.run_in(Arc::clone(&served.snapshots)).await {
             Ok(rows) => rows,
             Err(error) => {
                 let nothing = Moved::nothing();
-                session.recorder.ended(&served, nothing, Some(error.code()));
+                let code = Some(error.code());
+                session.recorder.ended(&served, nothing, code);
                 return Err(query_status(&error, &session.trace));
             }
         };
-        let schema = prepared.schema();
-        let messages = encode(
-            session,
-            (running, reserved),
-            (&ticket, served),
-            schema,
-            rows,
-        );
-        let mut response: Response<Messages> = Response::new(messages);
+        let schema = planned.schema();
+        let served = (&ticket, served);
+        let messages = stream::answer(session, (running, reserved), served, schema, rows);
+        let mut headers = MetadataMap::new();
         // By it both sides name the delivery (spec/5-data-plane.md#D-122).
         if let Ok(trace) = session.trace.parse() {
-            response.metadata_mut().insert(TRACE, trace);
+            headers.insert(TRACE, trace);
         }
-        Ok(response)
+        Ok((headers, messages))
+    }
+
+    /// The same for arrow-flight, which wants each message in one piece.
+    async fn rows<T>(
+        &self,
+        request: Request<T>,
+        handle: &[u8],
+        prepared: bool,
+    ) -> Result<Response<Messages>, Status> {
+        let (metadata, extensions, _) = request.into_parts();
+        let request = Request::from_parts(metadata, extensions, ());
+        let (headers, messages) = self.answer(&request, handle, prepared).await?;
+        let messages: Messages = messages.map_ok(FlightData::from).boxed();
+        Ok(Response::from_parts(headers, messages, Extensions::new()))
     }
 
     /// The info of a metadata command: the command itself is the ticket, and
@@ -313,8 +333,7 @@ impl FlightSqlService for SqlService {
         ticket: TicketStatementQuery,
         request: Request<Ticket>,
     ) -> Result<Response<Messages>, Status> {
-        let session = session(&request)?;
-        self.rows(&session, &ticket.statement_handle, None).await
+        self.rows(request, &ticket.statement_handle, false).await
     }
 
     async fn do_action_create_prepared_statement(
@@ -381,10 +400,8 @@ impl FlightSqlService for SqlService {
         command: CommandPreparedStatementQuery,
         request: Request<Ticket>,
     ) -> Result<Response<Messages>, Status> {
-        let session = session(&request)?;
-        // It is asked anew each time: no state of the data is kept for the next.
-        let handle = &command.prepared_statement_handle;
-        self.rows(&session, handle, Some(Arc::default())).await
+        self.rows(request, &command.prepared_statement_handle, true)
+            .await
     }
 
     async fn do_put_prepared_statement_query(

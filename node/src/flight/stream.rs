@@ -7,18 +7,17 @@ use std::task::{Context, Poll};
 
 use arrow::array::{Array as _, RecordBatch};
 use arrow::datatypes::SchemaRef;
-use arrow_flight::FlightData;
-use arrow_flight::encode::FlightDataEncoderBuilder;
-use arrow_flight::error::FlightError;
 use datafusion::execution::SendableRecordBatchStream;
 use futures::future::BoxFuture;
 use futures::stream::BoxStream;
-use futures::{FutureExt as _, Stream, StreamExt as _, TryStreamExt as _};
+use futures::{FutureExt as _, Stream, StreamExt as _};
 use tokio_util::sync::WaitForCancellationFutureOwned;
 use tonic::{Code, Status};
 
 use super::MAX_MESSAGE_BYTES;
+use super::encode;
 use super::leash::Leash;
+use super::message::Message;
 use super::session::{
     Denied, Recorder, Right, Running, Served, Session, over_limit, query_status, status,
 };
@@ -32,13 +31,13 @@ use crate::query::QueryError;
 const TARGET_BYTES: usize = 2 * 1024 * 1024;
 
 /// The Flight messages of `rows`, whose schema is `schema`.
-pub(super) fn encode(
+pub(super) fn answer(
     session: &Session,
     (running, reserved): (Running, Option<Reserved>),
     (ticket, served): (&Ticket, Served),
     schema: SchemaRef,
     rows: SendableRecordBatchStream,
-) -> BoxStream<'static, Result<FlightData, Status>> {
+) -> BoxStream<'static, Result<Message, Status>> {
     let code = Arc::new(OnceLock::new());
     let recorder = Arc::clone(&session.recorder);
     let metered = Metered {
@@ -61,24 +60,7 @@ pub(super) fn encode(
         true => Tally::counting(),
         false => Tally::hashing(),
     };
-    let messages = FlightDataEncoderBuilder::new()
-        .with_schema(schema)
-        // Batches are cut here by their real size; the encoder would count
-        // whole buffers behind small slices and shatter them.
-        .with_max_flight_data_size(usize::MAX / 2)
-        .build(metered.map_err(|e| FlightError::Tonic(Box::new(e))))
-        .map_err(|error| match error {
-            FlightError::Tonic(status) => *status,
-            error => {
-                tracing::warn!(%error, "a batch could not be encoded");
-                status(
-                    Code::Internal,
-                    "internal",
-                    "the answer could not be encoded",
-                    "",
-                )
-            }
-        });
+    let messages = encode::messages(schema, metered);
     Tallied::new(messages, tally, move |moved, end| {
         let code = match end {
             End::Whole => None,

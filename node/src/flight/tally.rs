@@ -4,10 +4,11 @@ use std::pin::Pin;
 use std::task::{Context, Poll};
 
 use arrow::ipc::root_as_message;
-use arrow_flight::FlightData;
 use comity_identity::Digest;
 use futures::{Stream, StreamExt as _};
 use sha2::{Digest as _, Sha256};
+
+use super::message::Parts;
 
 /// The largest count that a receipt can state: what every JSON reader holds exactly.
 const MAX_COUNT: u64 = (1 << 53) - 1;
@@ -69,8 +70,8 @@ impl Tally {
 
     /// Counts `message`, if it holds a record batch or a dictionary. One whose
     /// header cannot be read holds none.
-    pub(super) fn add(&mut self, message: &FlightData) {
-        let Ok(header) = root_as_message(&message.data_header) else {
+    pub(super) fn add(&mut self, message: &impl Parts) {
+        let Ok(header) = root_as_message(message.header()) else {
             return;
         };
         let rows = match header.header_as_record_batch() {
@@ -78,13 +79,15 @@ impl Tally {
             None if header.header_as_dictionary_batch().is_some() => 0,
             None => return,
         };
-        let bytes = message.data_body.len() as u64;
+        let bytes = message.body().iter().map(|part| part.len() as u64).sum();
         self.rows = self.rows.saturating_add(rows).min(MAX_COUNT);
         self.bytes = self.bytes.saturating_add(bytes).min(MAX_COUNT);
         if let Some(content) = &mut self.content {
-            for part in [&message.data_header, &message.data_body] {
-                // The length in front: else bytes could move from one part to the other.
-                content.update((part.len() as u64).to_be_bytes());
+            // The length in front: else bytes could move from one to the other.
+            content.update((message.header().len() as u64).to_be_bytes());
+            content.update(message.header());
+            content.update(u64::to_be_bytes(bytes));
+            for part in message.body() {
                 content.update(part);
             }
         }
@@ -134,8 +137,8 @@ impl<S> Tallied<S> {
     }
 }
 
-impl<E, S: Stream<Item = Result<FlightData, E>> + Unpin> Stream for Tallied<S> {
-    type Item = Result<FlightData, E>;
+impl<M: Parts, E, S: Stream<Item = Result<M, E>> + Unpin> Stream for Tallied<S> {
+    type Item = Result<M, E>;
 
     fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
         let next = self.messages.poll_next_unpin(cx);
@@ -160,6 +163,7 @@ mod tests {
     use std::sync::{Arc, Mutex};
 
     use arrow::array::{Int64Array, RecordBatch};
+    use arrow_flight::FlightData;
     use arrow_flight::utils::batches_to_flight_data;
     use futures::executor::block_on;
 
