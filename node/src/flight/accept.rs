@@ -22,6 +22,8 @@ use tokio_stream::wrappers::ReceiverStream;
 use tokio_util::sync::CancellationToken;
 use tonic::transport::server::Connected;
 
+use super::gathered::Gathered;
+
 /// Handshakes that may be under way: a slow client takes one place, not the listener (A25).
 const MAX_HANDSHAKES: usize = 64;
 
@@ -73,7 +75,7 @@ enum Stream {
     /// Without TLS: a workbench on loopback that is configured so.
     Plain(TcpStream),
     /// With TLS.
-    Tls(Box<TlsStream<TcpStream>>),
+    Tls(Box<Gathered<TlsStream<TcpStream>>>),
 }
 
 /// What kind of client is at the other end of a mutual TLS connection.
@@ -286,7 +288,7 @@ async fn secure(
     let own = callers.take(caller.as_ref(), from)?;
     Ok(Connection {
         caller,
-        stream: Stream::Tls(Box::new(stream)),
+        stream: Stream::Tls(Box::new(Gathered::new(stream))),
         _place: (place, own),
     })
 }

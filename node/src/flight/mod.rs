@@ -20,6 +20,7 @@ mod ending;
 mod face;
 #[cfg(any(test, feature = "fuzzing"))]
 pub(crate) mod fuzzed;
+mod gathered;
 pub(crate) mod incoming;
 mod leash;
 mod message;

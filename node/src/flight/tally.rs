@@ -6,7 +6,6 @@ use std::task::{Context, Poll};
 use arrow::ipc::root_as_message;
 use comity_identity::Digest;
 use futures::{Stream, StreamExt as _};
-use sha2::{Digest as _, Sha256};
 
 use super::message::Parts;
 
@@ -47,14 +46,30 @@ pub enum End {
 pub(super) struct Tally {
     rows: u64,
     bytes: u64,
-    content: Option<Sha256>,
+    content: Option<Content>,
+}
+
+/// The hash of the headers, and of the bodies. Apart, because bodies come in
+/// whole blocks, which are hashed sixteen at a time; between headers of any
+/// length they would not.
+#[derive(Clone, Debug, Default)]
+struct Content {
+    headers: blake3::Hasher,
+    bodies: blake3::Hasher,
+}
+
+impl Content {
+    fn end(self) -> Digest {
+        let [headers, bodies] = [self.headers, self.bodies].map(|h| *h.finalize().as_bytes());
+        Digest::of(&[headers, bodies].concat())
+    }
 }
 
 impl Tally {
     /// Counts, and hashes what it counts.
     pub(super) fn hashing() -> Self {
         Self {
-            content: Some(Sha256::new()),
+            content: Some(Content::default()),
             ..Self::counting()
         }
     }
@@ -83,12 +98,15 @@ impl Tally {
         self.rows = self.rows.saturating_add(rows).min(MAX_COUNT);
         self.bytes = self.bytes.saturating_add(bytes).min(MAX_COUNT);
         if let Some(content) = &mut self.content {
-            // The length in front: else bytes could move from one to the other.
-            content.update((message.header().len() as u64).to_be_bytes());
-            content.update(message.header());
-            content.update(u64::to_be_bytes(bytes));
+            // The lengths: else bytes could move from one to the other, or to the next.
+            let header = message.header();
+            content
+                .headers
+                .update(&u64::to_be_bytes(header.len() as u64));
+            content.headers.update(header);
+            content.headers.update(&u64::to_be_bytes(bytes));
             for part in message.body() {
-                content.update(part);
+                content.bodies.update(part);
             }
         }
     }
@@ -98,9 +116,7 @@ impl Tally {
         Moved {
             rows: self.rows,
             bytes: self.bytes,
-            content: self
-                .content
-                .map(|c| Digest::from_bytes(c.finalize().into())),
+            content: self.content.map(Content::end),
         }
     }
 }
@@ -192,7 +208,22 @@ mod tests {
         assert_eq!(all, counted(&messages[1..]), "the schema");
         assert_ne!(all, counted(&messages[1..2]));
         assert_eq!(counted(&messages[..1]), Moved::nothing());
-        assert_eq!(Moved::nothing().content, Some(Digest::of(b"")));
+        // As anybody computes it, who has the messages (spec/5-data-plane.md#D-125).
+        let (mut headers, mut bodies) = (Vec::new(), Vec::new());
+        for FlightData {
+            data_header,
+            data_body,
+            ..
+        } in &messages[1..]
+        {
+            headers.extend((data_header.len() as u64).to_be_bytes());
+            headers.extend_from_slice(data_header);
+            headers.extend((data_body.len() as u64).to_be_bytes());
+            bodies.extend_from_slice(data_body);
+        }
+        let hashes = [headers, bodies].map(|bytes| *blake3::hash(&bytes).as_bytes());
+        let content = Digest::of(&hashes.concat());
+        assert_eq!(all.content, Some(content));
     }
 
     #[test]
