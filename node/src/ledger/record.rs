@@ -26,6 +26,10 @@ pub use grants::GrantIssued;
 pub use replaced::Replaced;
 
 /// One line of the node's log.
+#[expect(
+    clippy::large_enum_variant,
+    reason = "one at a time, on its way to or from the journal"
+)]
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "record", rename_all = "kebab-case")]
 #[non_exhaustive]

@@ -1,6 +1,7 @@
 //! The consumer's side: receipts are compared with what came, and answered.
 
 use std::collections::BTreeMap;
+use std::collections::btree_map::Entry;
 use std::sync::Arc;
 
 use comity_identity::grant::Chain;
@@ -161,9 +162,9 @@ impl Taken {
             let Some(first) = delivered.direct else {
                 continue;
             };
-            if !direct.contains_key(&first) {
+            if let Entry::Vacant(new) = direct.entry(first) {
                 let before = self.direct(agreement, &first).map_err(unavailable)?;
-                direct.insert(first, before);
+                new.insert(before);
                 let key = grant_key(agreement, &first);
                 let record = self.ledger.get(Table::Grants, &key).map_err(unavailable)?;
                 if let Some(Record::GrantIssued(g)) = record

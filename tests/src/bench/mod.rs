@@ -1,6 +1,8 @@
 //! What the benchmarks share: how a figure is taken and written.
 
+pub mod arrow_server;
 pub mod lineitem;
+pub mod transport;
 
 use std::fmt::Write as _;
 use std::pin::Pin;

@@ -100,7 +100,8 @@ fn batch(columns: Vec<ArrayRef>) -> RecordBatch {
 }
 
 fn rows_of(batches: &[RecordBatch]) -> impl Stream<Item = Result<RecordBatch, Status>> + use<> {
-    futures::stream::iter(batches.to_vec().into_iter().map(Ok))
+    let batches: Vec<_> = batches.iter().cloned().map(Ok).collect();
+    futures::stream::iter(batches)
 }
 
 fn decoded(messages: Vec<FlightData>) -> Vec<RecordBatch> {

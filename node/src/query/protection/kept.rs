@@ -129,7 +129,6 @@ impl Kept {
 
 /// The next payload and what follows it: nothing inside when it was not finished,
 /// nothing at all when it is damaged.
-#[expect(clippy::type_complexity, reason = "two slices of one")]
 fn frame(bytes: &[u8]) -> Option<Option<(&[u8], &[u8])>> {
     let Some((head, rest)) = bytes.split_first_chunk::<FRAME>() else {
         return Some(None);
