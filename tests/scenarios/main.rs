@@ -3,6 +3,7 @@
 mod agreement_is_what_both_signed;
 mod audit;
 mod authoring;
+mod backpressure;
 mod bad_input_gets_a_clear_answer;
 mod crash_loses_nothing_acknowledged;
 mod ecosystem;
