@@ -29,7 +29,7 @@ pub(super) struct Accounts {
     /// When each began that has no end so far.
     begun: Deliveries<u64>,
     agreements: BTreeMap<Digest, Agreed>,
-    taken: BTreeMap<Reader, BTreeMap<Window, Taken>>,
+    accounts: BTreeMap<Reader, Account>,
 }
 
 /// A partner, and the product that it reads: one account (D-130).
@@ -38,7 +38,15 @@ type Reader = (OrgId, String);
 #[derive(Debug)]
 struct Agreed {
     reader: Reader,
-    limits: Limits,
+    max_rows_per_query: Option<u64>,
+}
+
+/// What a partner may read of a product, and what it read.
+#[derive(Debug, Default)]
+struct Account {
+    /// Of each agreement over it.
+    limits: Vec<Limits>,
+    taken: BTreeMap<Window, Taken>,
 }
 
 /// The number of a window, and the rows of the deliveries that began and ended in it.
@@ -85,12 +93,18 @@ impl Accounts {
         };
         let document = signed.document();
         if let Proposal::Access { product, terms, .. } = &document.proposal {
-            let agreed = Agreed {
-                reader: (document.consumer.org, product.to_string()),
-                limits: terms.limits.clone(),
-            };
-            self.agreements.insert(signed.digest(), agreed);
+            let reader = (document.consumer.org, product.to_string());
+            self.agree(signed.digest(), reader, terms.limits.clone());
         }
+    }
+
+    fn agree(&mut self, id: Digest, reader: Reader, limits: Limits) {
+        let agreed = Agreed {
+            reader: reader.clone(),
+            max_rows_per_query: limits.max_rows_per_query,
+        };
+        self.agreements.insert(id, agreed);
+        self.accounts.entry(reader).or_default().limits.push(limits);
     }
 
     fn delivery(&mut self, delivery: &Delivery) -> Option<Finding> {
@@ -116,7 +130,7 @@ impl Accounts {
             let trace = &delivery.trace;
             Some((Verdict::Tampered, format!("the delivery {trace} {what}")))
         };
-        let most = agreed.limits.max_rows_per_query;
+        let most = agreed.max_rows_per_query;
         if let Some(most) = most.filter(|most| rows > *most) {
             return finding(format!("has {rows} rows; the agreement permits {most}"));
         }
@@ -124,12 +138,7 @@ impl Accounts {
         if delivery.ended.as_deref() == Some(INTERRUPTED) {
             return None;
         }
-        let of_reader = self
-            .agreements
-            .values()
-            .filter(|a| a.reader == agreed.reader);
-        let limits: Vec<&Limits> = of_reader.map(|a| &a.limits).collect();
-        let taken = self.taken.entry(agreed.reader.clone()).or_default();
+        let Account { limits, taken } = self.accounts.get_mut(&agreed.reader)?;
         for window in Window::ALL {
             let number = ended / window.seconds();
             if begun / window.seconds() != number {
@@ -159,11 +168,8 @@ impl Accounts {
 
     /// A receipt of this provider states what it recorded.
     fn stated(&mut self, agreement: &Digest, text: &str) -> Vec<Finding> {
-        let Ok((receipt, _)) = Receipt::recall(text) else {
-            return vec![(Verdict::Tampered, "the receipt cannot be read".to_owned())];
-        };
         let mut findings = Vec::new();
-        for stated in receipt.deliveries {
+        for stated in deliveries(text, &mut findings) {
             let trace = &stated.trace;
             match self.sent.remove(&(*agreement, trace.clone())) {
                 Some(sent) if sent == stated => {}
@@ -182,11 +188,8 @@ impl Accounts {
 
     /// This consumer signed for what it recorded.
     fn countersigned(&mut self, agreement: &Digest, text: &str) -> Vec<Finding> {
-        let Ok((receipt, _)) = Receipt::recall(text) else {
-            return vec![(Verdict::Tampered, "the receipt cannot be read".to_owned())];
-        };
         let mut findings = Vec::new();
-        for stated in receipt.deliveries {
+        for stated in deliveries(text, &mut findings) {
             let received = self.received.remove(&(*agreement, stated.trace.clone()));
             // What a holder read directly this node did not see.
             if stated.direct.is_none() && !stated.agrees_with(received.as_ref()) {
@@ -198,6 +201,18 @@ impl Accounts {
             }
         }
         findings
+    }
+}
+
+/// What a receipt states; nothing, and a finding, if it cannot be read.
+fn deliveries(text: &str, findings: &mut Vec<Finding>) -> Vec<Delivered> {
+    match Receipt::recall(text) {
+        Ok((receipt, _)) => receipt.deliveries,
+        Err(error) => {
+            let what = format!("the receipt cannot be read: {error}");
+            findings.push((Verdict::Tampered, what));
+            Vec::new()
+        }
     }
 }
 
@@ -369,8 +384,7 @@ mod tests {
                 ..Limits::default()
             };
             let reader = (org(), "own/product".to_owned());
-            let agreed = Agreed { reader, limits };
-            accounts.agreements.insert(agreement(), agreed);
+            accounts.agree(agreement(), reader, limits);
             accounts
         };
         // Begun and ended at these seconds, with so many rows.
