@@ -334,7 +334,9 @@ mod tests {
             let parts: Vec<_> = bytes.chunks(cut).collect();
             let found = read(answer(&parts, Some(Status::ok(""))));
             let found = found.into_iter().collect::<Result<Vec<_>, _>>().unwrap();
-            prop_assert!(found.iter().all(|m| (m.data_body.as_ptr() as usize).is_multiple_of(64)));
+            // A body of no bytes is not sent as a field, and lies nowhere.
+            let mut bodies = found.iter().map(|m| &m.data_body).filter(|b| !b.is_empty());
+            prop_assert!(bodies.all(|body| (body.as_ptr() as usize).is_multiple_of(64)));
             prop_assert_eq!(&found, &messages);
             // Cut short, whatever came before is no whole answer.
             for end in 0..bytes.len() {
