@@ -127,11 +127,13 @@ fn kind(data_type: &DataType) -> &'static str {
     }
 }
 
-/// An analyst with agreements over all tables of three organizations.
+/// Two analysts with agreements over all tables of three organizations.
 #[derive(Debug)]
 pub struct Split {
-    /// Asks.
+    /// Asks, and lets none of the three know keys of the others.
     pub analyst: Org,
+    /// Asks, and tells each keys of the others.
+    pub teller: Org,
     /// In the order of [`SPLIT`].
     pub owners: Vec<Org>,
     dir: tempfile::TempDir,
@@ -143,23 +145,37 @@ impl Split {
     pub async fn meet(scale: f64) -> Result<Self, Box<dyn std::error::Error>> {
         let (lab, dir) = lab();
         let analyst = lab.org("analyst", "Analyst", "").await?;
+        let all = SPLIT
+            .iter()
+            .flat_map(|(org, tables)| tables.iter().map(move |t| (org, t)));
+        let told = all.map(|(org, table)| {
+            format!("\n[[egress]]\nof = \"{org}\"\nproduct = \"tpch\"\ntable = \"{table}\"\nkeys = \"plain\"\n")
+        });
+        let teller = lab
+            .org("teller", "Teller", &told.collect::<String>())
+            .await?;
         let mut owners = Vec::new();
         for (alias, tables) in SPLIT {
-            let rules = "\n[[approve]]\npartner = \"analyst\"\nproduct = \"tpch\"\npurposes = [\"delay-analysis\"]\nmax_days = 365\n";
-            let owner = lab.org(alias, alias, rules).await?;
+            let rules = ["analyst", "teller"].map(|asks| format!("\n[[approve]]\npartner = \"{asks}\"\nproduct = \"tpch\"\npurposes = [\"delay-analysis\"]\nmax_days = 365\n"));
+            let owner = lab.org(alias, alias, &rules.concat()).await?;
             let folder = dir.path().to_owned();
             let written = tokio::task::spawn_blocking(move || write(&folder, alias, tables, scale));
-            owner.federate(&analyst).await?;
+            for asks in [&analyst, &teller] {
+                owner.federate(asks).await?;
+            }
             owner
                 .publish(&written.await?.map_err(|e| e.to_string())?)
                 .await?;
-            analyst.discovers(alias, "tpch").await?;
-            let n = ask(&analyst, alias, "tpch").await?;
-            reaches(&analyst, &n.id, "FINALIZED").await?;
+            for asks in [&analyst, &teller] {
+                asks.discovers(alias, "tpch").await?;
+                let n = ask(asks, alias, "tpch").await?;
+                reaches(asks, &n.id, "FINALIZED").await?;
+            }
             owners.push(owner);
         }
         Ok(Self {
             analyst,
+            teller,
             owners,
             dir,
             _lab: lab,

@@ -25,6 +25,7 @@ mod agreements;
 mod asker;
 mod claims;
 mod disclosures;
+mod egress;
 mod grants;
 mod handed;
 mod issuers;
@@ -43,6 +44,7 @@ mod workbench_gate;
 
 pub use agreements::{Agreement, Agreements, Standing};
 pub use disclosures::Disclosures;
+pub use egress::EgressRules;
 pub use grants::Grants;
 pub use handed::{Handed, HandedOut, permit as permit_grant};
 pub(crate) use issuers::Issuers;

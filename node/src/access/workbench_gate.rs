@@ -19,6 +19,7 @@ use self::closed::{ByPolicy, Closed, ClosedByPolicy};
 pub use self::reach::Reach;
 use self::reader::Reader;
 use super::agreements::{Agreement, Agreements, Standing};
+use super::egress::EgressRules;
 use super::members::{Members, Unproven, VerifiedMember};
 use super::partners::{Partner, Partners};
 use super::peer_gate::governed;
@@ -59,6 +60,8 @@ pub struct WorkbenchGate {
     pub refusals: Arc<Refusals>,
     /// The ways to the partners.
     pub reach: Arc<Reach>,
+    /// Which keys of joins they may be told.
+    pub egress: Arc<EgressRules>,
 }
 
 #[async_trait]
@@ -211,6 +214,7 @@ impl WorkbenchGate {
         let mut permitted = Vec::new();
         let mut view = View::builder(self.own.alias())
             .caller(&member.key())
+            .telling(Arc::clone(&self.egress) as _)
             .explaining();
         let salts = Salts::draw(&*self.own.keys().pseudonym, None);
         for product in self.catalog.own_products() {
@@ -379,6 +383,7 @@ impl WorkbenchGate {
                     member: Arc::clone(member),
                     purpose: purpose.map(str::to_owned),
                     trace: trace.to_owned(),
+                    ledger: Arc::clone(&self.ledger),
                     reach: Arc::clone(&self.reach),
                     refuses: self.by_policy(trace),
                     asked: AskedOfPolicy::issue_grant(

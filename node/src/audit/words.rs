@@ -240,6 +240,7 @@ fn says(kind: &str, record: &Map<String, Value>, aliases: &HashMap<String, Strin
         ),
         "delivery" => delivery(record, &org("org"), of("subject")),
         "refused" => format!("refused {}: {} ({})", org("org"), of("code"), of("reason")),
+        "keys-told" => keys_told(record, &org("org")),
         "received" => format!(
             "received from {} {} rows, {} bytes under {}",
             org("org"),
@@ -315,6 +316,18 @@ fn delivery(record: &Map<String, Value>, org: &str, subject: &str) -> String {
             format!("served {subject} of {org} {rows} rows, {bytes} bytes{under}{ended}")
         }
     }
+}
+
+fn keys_told(record: &Map<String, Value>, org: &str) -> String {
+    let sets = record.get("keys").and_then(Value::as_array);
+    let keys = sets.into_iter().flatten().filter_map(|set| {
+        let set = set.as_object()?;
+        let (of, form) = (text(set, "of")?, text(set, "form")?);
+        let count = set.get("count").and_then(Value::as_u64)?;
+        Some(format!("{count} keys of {of}, {form}"))
+    });
+    let keys: Vec<_> = keys.collect();
+    format!("told {org} {}", keys.join("; "))
 }
 
 /// Cuts the long texts of a record: envelopes are kilobytes.

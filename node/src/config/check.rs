@@ -11,7 +11,9 @@ use libp2p::multiaddr::Protocol;
 use tracing_subscriber::EnvFilter;
 
 use super::keys::KEYS;
-use super::{Approval, ApproveRule, Config, Notify, Oidc, PartnerNote, Source, example};
+use super::{
+    Approval, ApproveRule, Config, EgressRule, Notify, Oidc, PartnerNote, Source, example,
+};
 use crate::access::is_role;
 
 /// Something wrong or doubtful in a configuration.
@@ -62,6 +64,9 @@ const MAX_ATTRIBUTES: usize = 32;
 /// Longest name of an attribute: with `peer.` in front it is a claim's name.
 const MAX_ATTRIBUTE_CHARS: usize = MAX_CLAIM_CHARS - "peer.".len();
 
+/// Most rules about keys that leave.
+const MAX_EGRESS_RULES: usize = 1_000;
+
 /// Most classifications for which two persons must approve.
 const MAX_TWO_FOR: usize = 64;
 
@@ -91,6 +96,15 @@ pub(super) fn check(config: &Config) -> Vec<Problem> {
     }
     for (i, rule) in config.approve.iter().enumerate() {
         approve(i + 1, rule, &mut found);
+    }
+    if config.egress.len() > MAX_EGRESS_RULES {
+        found.error(
+            "egress",
+            format!("there are more than {MAX_EGRESS_RULES} rules"),
+        );
+    }
+    for (i, rule) in config.egress.iter().enumerate() {
+        egress(i + 1, rule, &mut found);
     }
     found.0
 }
@@ -359,6 +373,27 @@ fn partner(number: usize, note: &PartnerNote, found: &mut Found) {
     }
 }
 
+fn egress(number: usize, rule: &EgressRule, found: &mut Found) {
+    let mut error = |key: &str, message: &str| {
+        found.error(format!("egress.{key}"), format!("rule {number}: {message}"));
+    };
+    let is_partner = |name: &String| is_alias(name) || name.parse::<OrgId>().is_ok();
+    for (key, name) in [("to", &rule.to), ("of", &rule.of)] {
+        if !name.iter().all(is_partner) {
+            error(key, "must be an alias or an organization id");
+        }
+    }
+    if !is_address(&rule.product) {
+        error("product", NOT_AN_ADDRESS);
+    }
+    if !is_name(&rule.table) {
+        error("table", "must be a table's name in the product");
+    }
+    if rule.columns.iter().any(|column| column.trim().is_empty()) {
+        error("columns", "must name columns, or be left out for all");
+    }
+}
+
 fn approve(number: usize, rule: &ApproveRule, found: &mut Found) {
     let mut error = |key: &str, message: &str| {
         found.error(
@@ -369,13 +404,8 @@ fn approve(number: usize, rule: &ApproveRule, found: &mut Found) {
     if !is_alias(&rule.partner) && rule.partner.parse::<OrgId>().is_err() {
         error("partner", "must be an alias or an organization id");
     }
-    // Written as the catalog writes it: `orders@1` would never match `orders`.
-    let address = rule.product.parse::<Address>();
-    if address.map(|a| a.to_string()).as_ref() != Ok(&rule.product) {
-        error(
-            "product",
-            "must be a product's name, or NAME@MAJOR for another major than 1",
-        );
+    if !is_address(&rule.product) {
+        error("product", NOT_AN_ADDRESS);
     }
     if rule.purposes.is_empty() || rule.purposes.iter().any(|p| p.trim().is_empty()) {
         error("purposes", "must name at least one purpose");
@@ -393,6 +423,14 @@ fn approve(number: usize, rule: &ApproveRule, found: &mut Found) {
     if Limit::all().any(nothing) {
         error("limits", "each must be at least 1, or left out");
     }
+}
+
+const NOT_AN_ADDRESS: &str = "must be a product's name, or NAME@MAJOR for another major than 1";
+
+/// Written as the catalog writes it: `orders@1` would never match `orders`.
+fn is_address(product: &String) -> bool {
+    let address = product.parse::<Address>();
+    address.map(|a| a.to_string()).as_ref() == Ok(product)
 }
 
 /// `[a-z0-9][a-z0-9-]{0,62}`

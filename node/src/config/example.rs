@@ -5,7 +5,7 @@ use std::fmt::Write as _;
 use serde_json::Value;
 
 use super::Config;
-use super::keys::{APPROVE, KEYS, Key, PARTNER, SECTIONS, SOURCES};
+use super::keys::{APPROVE, EGRESS, KEYS, Key, PARTNER, SECTIONS, SOURCES};
 
 /// `config` as a file with every key and its meaning.
 pub(super) fn render(config: &Config) -> String {
@@ -30,7 +30,11 @@ pub(super) fn render(config: &Config) -> String {
         }
     }
     out.push('\n');
-    for (list, about) in [("approve", APPROVE), ("partner", PARTNER)] {
+    for (list, about) in [
+        ("approve", APPROVE),
+        ("partner", PARTNER),
+        ("egress", EGRESS),
+    ] {
         out.push_str(about);
         for entry in values[list].as_array().into_iter().flatten() {
             let _ = write!(out, "\n[[{list}]]\n");

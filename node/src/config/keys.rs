@@ -512,3 +512,20 @@ pub(super) const PARTNER: &str = r#"# What you say of partners: one [[partner]] 
 # partner = "port-authority"            # organization id, or the name given to it here (--as)
 # attributes = { country = "DE" }
 "#;
+
+/// What is said about keys that leave, with a rule to copy.
+pub(super) const EGRESS: &str = r#"# Which keys partners may be told, so that a join with their tables asks for the
+# matching rows only: one [[egress]] for each rule; of several the strictest counts.
+# "plain" tells a few keys as they are, "hashed" a salted filter only, "never"
+# none. Without a rule, keys of own columns are told hashed, unless the contract
+# classifies the column otherwise than public; keys of partners' columns are not
+# told to others. `EXPLAIN` shows what a query would tell, the journal what was told.
+#
+# [[egress]]
+# to = "port-authority"                 # organization id, or the name given to it here; default: every partner
+# of = "weather-service"                # whose product the keys are from; default: this organization's
+# product = "flights"
+# table = "flights"
+# columns = ["origin"]                  # default: all columns of the table
+# keys = "plain"
+"#;

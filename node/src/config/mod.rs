@@ -17,6 +17,7 @@ use serde::{Deserialize, Serialize};
 
 mod approve;
 mod check;
+mod egress;
 mod error;
 mod example;
 mod keys;
@@ -30,6 +31,7 @@ mod sections;
 pub use approve::{ApproveRule, TableRule};
 pub(crate) use check::is_provider_url;
 pub use check::{Problem, Severity};
+pub use egress::EgressRule;
 pub use error::{ConfigError, UnknownKey};
 pub use negotiation::{Approval, Negotiation};
 pub use notify::Notify;
@@ -92,6 +94,9 @@ pub struct Config {
     /// What the owner says of partners.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub partner: Vec<PartnerNote>,
+    /// Which keys of joins partners may be told.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub egress: Vec<EgressRule>,
 }
 
 impl Config {

@@ -100,11 +100,15 @@ fn samples_in_the_example_parse_when_they_are_uncommented() {
         }
     }
     let (before, rest) = text.split_once("# [[approve]]\n").unwrap();
-    let (rule, note) = rest.split_once("# [[partner]]\n").unwrap();
+    let (rule, rest) = rest.split_once("# [[partner]]\n").unwrap();
+    let (note, keys) = rest.split_once("# [[egress]]\n").unwrap();
     let (rule, _) = rule.split_once("\n\n").unwrap();
+    let (note, _) = note.split_once("\n\n").unwrap();
     let uncommented = |sample: &str| format!("\n{sample}").replace("\n# ", "\n");
-    let (rule, note) = (uncommented(rule), uncommented(note));
-    let config = parse(&format!("{before}[[approve]]{rule}\n[[partner]]{note}")).unwrap();
+    let [rule, note, keys] = [rule, note, keys].map(uncommented);
+    let text = format!("{before}[[approve]]{rule}\n[[partner]]{note}\n[[egress]]{keys}");
+    let config = parse(&text).unwrap();
+    assert_eq!(config.egress[0].keys, crate::query::KeyForm::Plain);
     assert_eq!(config.approve.len(), 1);
     assert_eq!(config.partner[0].attributes["country"], "DE");
     assert_eq!(config.approve[0].tables["flights"].columns.len(), 3);
@@ -455,6 +459,39 @@ fn what_is_said_of_partners_is_checked() {
     assert_eq!(config.check(), []);
     config.partner[0].attributes = long(257);
     assert_eq!(errors(&config), ["partner.attributes"]);
+}
+
+#[test]
+fn what_may_leave_is_checked() {
+    let mut config = named();
+    let text = "[[egress]]\nproduct = \"orders\"\ntable = \"orders\"\nkeys = \"hashed\"\n";
+    config.egress = parse(text).unwrap().egress;
+    assert_eq!(config.check(), []);
+    assert_eq!(parse(&config.render()).unwrap(), config);
+    let with = |change: fn(&mut EgressRule)| {
+        let mut config = config.clone();
+        change(&mut config.egress[0]);
+        errors(&config)
+    };
+    assert_eq!(
+        with(|r| r.to = Some("Port Authority".to_owned())),
+        ["egress.to"]
+    );
+    assert_eq!(with(|r| r.of = Some(String::new())), ["egress.of"]);
+    assert_eq!(
+        with(|r| r.product = "orders@1".to_owned()),
+        ["egress.product"]
+    );
+    assert_eq!(with(|r| r.table = "a b".to_owned()), ["egress.table"]);
+    assert_eq!(
+        with(|r| r.columns = [String::new()].into()),
+        ["egress.columns"]
+    );
+    assert!(parse(&text.replace("hashed", "sometimes")).is_err());
+    assert!(
+        parse(&text.replace("keys = \"hashed\"\n", "")).is_err(),
+        "a rule says what it permits"
+    );
 }
 
 #[test]

@@ -281,6 +281,7 @@ pub(super) fn entries(position: u64, record: &Record) -> Vec<(Table, Op)> {
         | Record::RefusedMore(_)
         | Record::Administered(_)
         | Record::Erased(_)
+        | Record::KeysTold(_)
         | Record::PolicyRefused(_) => Vec::new(),
     }
 }

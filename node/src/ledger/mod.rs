@@ -24,11 +24,11 @@ pub use fold::{
 pub use marks::Marks;
 pub use record::{
     Administered, Announced, Contradicted, Contradiction, Delivery, DisputeAccepted, Erased,
-    Evidence, ForeignHead, GrantIssued, InvitationUsed, Invited, JournalRewritten, Measured,
-    Member, MemberRemoved, MemberSeen, MemberTokenEnded, Message, OIDC, OPERATOR, Partner,
-    PolicyActivated, PolicyRefused, Published, Receipt, ReceiptAnswered, ReceiptTaken, Received,
-    Record, Refused, RefusedMore, Reserved, Retired, Revoked, Signed, SignedKind, Statement,
-    TokenScope, TokenTerms, Witnessed,
+    Evidence, ForeignHead, GrantIssued, InvitationUsed, Invited, JournalRewritten, KeysTold,
+    Measured, Member, MemberRemoved, MemberSeen, MemberTokenEnded, Message, OIDC, OPERATOR,
+    Partner, PolicyActivated, PolicyRefused, Published, Receipt, ReceiptAnswered, ReceiptTaken,
+    Received, Record, Refused, RefusedMore, Reserved, Retired, Revoked, Signed, SignedKind,
+    Statement, TokenScope, TokenTerms, ToldKeys, Witnessed,
 };
 pub use record::{Approved, Replaced};
 

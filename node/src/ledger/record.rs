@@ -18,7 +18,8 @@ mod grants;
 mod replaced;
 
 pub use evidence::{
-    DisputeAccepted, JournalRewritten, Receipt, ReceiptAnswered, ReceiptTaken, Received, Witnessed,
+    DisputeAccepted, JournalRewritten, KeysTold, Receipt, ReceiptAnswered, ReceiptTaken, Received,
+    ToldKeys, Witnessed,
 };
 
 pub use approvals::Approved;
@@ -95,6 +96,9 @@ pub enum Record {
     PolicyActivated(PolicyActivated),
     /// Policies that were refused as a whole; those before them decide.
     PolicyRefused(PolicyRefused),
+    /// A partner is told keys of this organization, or of another one, so that it
+    /// leaves out the rows that match none: written before it is told.
+    KeysTold(KeysTold),
     /// An answer of a partner was received, whole or broken off.
     Received(Received),
     /// A receipt that this node, the provider, signed: written before it is sent.

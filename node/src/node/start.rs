@@ -312,6 +312,12 @@ impl Node {
                 Arc::clone(&self.measuring.observed),
                 Arc::clone(self.taken.reading()),
             )),
+            egress: Arc::new(access::EgressRules {
+                own: Arc::clone(&self.own),
+                partners: Arc::clone(&self.partners),
+                catalog: Arc::clone(&self.catalog),
+                rules: config.egress.clone(),
+            }),
         });
         let token = std::fs::read_to_string(self.home.admin_token()).map_err(|e| {
             Failure::own(

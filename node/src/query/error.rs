@@ -41,6 +41,14 @@ impl QueryError {
         self.refused_with.as_deref()
     }
 
+    /// Whether a partner refused to plan its part: it may answer less than that.
+    /// What it has not begun to answer is not read twice when it is asked otherwise.
+    pub(super) fn is_not_planned(&self) -> bool {
+        let codes = ["bad-sql", "not-permitted", "too-large"];
+        self.refused_with()
+            .is_some_and(|code| codes.contains(&code))
+    }
+
     /// The partner did not answer, or answered with something else. `partner`
     /// is the local alias; `detail` is for the owner's log.
     pub fn partner_unavailable(partner: &str, detail: impl Into<String>) -> Self {

@@ -28,6 +28,7 @@ pub(crate) const SCALAR: &[&str] = &[
     "floor",
     "greatest",
     "initcap",
+    "key_filter",
     "least",
     "left",
     "ln",

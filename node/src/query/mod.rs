@@ -25,6 +25,7 @@ mod predicate;
 mod predicate_sql;
 mod protection;
 mod pushdown;
+mod reduction;
 mod remote_sql;
 mod schema;
 mod snapshots;
@@ -46,6 +47,7 @@ pub use protection::{Disclosed, KeptError};
 pub(crate) use pushdown::{
     Answer, Function, Grouping, JoinKind, Joining, Measure, Pushdown, WithPushdown,
 };
+pub use reduction::{Egress, KeyForm, KeysTold};
 pub(crate) use remote_sql::predicate as remote_predicate;
 pub use schema::advertised;
 pub use snapshots::Snapshots;

@@ -19,8 +19,9 @@ use futures::{StreamExt, TryStreamExt};
 use super::barrier::BarrierExec;
 use super::parts::Part;
 use super::pushdown::{Answer, Grouping};
+use super::reduction::{KeysTold, Narrowing, narrowed};
 use super::statement::{Statement, StatementExec};
-use super::{QueryError, advertised, remote_sql};
+use super::{QueryError, TableName, advertised, remote_sql};
 
 /// The way to one partner organization.
 #[async_trait]
@@ -37,6 +38,16 @@ pub trait Partner: Send + Sync + fmt::Debug {
     /// What of the agreement shapes every answer, line by line, for members.
     fn clauses(&self) -> Vec<String> {
         Vec::new()
+    }
+
+    /// Writes down which keys the next statement tells the partner, before it is
+    /// asked (`spec/5-data-plane.md#D-229`).
+    ///
+    /// # Errors
+    /// Nothing is told if it cannot be written down.
+    async fn telling(&self, told: &[KeysTold]) -> Result<(), QueryError> {
+        let _ = told;
+        Ok(())
     }
 
     /// Asks the partner one statement. `expected` is the schema the answer must have.
@@ -63,6 +74,8 @@ pub struct PartnerTable {
     partner: Arc<dyn Partner>,
     remote: RemoteTable,
     schema: SchemaRef,
+    /// The keys that the partner is told; columns of the schema.
+    narrowings: Vec<Narrowing>,
 }
 
 impl PartnerTable {
@@ -72,7 +85,24 @@ impl PartnerTable {
             partner,
             remote,
             schema: advertised(&schema),
+            narrowings: Vec::new(),
         }
+    }
+
+    /// Its full name here.
+    pub(super) fn name(&self) -> TableName {
+        TableName {
+            catalog: self.partner.name().to_owned(),
+            schema: self.remote.product.clone(),
+            table: self.remote.table.clone(),
+        }
+    }
+
+    /// The same table, with keys that the partner is told: the column is the
+    /// place in what is read of the table.
+    pub(super) fn told(mut self, narrowing: Narrowing) -> Self {
+        self.narrowings.push(narrowing);
+        self
     }
 
     /// The groups, computed by the partner: its engine is this one, so every
@@ -101,7 +131,7 @@ impl PartnerTable {
     }
 
     fn leaf(&self, sql: String, schema: SchemaRef) -> Arc<dyn ExecutionPlan> {
-        let part = Part::new(Arc::clone(&self.partner), sql);
+        let part = Part::new(Arc::clone(&self.partner), sql).telling(&self.narrowings);
         Arc::new(StatementExec::new(Asked { part, schema }))
     }
 }
@@ -175,19 +205,37 @@ impl Statement for Asked {
         &self.schema
     }
 
-    fn read(&self, _: &Arc<TaskContext>) -> BoxStream<'static, Result<RecordBatch>> {
-        let answer = open(self.part.clone(), Arc::clone(&self.schema));
+    fn read(&self, run: &Arc<TaskContext>) -> BoxStream<'static, Result<RecordBatch>> {
+        let (part, schema, run) = (self.part.clone(), Arc::clone(&self.schema), Arc::clone(run));
+        let answer = async move { open(part, schema, &run).await };
         futures::stream::once(answer).try_flatten().boxed()
     }
 }
 
 /// Asks a partner, checks that the answer has the schema that is expected, and
 /// counts what comes.
-pub(super) async fn open(part: Part, schema: SchemaRef) -> Result<SendableRecordBatchStream> {
+pub(super) async fn open(
+    part: Part,
+    schema: SchemaRef,
+    run: &Arc<TaskContext>,
+) -> Result<SendableRecordBatchStream> {
+    let (sql, told) = narrowed(&part.sql, &schema, &part.narrowings, run).await?;
+    if !told.is_empty() {
+        part.partner.telling(&told).await?;
+        part.received.tell(&told);
+        match ask(part.clone(), sql, Arc::clone(&schema)).await {
+            // What it did not begin to answer is asked without keys.
+            Err(error) if QueryError::of(&error).is_not_planned() => {}
+            answer => return answer,
+        }
+    }
+    let sql = part.sql.clone();
+    ask(part, sql, schema).await
+}
+
+async fn ask(part: Part, sql: String, schema: SchemaRef) -> Result<SendableRecordBatchStream> {
     let Part {
-        partner,
-        sql,
-        received,
+        partner, received, ..
     } = part;
     let asked = Instant::now();
     let expected = match schema.fields().is_empty() {

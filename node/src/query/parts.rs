@@ -9,6 +9,7 @@ use arrow::array::RecordBatch;
 use datafusion::physical_plan::ExecutionPlan;
 
 use super::partner::Asked;
+use super::reduction::{KeysTold, Narrowing, Side};
 use super::{Partner, StatementExec, federation};
 
 /// One statement to one partner.
@@ -16,6 +17,8 @@ use super::{Partner, StatementExec, federation};
 pub(crate) struct Part {
     pub(crate) partner: Arc<dyn Partner>,
     pub(crate) sql: String,
+    /// The keys that it is told besides.
+    pub(crate) narrowings: Arc<[Narrowing]>,
     /// In this run of the plan.
     pub(crate) received: Arc<Received>,
 }
@@ -29,6 +32,8 @@ pub(crate) struct Received {
     /// Milliseconds until the first rows, and one; zero before.
     first: AtomicU64,
     refused: AtomicBool,
+    /// How many keys it was told.
+    keys: AtomicU64,
 }
 
 impl Part {
@@ -36,8 +41,14 @@ impl Part {
         Self {
             partner,
             sql,
+            narrowings: Arc::default(),
             received: Arc::default(),
         }
+    }
+
+    pub(crate) fn telling(mut self, narrowings: &[Narrowing]) -> Self {
+        self.narrowings = narrowings.into();
+        self
     }
 }
 
@@ -56,6 +67,16 @@ impl Received {
     /// Notes that the partner refused to compute it.
     pub(super) fn refuse(&self) {
         self.refused.store(true, Ordering::Relaxed);
+    }
+
+    /// Counts the keys that it is told.
+    pub(super) fn tell(&self, told: &[KeysTold]) {
+        let count = told.iter().map(|told| told.count).sum();
+        self.keys.fetch_add(count, Ordering::Relaxed);
+    }
+
+    pub(crate) fn keys(&self) -> u64 {
+        self.keys.load(Ordering::Relaxed)
     }
 
     pub(crate) fn is_refused(&self) -> bool {
@@ -95,6 +116,9 @@ fn collect(plan: &Arc<dyn ExecutionPlan>, found: &mut Vec<Part>) {
         if asked.part.received.is_refused() {
             collect(&asked.here, found);
         }
+    }
+    if let Some(leaf) = any.downcast_ref::<StatementExec<Side>>() {
+        collect(&leaf.statement().plan, found);
     }
     for child in plan.children() {
         collect(child, found);

@@ -11,7 +11,7 @@ use datafusion::catalog::{
     MemorySchemaProvider, SchemaProvider, TableProvider,
 };
 
-use super::{GovernedTable, PartnerTable, advertised};
+use super::{Egress, GovernedTable, KeyForm, PartnerTable, advertised};
 
 /// The schema that holds the short names; no product can be called this.
 pub(crate) const SHORT_NAMES: &str = "_";
@@ -42,6 +42,7 @@ pub struct View {
     catalogs: Arc<dyn CatalogProviderList>,
     ends: BTreeMap<(String, String), Deprecation>,
     explains: bool,
+    egress: Arc<dyn Egress>,
 }
 
 impl View {
@@ -55,6 +56,7 @@ impl View {
             tables: BTreeMap::new(),
             ends: BTreeMap::new(),
             explains: false,
+            egress: Arc::new(NoKeys),
         }
     }
 
@@ -91,6 +93,11 @@ impl View {
         self.explains
     }
 
+    /// What keys of its tables may be told to whom.
+    pub(super) fn egress(&self) -> &dyn Egress {
+        &*self.egress
+    }
+
     pub(crate) fn default_catalog(&self) -> &str {
         &self.default_catalog
     }
@@ -122,6 +129,17 @@ pub struct ViewBuilder {
     tables: BTreeMap<TableName, Arc<dyn TableProvider>>,
     ends: BTreeMap<(String, String), Deprecation>,
     explains: bool,
+    egress: Arc<dyn Egress>,
+}
+
+/// Without a rule nobody is told keys.
+#[derive(Debug)]
+struct NoKeys;
+
+impl Egress for NoKeys {
+    fn form(&self, _: &TableName, _: &str, _: &str) -> KeyForm {
+        KeyForm::Never
+    }
 }
 
 impl ViewBuilder {
@@ -143,6 +161,12 @@ impl ViewBuilder {
     /// what. A partner would learn of sources and policies (`spec/5-data-plane.md#D-224`).
     pub fn explaining(mut self) -> Self {
         self.explains = true;
+        self
+    }
+
+    /// Says which keys of joins partners may be told.
+    pub fn telling(mut self, egress: Arc<dyn Egress>) -> Self {
+        self.egress = egress;
         self
     }
 
@@ -203,6 +227,7 @@ impl ViewBuilder {
             catalogs: Arc::new(catalogs),
             ends: self.ends,
             explains: self.explains,
+            egress: self.egress,
         })
     }
 }

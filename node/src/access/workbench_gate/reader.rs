@@ -18,6 +18,7 @@ use crate::access::agreements::Agreement;
 use crate::access::policy::{Asked as AskedOfPolicy, Permitted};
 use crate::clock;
 use crate::flight::{Asked, Taker};
+use crate::ledger::{KeysTold, Ledger, Record, ToldKeys};
 use crate::query::{self, QueryError};
 
 /// Reads one partner's tables for one member under one agreement.
@@ -29,6 +30,7 @@ pub(super) struct Reader {
     /// None where several are agreed and none is stated.
     pub(super) purpose: Option<String>,
     pub(super) trace: String,
+    pub(super) ledger: Arc<Ledger>,
     pub(super) reach: Arc<Reach>,
     pub(super) refuses: ByPolicy,
     pub(super) asked: AskedOfPolicy,
@@ -60,6 +62,27 @@ impl query::Partner for Reader {
         }
         lines.extend(self.purpose.iter().map(|purpose| format!("for {purpose}")));
         lines
+    }
+
+    async fn telling(&self, told: &[query::KeysTold]) -> Result<(), QueryError> {
+        let org = self.agreement.peer();
+        let keys = told.iter().map(|told| ToldKeys {
+            of: told.of.clone(),
+            form: told.form,
+            count: told.count,
+        });
+        let record = Record::KeysTold(KeysTold {
+            trace: self.trace.clone(),
+            org,
+            agreement: self.agreement.id(),
+            subject: self.reach.grants.pseudonym(self.member.member.name(), &org),
+            keys: keys.collect(),
+            at: clock::now(),
+        });
+        let written = self.ledger.commit(&record).await;
+        written
+            .map(drop)
+            .map_err(|e| QueryError::internal(e.to_string()))
     }
 
     async fn open(

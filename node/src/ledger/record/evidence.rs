@@ -5,6 +5,8 @@ use std::collections::BTreeMap;
 use comity_identity::{Digest, OrgId, Timestamp};
 use serde::{Deserialize, Serialize};
 
+use crate::query::KeyForm;
+
 /// See [`Record::Received`](super::Record::Received).
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -32,6 +34,36 @@ pub struct Received {
     pub ended: Option<String>,
     /// When it ended.
     pub at: Timestamp,
+}
+
+/// See [`Record::KeysTold`](super::Record::KeysTold).
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct KeysTold {
+    /// The half of the trace id that this node made: 16 hex digits.
+    pub trace: String,
+    /// The partner that is told.
+    pub org: OrgId,
+    /// The agreement under which it is asked.
+    pub agreement: Digest,
+    /// What the partner knows the member as.
+    pub subject: String,
+    /// Which keys.
+    pub keys: Vec<ToldKeys>,
+    /// When.
+    pub at: Timestamp,
+}
+
+/// Keys that a partner is told.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ToldKeys {
+    /// The columns that they are of, as in SQL.
+    pub of: String,
+    /// In which form.
+    pub form: KeyForm,
+    /// How many different ones.
+    pub count: u64,
 }
 
 /// See [`Record::Receipt`](super::Record::Receipt).

@@ -10,6 +10,7 @@ use datafusion::physical_plan::ExecutionPlan;
 
 use crate::query::gate::Explain;
 use crate::query::parts::{self, Part};
+use crate::query::reduction::Narrowing;
 
 /// The columns of such an answer, one row for each statement to a partner and
 /// one for each reason why something is computed here.
@@ -23,6 +24,7 @@ static SCHEMA: LazyLock<SchemaRef> = LazyLock::new(|| {
         column("rows", DataType::Int64),
         column("bytes", DataType::Int64),
         column("first_rows_ms", DataType::Int64),
+        column("keys_told", DataType::Int64),
         column("note", DataType::Utf8),
     ]))
 });
@@ -51,9 +53,12 @@ pub(super) fn told(
         Arc::new(all.collect::<Int64Array>()) as ArrayRef
     };
     let clauses = |part: &Part| Some(part.partner.clauses().join("; ")).filter(|c| !c.is_empty());
-    let refused = |part: &Part| {
+    let noted = |part: &Part| {
         let refused = part.received.is_refused();
-        refused.then(|| "the partner does not compute it; see the next statements".to_owned())
+        let refused = refused.then_some("the partner does not compute it; see the next statements");
+        let told = part.narrowings.iter().map(Narrowing::shown);
+        let notes: Vec<_> = told.chain(refused.map(str::to_owned)).collect();
+        Some(notes.join("; ")).filter(|notes| !notes.is_empty())
     };
     let columns = vec![
         texts(&|part| Some(part.partner.name().to_owned()), &|_| None),
@@ -63,7 +68,8 @@ pub(super) fn told(
         numbers(&|part| Some(part.received.rows())),
         numbers(&|part| Some(part.received.bytes())),
         numbers(&|part| part.received.first_millis()),
-        texts(&refused, &|why| Some(format!("computed here: {why}"))),
+        numbers(&|part| Some(part.received.keys())),
+        texts(&noted, &|why| Some(format!("computed here: {why}"))),
     ];
     Ok(RecordBatch::try_new(schema(), columns)?)
 }

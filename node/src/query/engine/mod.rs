@@ -29,6 +29,7 @@ pub use settings::EngineSettings;
 use self::queue::{Place, Queue};
 use super::gate::{Explain, Gate, MAX_BYTES};
 use super::pushdown;
+use super::reduction;
 use super::schema::advertised;
 use super::{QueryError, View};
 
@@ -230,6 +231,7 @@ async fn plan(
     for why in &kept {
         tracing::debug!(why, "computed here, not at the source");
     }
+    let plan = reduction::push(plan, &view).map_err(|e| QueryError::of(&e))?;
     let answer = advertised(plan.schema().as_arrow());
     let schema = match explain {
         Some(_) => explain::schema(),

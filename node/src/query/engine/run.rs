@@ -27,6 +27,7 @@ use tokio_util::task::AbortOnDropHandle;
 use super::{Shared, explain};
 use crate::query::gate::Explain;
 use crate::query::guard::{self, Budget};
+use crate::query::reduction::Sources;
 use crate::query::schema::relabel;
 use crate::query::{QueryError, Snapshots, TableName};
 
@@ -151,7 +152,9 @@ impl Prepared {
         snapshots: Arc<Snapshots>,
     ) -> EngineResult<SendableRecordBatchStream> {
         let mut state = SessionState::clone(&self.state);
+        let sources = Arc::new(Sources::default());
         state.config_mut().set_extension(Arc::clone(&snapshots));
+        state.config_mut().set_extension(Arc::clone(&sources));
         // Planned for each run: finished plans keep state of the run they made.
         let physical = state
             .query_planner()
@@ -160,12 +163,12 @@ impl Prepared {
         snapshots.seal();
         let physical = plainly(physical, &self.answer)?;
         let Some(explain) = self.explain else {
-            return self.execute(physical, budget);
+            return self.execute(physical, budget, sources);
         };
         let (prepared, schema) = (self.clone(), self.schema());
         let told = async move {
             if explain == Explain::Analyze {
-                let mut rows = prepared.execute(Arc::clone(&physical), budget)?;
+                let mut rows = prepared.execute(Arc::clone(&physical), budget, sources)?;
                 while rows.next().await.transpose()?.is_some() {}
             }
             explain::told(&physical, &prepared.kept, explain)
@@ -178,10 +181,12 @@ impl Prepared {
         &self,
         physical: Arc<dyn ExecutionPlan>,
         budget: Arc<Budget>,
+        sources: Arc<Sources>,
     ) -> EngineResult<SendableRecordBatchStream> {
         let context = TaskContext::from(self.state.as_ref());
         let guarded = guard::install(physical, &budget)?;
-        let config = context.session_config().clone().with_extension(budget);
+        let config = context.session_config().clone();
+        let config = config.with_extension(budget).with_extension(sources);
         execute_stream(guarded, Arc::new(context.with_session_config(config)))
     }
 }

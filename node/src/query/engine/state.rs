@@ -11,6 +11,7 @@ use datafusion::prelude::SessionConfig;
 use super::EngineSettings;
 use crate::query::View;
 use crate::query::gate::Gate;
+use crate::query::reduction;
 use crate::query::view::SHORT_NAMES;
 
 /// The state of one statement: the caller's catalogs and nothing else.
@@ -54,10 +55,11 @@ pub(super) fn template(
         .values()
         .filter(|f| keep(f.name()))
         .cloned();
+    let own = scalars.chain([reduction::function()]);
     SessionStateBuilder::new()
         .with_runtime_env(environment)
         .with_expr_planners(full.expr_planners().to_vec())
-        .with_scalar_functions(scalars.chain(extra.iter().cloned()).collect())
+        .with_scalar_functions(own.chain(extra.iter().cloned()).collect())
         .with_aggregate_functions(
             full.aggregate_functions()
                 .values()

@@ -19,15 +19,19 @@ use crate::query::finished::Finished;
 use crate::query::guard::{self, Budget};
 use crate::query::parts::Part;
 use crate::query::pushdown::numbered;
-use crate::query::{QueryError, Statement, StatementExec, advertised, partner};
+use crate::query::reduction::Narrowing;
+use crate::query::{Partner, QueryError, Statement, StatementExec, advertised, partner};
 
 /// What a partner is asked instead of rows of its tables.
-pub(super) struct AskedTable {
+#[derive(Clone)]
+pub(in crate::query) struct AskedTable {
     written: Written,
     /// The columns `c0`, `c1`, … .
     schema: SchemaRef,
     /// The same, computed by this node over the partner's rows.
     here: LogicalPlan,
+    /// The keys that the partner is told.
+    narrowings: Vec<Narrowing>,
 }
 
 impl AskedTable {
@@ -36,7 +40,24 @@ impl AskedTable {
             written,
             schema: numbered(here.schema().as_arrow()),
             here,
+            narrowings: Vec::new(),
         }
+    }
+
+    /// The way to the partner.
+    pub(in crate::query) fn partner(&self) -> &Arc<dyn Partner> {
+        &self.written.partner
+    }
+
+    /// What is asked, as a plan over the partner's tables.
+    pub(in crate::query) fn here(&self) -> &LogicalPlan {
+        &self.here
+    }
+
+    /// The same, with keys that the partner is told.
+    pub(in crate::query) fn told(mut self, narrowing: Narrowing) -> Self {
+        self.narrowings.push(narrowing);
+        self
     }
 }
 
@@ -56,7 +77,8 @@ impl Finished for AskedTable {
         let planner = state.query_planner();
         let here = planner.create_physical_plan(&self.here, state).await?;
         Ok(Arc::new(StatementExec::new(Asked {
-            part: Part::new(Arc::clone(&self.written.partner), self.written.sql.clone()),
+            part: Part::new(Arc::clone(&self.written.partner), self.written.sql.clone())
+                .telling(&self.narrowings),
             schema: Arc::clone(&self.schema),
             here,
         })))
@@ -88,8 +110,8 @@ impl Statement for Asked {
         let answer = async move {
             let name = part.partner.name().to_owned();
             let received = Arc::clone(&part.received);
-            let rows = match partner::open(part, advertised(&out)).await {
-                Err(error) if is_refused(&QueryError::of(&error)) => {
+            let rows = match partner::open(part, advertised(&out), &run).await {
+                Err(error) if QueryError::of(&error).is_not_planned() => {
                     received.refuse();
                     tracing::debug!(partner = name, %error, "computed here, over the partner's rows");
                     instead(here, run)
@@ -100,15 +122,6 @@ impl Statement for Asked {
         };
         futures::stream::once(answer).try_flatten().boxed()
     }
-}
-
-/// Whether the partner would answer less than this statement. What a partner
-/// refuses to plan it has not begun to answer, so nothing is read twice.
-fn is_refused(error: &QueryError) -> bool {
-    let codes = ["bad-sql", "not-permitted", "too-large"];
-    error
-        .refused_with()
-        .is_some_and(|code| codes.contains(&code))
 }
 
 fn instead(

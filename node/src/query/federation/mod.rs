@@ -21,8 +21,7 @@ use datafusion::common::tree_node::{Transformed, TreeNode as _, TreeNodeRecursio
 use datafusion::error::Result;
 use datafusion::logical_expr::LogicalPlan;
 
-pub(super) use self::asked::Asked;
-use self::asked::AskedTable;
+pub(super) use self::asked::{Asked, AskedTable};
 use self::written::Written;
 use super::pushdown;
 use crate::query::finished::FinishedTable;

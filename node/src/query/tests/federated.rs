@@ -15,7 +15,7 @@ use super::*;
 /// How many statements are made; each has about ten parts.
 const STATEMENTS: u32 = 200;
 
-fn named(table: &str) -> TableName {
+pub(super) fn named(table: &str) -> TableName {
     TableName {
         catalog: "own".into(),
         schema: "p".into(),
@@ -23,7 +23,7 @@ fn named(table: &str) -> TableName {
     }
 }
 
-fn open(batch: &RecordBatch) -> GovernedTable {
+pub(super) fn open(batch: &RecordBatch) -> GovernedTable {
     let source = MemTable::try_new(batch.schema(), vec![vec![batch.clone()]]).unwrap();
     let fields = batch.schema();
     let columns = fields.fields().iter().map(|f| f.name().clone());
@@ -37,7 +37,7 @@ fn open(batch: &RecordBatch) -> GovernedTable {
 }
 
 /// An organization with these tables, behind its own gate.
-fn organization(tables: &[(&str, &RecordBatch)]) -> Arc<Loopback> {
+pub(super) fn organization(tables: &[(&str, &RecordBatch)]) -> Arc<Loopback> {
     let mut view = View::builder("own");
     for (name, batch) in tables {
         view = view.governed(named(name), open(batch));
@@ -51,7 +51,7 @@ fn organization(tables: &[(&str, &RecordBatch)]) -> Arc<Loopback> {
 }
 
 /// A table of another organization.
-fn remote(partner: &Arc<Loopback>, name: &str, batch: &RecordBatch) -> PartnerTable {
+pub(super) fn remote(partner: &Arc<Loopback>, name: &str, batch: &RecordBatch) -> PartnerTable {
     let remote = RemoteTable {
         product: "p".into(),
         table: name.into(),
@@ -60,7 +60,7 @@ fn remote(partner: &Arc<Loopback>, name: &str, batch: &RecordBatch) -> PartnerTa
 }
 
 /// What was asked since the last time.
-fn asked(partner: &Loopback) -> Vec<String> {
+pub(super) fn asked(partner: &Loopback) -> Vec<String> {
     std::mem::take(&mut partner.asked.lock().unwrap())
 }
 
@@ -103,7 +103,7 @@ fn a_statement_over_organizations_answers_as_over_one_database() {
 }
 
 /// The numbers below a hundred, as numbers and as texts.
-fn hundred() -> RecordBatch {
+pub(super) fn hundred() -> RecordBatch {
     RecordBatch::try_from_iter([
         (
             "k",
@@ -120,7 +120,7 @@ fn hundred() -> RecordBatch {
 }
 
 /// The columns of an explained statement as text, one line for each row.
-async fn explained(engine: &Engine, view: &Arc<View>, sql: &str) -> Vec<[String; 4]> {
+pub(super) async fn explained(engine: &Engine, view: &Arc<View>, sql: &str) -> Vec<[String; 5]> {
     let batches = ask(engine, view, sql).await.unwrap();
     let mut lines = Vec::new();
     for batch in &batches {
@@ -128,11 +128,9 @@ async fn explained(engine: &Engine, view: &Arc<View>, sql: &str) -> Vec<[String;
             let column = batch.column_by_name(column).unwrap();
             arrow::util::display::array_value_to_string(column, row).unwrap()
         };
-        lines.extend(
-            (0..batch.num_rows()).map(|row| {
-                ["partner", "statement", "rows", "note"].map(|column| shown(column, row))
-            }),
-        );
+        lines.extend((0..batch.num_rows()).map(|row| {
+            ["partner", "statement", "rows", "note", "keys_told"].map(|column| shown(column, row))
+        }));
     }
     lines
 }
@@ -153,7 +151,7 @@ async fn explain_says_what_is_asked_and_analyze_what_came() {
         let view = tables().explaining().build();
         let plan = explained(&engine, &view, &format!("EXPLAIN {sql}")).await;
         assert!(asked(&far).is_empty(), "a plan asks nobody");
-        let [[partner, statement, came, _]] = plan.as_slice() else {
+        let [[partner, statement, came, ..]] = plan.as_slice() else {
             panic!("{plan:?}");
         };
         assert_eq!((partner.as_str(), came.as_str()), ("loopback", ""));

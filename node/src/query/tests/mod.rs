@@ -5,6 +5,7 @@ mod federated;
 mod generated;
 mod laws;
 mod permitted;
+mod reduced;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;

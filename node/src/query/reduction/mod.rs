@@ -1,0 +1,207 @@
+//! Joins with a partner's rows that ask for the matching ones only: one side is
+//! computed first, and the partner is told its keys, as far as this
+//! organization lets them go (`spec/5-data-plane.md#D-225`).
+//!
+//! A partner sees keys that nobody else guards: whoever joins customers with a
+//! partner's table tells the partner which customers it has. So the form in
+//! which keys of a column may go to a partner is asked of [`Egress`], for the
+//! column itself and for every column that decides which keys there are.
+//!
+//! The rejected alternative is the engine's own runtime filters: their values
+//! exist only inside of a join, in forms that no SQL has, and nothing says of
+//! which columns of whose tables they are.
+
+mod egress;
+mod filter;
+mod lineage;
+mod source;
+mod told;
+
+use std::sync::Arc;
+
+use datafusion::common::tree_node::{Transformed, TreeNode as _};
+use datafusion::common::{Column, ExprSchema as _, JoinType, NullEquality};
+use datafusion::datasource::{provider_as_source, source_as_provider};
+use datafusion::error::Result;
+use datafusion::logical_expr::{Expr, Join, LogicalPlan};
+
+pub use self::egress::{Egress, KeyForm, KeysTold};
+pub(crate) use self::filter::function;
+use self::filter::is_key;
+use self::lineage::{Leaf, step};
+use self::source::SourceTable;
+pub(crate) use self::source::{Side, Sources};
+pub(crate) use self::told::{Narrowing, narrowed};
+use super::View;
+use super::finished::FinishedTable;
+use super::pushdown::renamed;
+
+/// Lets partners' parts of a finished plan be told keys.
+pub(super) fn push(plan: LogicalPlan, view: &View) -> Result<LogicalPlan> {
+    let mut sources = 0;
+    let reduced = plan.transform_up_with_subqueries(|node| {
+        let LogicalPlan::Join(join) = node else {
+            return Ok(Transformed::no(node));
+        };
+        match chosen(&join, view) {
+            None => Ok(Transformed::no(LogicalPlan::Join(join))),
+            Some(choice) => {
+                sources += 1;
+                let join = reduce(join, choice, sources)?;
+                Ok(Transformed::yes(LogicalPlan::Join(join)))
+            }
+        }
+    })?;
+    Ok(reduced.data)
+}
+
+/// One side of a join tells its keys to a partner who has the other.
+struct Choice {
+    /// Whether the keys are those of the left side.
+    from_left: bool,
+    /// The equal columns: the side's own, and the one of the partner's rows.
+    key: Column,
+    target: Column,
+    of: String,
+    form: KeyForm,
+}
+
+/// Which keys of a join are told, if any may be and it helps.
+fn chosen(join: &Join, view: &View) -> Option<Choice> {
+    // What is kept without a pair must not be left out by the partner.
+    let (to_left, to_right) = match join.join_type {
+        JoinType::Inner | JoinType::LeftSemi | JoinType::RightSemi => (true, true),
+        JoinType::Left | JoinType::LeftAnti => (false, true),
+        JoinType::Right | JoinType::RightAnti => (true, false),
+        _ => return None,
+    };
+    // One null on the right decides a `NOT IN`; where nulls are equal, they are keys too.
+    if join.null_aware || join.null_equality != NullEquality::NullEqualsNothing {
+        return None;
+    }
+    let (left, right) = (weight(&join.left), weight(&join.right));
+    let mut directions = [(true, to_right), (false, to_left)];
+    if right < left {
+        directions.reverse();
+    }
+    let permitted = directions.into_iter().filter(|(_, permitted)| *permitted);
+    permitted
+        .map(|(from_left, _)| from_left)
+        .find_map(|from_left| {
+            let pairs = join.on.iter();
+            pairs
+                .filter_map(|(l, r)| match from_left {
+                    true => choice(join, from_left, l, r, view),
+                    false => choice(join, from_left, r, l, view),
+                })
+                .max_by_key(|choice| choice.form)
+        })
+}
+
+fn choice(join: &Join, from_left: bool, key: &Expr, target: &Expr, view: &View) -> Option<Choice> {
+    let (Expr::Column(key), Expr::Column(target)) = (key, target) else {
+        return None;
+    };
+    let (from, to) = match from_left {
+        true => (&join.left, &join.right),
+        false => (&join.right, &join.left),
+    };
+    let kind = |plan: &LogicalPlan, column: &Column| {
+        let field = plan.schema().field_from_column(column).ok()?;
+        Some(field.data_type().clone())
+    };
+    let kinds = (kind(from, key)?, kind(to, target)?);
+    if kinds.0 != kinds.1 || !is_key(&kinds.0) {
+        return None;
+    }
+    let leaf = Leaf::below(to, target)?;
+    let (of, form) = lineage::permitted(from, key, leaf.partner(), view)?;
+    Some(Choice {
+        from_left,
+        key: key.clone(),
+        target: target.clone(),
+        of,
+        form,
+    })
+}
+
+/// How many rows a side may have, against the other side: without statistics,
+/// by what leaves rows out.
+fn weight(plan: &LogicalPlan) -> f64 {
+    /// Of a table of which nothing is known.
+    const TABLE: f64 = 1e6;
+    /// What passes a predicate.
+    const PASSES: f64 = 0.2;
+    let below = || plan.inputs().into_iter().map(weight);
+    match plan {
+        LogicalPlan::TableScan(scan) => {
+            let predicates = i32::try_from(scan.filters.len()).unwrap_or(i32::MAX);
+            let rows = lineage::behind(scan).map_or(TABLE, |here| weight(&here));
+            let rows = rows * PASSES.powi(predicates);
+            scan.fetch.map_or(rows, |fetch| rows.min(fetch as f64))
+        }
+        LogicalPlan::Filter(_) => below().sum::<f64>() * PASSES,
+        LogicalPlan::Aggregate(node) if node.group_expr.is_empty() => 1.0,
+        LogicalPlan::Aggregate(_) => below().sum::<f64>() * PASSES,
+        LogicalPlan::Sort(node) => {
+            let rows = below().sum::<f64>();
+            node.fetch.map_or(rows, |fetch| rows.min(fetch as f64))
+        }
+        LogicalPlan::Limit(_) => plan.max_rows().map_or(TABLE, |rows| rows as f64),
+        // The smaller side chooses of the larger one.
+        LogicalPlan::Join(_) => below().fold(f64::MAX, f64::min),
+        _ => below().sum::<f64>().max(1.0),
+    }
+}
+
+fn reduce(mut join: Join, choice: Choice, source: usize) -> Result<Join> {
+    let (from, to) = match choice.from_left {
+        true => (&mut join.left, &mut join.right),
+        false => (&mut join.right, &mut join.left),
+    };
+    let schema = Arc::clone(from.schema());
+    let Some(key) = schema.maybe_index_of_column(&choice.key) else {
+        return Ok(join);
+    };
+    let plan = std::mem::take(Arc::make_mut(from));
+    let table = Arc::new(FinishedTable(SourceTable::new(source, plan)));
+    *from = Arc::new(renamed(table, &format!("source_{source}"), &schema)?);
+    let narrowing = |column| Narrowing {
+        source,
+        key,
+        column,
+        of: choice.of.clone(),
+        form: choice.form,
+    };
+    let plan = std::mem::take(Arc::make_mut(to));
+    *to = Arc::new(narrow(plan, &choice.target, &narrowing)?);
+    Ok(join)
+}
+
+/// The plan with the leaf that `column` comes from told what `narrowing` says of it.
+fn narrow(
+    plan: LogicalPlan,
+    column: &Column,
+    narrowing: &dyn Fn(usize) -> Narrowing,
+) -> Result<LogicalPlan> {
+    if let LogicalPlan::TableScan(mut scan) = plan {
+        let place = scan.projected_schema.maybe_index_of_column(column);
+        let leaf = Leaf::of(&source_as_provider(&scan.source)?);
+        if let (Some(place), Some(leaf)) = (place, leaf) {
+            scan.source = provider_as_source(leaf.told(narrowing(place)));
+        }
+        return Ok(LogicalPlan::TableScan(scan));
+    }
+    let Some((input, below)) = step(&plan, column) else {
+        return Ok(plan);
+    };
+    let mut at = 0;
+    let narrowed = plan.map_children(|child| {
+        at += 1;
+        match at == input + 1 {
+            true => Ok(Transformed::yes(narrow(child, &below, narrowing)?)),
+            false => Ok(Transformed::no(child)),
+        }
+    })?;
+    Ok(narrowed.data)
+}
