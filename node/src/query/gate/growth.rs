@@ -8,7 +8,7 @@ use datafusion::common::tree_node::{TreeNode, TreeNodeRecursion};
 use datafusion::logical_expr::expr::{Exists, InSubquery, SetComparison};
 use datafusion::logical_expr::{Expr, LogicalPlan, Operator};
 
-use crate::query::QueryError;
+use crate::query::{QueryError, reduction};
 
 /// How many times longer than the texts of its source a text may become.
 pub(super) const MAX_TEXT_GROWTH: usize = 64;
@@ -143,6 +143,14 @@ fn of_expression(e: &Expr, input: Length) -> Result<Length, QueryError> {
                 sum(rest)? + of_expression(separator, input)?.repeated(rest.len())
             }
             None => Length::default(),
+        },
+        // A filter that is one literal is not repeated for each row either.
+        Expr::ScalarFunction(f) if f.name() == reduction::FUNCTION => match &f.args[..] {
+            [value, Expr::Literal(..)] => {
+                of_expression(value, input)?;
+                Length::default()
+            }
+            args => sum(args)?,
         },
         Expr::ScalarSubquery(s) => of_plan(&s.subquery, input)?,
         Expr::Exists(Exists { subquery, .. }) => {

@@ -26,7 +26,7 @@ use datafusion::error::Result;
 use datafusion::logical_expr::{Expr, Join, LogicalPlan};
 
 pub use self::egress::{Egress, KeyForm, KeysTold};
-pub(crate) use self::filter::function;
+pub(crate) use self::filter::{NAME as FUNCTION, function};
 use self::filter::is_key;
 use self::lineage::{Leaf, step};
 use self::source::SourceTable;
