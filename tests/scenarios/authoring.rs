@@ -3,7 +3,6 @@
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 
-use comity::admin::api;
 use comity::lab::Postgres;
 use comity_tests::{Outcome, ask, lab, program, reaches, sql};
 
@@ -151,11 +150,7 @@ async fn in_five_commands_a_table_becomes_a_product_without_its_personal_columns
     assert_eq!(joined.status.code(), Some(0), "{}", told(&joined));
     analyst.discovers("shop", "customers").await?;
     // What the node measures of it the database counts: not a row leaves it.
-    let counted = analyst.until("the first measurement", || async {
-        let found: Option<api::Product> = analyst.get("/v1/products/shop/customers").await.ok();
-        let measured = found.and_then(|p| p.measured).unwrap_or_default();
-        Ok((!measured.statements.is_empty()).then_some(measured))
-    });
+    let counted = analyst.sees_measured("shop", "customers");
     assert_eq!(counted.await?.tables[0].rows, 500);
     let asked = postgres.copies();
     let overview = asked.iter().find(|sql| sql.contains("max(\"since\")"));

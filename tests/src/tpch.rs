@@ -102,8 +102,13 @@ fn write(folder: &Path, org: &str, tables: &[&str], scale: f64) -> Failable<Path
         ));
         for field in first.schema().fields() {
             let (name, kind) = (field.name(), kind(field.data_type()));
+            // Whoever joins by a key may know about how many there are.
+            let counted = match name.ends_with("key") {
+                true => ", customProperties: [ { property: comityDistinct, value: true } ]",
+                false => "",
+            };
             schemas.push_str(&format!(
-                "      - {{ id: {table}_{name}, name: {name}, {kind}, classification: public }}\n"
+                "      - {{ id: {table}_{name}, name: {name}, {kind}, classification: public{counted} }}\n"
             ));
         }
     }
@@ -167,7 +172,7 @@ impl Split {
                 .publish(&written.await?.map_err(|e| e.to_string())?)
                 .await?;
             for asks in [&analyst, &teller] {
-                asks.discovers(alias, "tpch").await?;
+                asks.sees_measured(alias, "tpch").await?;
                 let n = ask(asks, alias, "tpch").await?;
                 reaches(asks, &n.id, "FINALIZED").await?;
             }

@@ -40,6 +40,7 @@ mod quota;
 mod record;
 mod refusals;
 mod scope;
+mod sizes;
 mod workbench_gate;
 
 pub use agreements::{Agreement, Agreements, Standing};
@@ -57,6 +58,7 @@ pub use partners::{Meeting, Partner, Partners, WelcomeError};
 pub use peer_gate::PeerGate;
 pub use quota::Quotas;
 pub use scope::{Basis, OutOfScope, Scope};
+pub use sizes::StatedSizes;
 pub use workbench_gate::{Reach, WorkbenchGate};
 
 pub(crate) use record::trace as new_trace;

@@ -27,6 +27,7 @@ use super::policy::{Asked as AskedOfPolicy, Permitted, Policies, Principal};
 use super::record::{Audit, trace};
 use super::refusals::Refusals;
 use super::scope::{Basis, OutOfScope, Scope, purpose_of};
+use super::sizes::StatedSizes;
 use crate::admin::{Listener, Metrics};
 use crate::catalog::{Catalog, OwnProduct, types};
 use crate::clock;
@@ -62,6 +63,8 @@ pub struct WorkbenchGate {
     pub reach: Arc<Reach>,
     /// Which keys of joins they may be told.
     pub egress: Arc<EgressRules>,
+    /// How large tables are.
+    pub sizes: Arc<StatedSizes>,
 }
 
 #[async_trait]
@@ -215,6 +218,7 @@ impl WorkbenchGate {
         let mut view = View::builder(self.own.alias())
             .caller(&member.key())
             .telling(Arc::clone(&self.egress) as _)
+            .sized(Arc::clone(&self.sizes) as _)
             .explaining();
         let salts = Salts::draw(&*self.own.keys().pseudonym, None);
         for product in self.catalog.own_products() {

@@ -163,6 +163,13 @@ impl Catalog {
         Ok(true)
     }
 
+    /// The newest statement of a product, if there is one that can be read.
+    pub fn newest_results(&self, org: &OrgId, product: &str) -> Option<Results> {
+        let (seq, digest) = read(&self.chains).newest(org, product)?;
+        let text = self.statement(org, product, seq, &digest).ok()??;
+        Results::recall(&text).ok()
+    }
+
     /// The statements of a product that are kept, newest first.
     pub fn statements(&self, org: &OrgId, product: &str) -> Result<Vec<Stated>, Failure> {
         let known = read(&self.chains)

@@ -257,4 +257,19 @@ impl Org {
         })
         .await
     }
+
+    /// Waits until something was measured of `partner`'s `product`, or of an own one.
+    pub async fn sees_measured(
+        &self,
+        partner: &str,
+        product: &str,
+    ) -> Result<api::Measured, LabError> {
+        let path = format!("/v1/products/{partner}/{product}");
+        self.until(&format!("a measurement of {partner}/{product}"), || async {
+            let found: Option<api::Product> = self.get(&path).await.ok();
+            let measured = found.and_then(|product| product.measured);
+            Ok(measured.filter(|m| !m.statements.is_empty()))
+        })
+        .await
+    }
 }

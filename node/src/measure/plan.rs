@@ -27,6 +27,8 @@ pub(super) enum Fact {
     Earliest(String, String),
     /// The last moment in a column.
     Latest(String, String),
+    /// About how many different values a column has.
+    Distinct(String, String),
     /// The number of the promise at this place.
     Of(usize),
 }
@@ -65,7 +67,13 @@ pub(super) fn plan(
             let ((t, c), (u, d)) = (of(&c.name), of(&c.name));
             [Fact::Earliest(t, c), Fact::Latest(u, d)]
         });
-        columns.insert(table.name.to_string(), both.collect());
+        let counted = table.columns.iter().map(|c| &c.name);
+        let counted = counted.filter(|c| is_counted(descriptor, table.name.as_str(), c));
+        let counted = counted.map(|column| {
+            let (table, column) = of(column);
+            Fact::Distinct(table, column)
+        });
+        columns.insert(table.name.to_string(), both.chain(counted).collect());
     }
     for (at, promise) in promises.iter().enumerate() {
         match want(alias, descriptor, promise, at, rules) {
@@ -206,6 +214,9 @@ fn overview(from: &str, table: &str, facts: &[Fact]) -> Query {
             Fact::Filled(_, column) => Some(format!("count({}) AS c{at}", identifier(column))),
             Fact::Earliest(_, column) => Some(format!("min({}) AS c{at}", identifier(column))),
             Fact::Latest(_, column) => Some(format!("max({}) AS c{at}", identifier(column))),
+            Fact::Distinct(_, column) => {
+                Some(format!("approx_distinct({}) AS c{at}", identifier(column)))
+            }
             Fact::Rows(_) | Fact::Of(_) => None,
         });
     }
@@ -261,12 +272,7 @@ pub(super) fn may_be_told(descriptor: &Descriptor, table: &str, column: &str) ->
         terms.is_some_and(|t| t.columns.contains(column) && !t.masks.contains_key(column))
     });
     let contract = &descriptor.contract;
-    let mut tables = list(contract, "schema").iter();
-    let Some(object) = tables.find(|t| text(t, "name") == Some(table)) else {
-        return false;
-    };
-    let mut columns = list(object, "properties").iter();
-    let Some(property) = columns.find(|c| text(c, "name") == Some(column)) else {
+    let Some(property) = property(contract, table, column) else {
         return false;
     };
     let class = text(property, "classification").map(str::to_lowercase);
@@ -281,6 +287,23 @@ pub(super) fn may_be_told(descriptor: &Descriptor, table: &str, column: &str) ->
         .filter(|p| p["property"] == "comityReadRestrictions")
         .any(|p| names(&p["value"], id) || names(&p["value"], column));
     timestamps && offered && open && !masked && !restricted
+}
+
+/// Whether the owner tells about how many different values a column has
+/// (`spec/3-catalog.md#C-106`).
+pub(super) fn is_counted(descriptor: &Descriptor, table: &str, column: &str) -> bool {
+    let property = property(&descriptor.contract, table, column);
+    let all = property.map_or(&[][..], |p| list(p, "customProperties"));
+    all.iter()
+        .any(|p| p["property"] == "comityDistinct" && p["value"] == true)
+}
+
+/// What the contract says of a column.
+fn property<'a>(contract: &'a Value, table: &str, column: &str) -> Option<&'a Value> {
+    let mut tables = list(contract, "schema").iter();
+    let object = tables.find(|t| text(t, "name") == Some(table))?;
+    let mut columns = list(object, "properties").iter();
+    columns.find(|c| text(c, "name") == Some(column))
 }
 
 /// Whether `name` is the column of a projection anywhere in `value`.

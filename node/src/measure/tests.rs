@@ -293,7 +293,8 @@ async fn keys_tables_and_service_levels_are_promises_too() {
         {"name": "id", "primaryKey": true, "primaryKeyPosition": 2},
         {"name": "country", "primaryKey": true, "primaryKeyPosition": 1, "required": true},
         {"name": "amount", "unique": true},
-        {"name": "at"}, {"name": "born"},
+        {"name": "at"},
+        {"name": "born", "customProperties": [{"property": "comityDistinct", "value": true}]},
     ]);
     let quality = json!([
         rule("rowCount", json!({"mustBeBetween": [6, 7]})),
@@ -345,6 +346,8 @@ async fn keys_tables_and_service_levels_are_promises_too() {
         "dates are not told"
     );
     assert_eq!(extent.columns["at"].latest, 1_800_000_000 - 7200);
+    let told = BTreeMap::from([("born".to_owned(), 4)]);
+    assert_eq!(extent.distinct, told, "about three, where the owner tells");
 }
 
 fn sql(query: &str) -> (OwnProduct, [SqlRule; 1]) {

@@ -6,7 +6,7 @@ use comity_identity::Timestamp;
 use comity_protocol::product::Descriptor;
 use comity_protocol::results::{Check, Extent, Kind, Measure, Status, TableExtent};
 
-use super::plan::{Fact, may_be_told};
+use super::plan::{Fact, is_counted, may_be_told};
 use super::promise::{Metric, Promise};
 
 /// What statements found out: a number, no value at all, or why nobody knows.
@@ -107,10 +107,18 @@ pub(super) fn extents(descriptor: &Descriptor, facts: &Facts) -> Vec<TableExtent
             };
             told.then(|| (column.name.clone(), extent))
         });
+        let distinct = table.columns.iter().filter_map(|column| {
+            let fact = Fact::Distinct(name.clone(), column.name.clone());
+            let count = known(&fact).filter(|_| is_counted(descriptor, &name, &column.name))?;
+            let bucket = (count as u64).max(1).checked_next_power_of_two()?;
+            Some((column.name.clone(), bucket))
+        });
+        let distinct = distinct.collect();
         Some(TableExtent {
             table: table.name.clone(),
             rows: rows as u64,
             columns: columns.collect(),
+            distinct,
         })
     });
     tables.collect()

@@ -318,6 +318,11 @@ impl Node {
                 catalog: Arc::clone(&self.catalog),
                 rules: config.egress.clone(),
             }),
+            sizes: Arc::new(access::StatedSizes {
+                own: Arc::clone(&self.own),
+                partners: Arc::clone(&self.partners),
+                catalog: Arc::clone(&self.catalog),
+            }),
         });
         let token = std::fs::read_to_string(self.home.admin_token()).map_err(|e| {
             Failure::own(

@@ -99,6 +99,7 @@ const PUBLISHED: &[&str] = &[
     "comityTerms",
     "comityCategory",
     "comityMask",
+    "comityDistinct",
     "comityReadRestrictions",
     "comityPurposes",
     "comityLimits",

@@ -47,7 +47,7 @@ pub use protection::{Disclosed, KeptError};
 pub(crate) use pushdown::{
     Answer, Function, Grouping, JoinKind, Joining, Measure, Pushdown, WithPushdown,
 };
-pub use reduction::{Egress, KeyForm, KeysTold};
+pub use reduction::{Egress, KeyForm, KeysTold, Sizes, TableSize};
 pub(crate) use remote_sql::predicate as remote_predicate;
 pub use schema::advertised;
 pub use snapshots::Snapshots;

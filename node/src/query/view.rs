@@ -11,7 +11,7 @@ use datafusion::catalog::{
     MemorySchemaProvider, SchemaProvider, TableProvider,
 };
 
-use super::{Egress, GovernedTable, KeyForm, PartnerTable, advertised};
+use super::{Egress, GovernedTable, KeyForm, PartnerTable, Sizes, TableSize, advertised};
 
 /// The schema that holds the short names; no product can be called this.
 pub(crate) const SHORT_NAMES: &str = "_";
@@ -43,6 +43,7 @@ pub struct View {
     ends: BTreeMap<(String, String), Deprecation>,
     explains: bool,
     egress: Arc<dyn Egress>,
+    sizes: Arc<dyn Sizes>,
 }
 
 impl View {
@@ -56,7 +57,8 @@ impl View {
             tables: BTreeMap::new(),
             ends: BTreeMap::new(),
             explains: false,
-            egress: Arc::new(NoKeys),
+            egress: Arc::new(Nothing),
+            sizes: Arc::new(Nothing),
         }
     }
 
@@ -98,6 +100,11 @@ impl View {
         &*self.egress
     }
 
+    /// What is known of how large its tables are.
+    pub(super) fn sizes(&self) -> &dyn Sizes {
+        &*self.sizes
+    }
+
     pub(crate) fn default_catalog(&self) -> &str {
         &self.default_catalog
     }
@@ -130,13 +137,20 @@ pub struct ViewBuilder {
     ends: BTreeMap<(String, String), Deprecation>,
     explains: bool,
     egress: Arc<dyn Egress>,
+    sizes: Arc<dyn Sizes>,
 }
 
-/// Without a rule nobody is told keys.
+/// Without rules nobody is told keys, and without counts nothing is large.
 #[derive(Debug)]
-struct NoKeys;
+struct Nothing;
 
-impl Egress for NoKeys {
+impl Sizes for Nothing {
+    fn of(&self, _: &TableName) -> Option<TableSize> {
+        None
+    }
+}
+
+impl Egress for Nothing {
     fn form(&self, _: &TableName, _: &str, _: &str) -> KeyForm {
         KeyForm::Never
     }
@@ -167,6 +181,12 @@ impl ViewBuilder {
     /// Says which keys of joins partners may be told.
     pub fn telling(mut self, egress: Arc<dyn Egress>) -> Self {
         self.egress = egress;
+        self
+    }
+
+    /// Says how large the tables are.
+    pub fn sized(mut self, sizes: Arc<dyn Sizes>) -> Self {
+        self.sizes = sizes;
         self
     }
 
@@ -228,6 +248,7 @@ impl ViewBuilder {
             ends: self.ends,
             explains: self.explains,
             egress: self.egress,
+            sizes: self.sizes,
         })
     }
 }

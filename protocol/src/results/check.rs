@@ -103,6 +103,10 @@ pub struct TableExtent {
     /// may be told.
     #[serde(skip_serializing_if = "BTreeMap::is_empty", default)]
     pub columns: BTreeMap<String, Extent>,
+    /// About how many different values columns have, where the owner tells:
+    /// powers of two (`spec/3-catalog.md#C-106`).
+    #[serde(skip_serializing_if = "BTreeMap::is_empty", default)]
+    pub distinct: BTreeMap<String, u64>,
 }
 
 /// The first and the last moment in a column, in seconds since the Unix epoch;
@@ -177,9 +181,14 @@ pub(super) fn all(checks: &[Check], tables: &[TableExtent]) -> Result<(), Statem
                     .iter()
                     .all(|moment| moment.unsigned_abs() <= MAX_INT)
         };
+        let counted = |(name, count): (&String, &u64)| {
+            is_column(name) && count.is_power_of_two() && *count <= MAX_INT
+        };
         if table.rows > MAX_INT
             || table.columns.len() > MAX_COLUMNS
+            || table.distinct.len() > MAX_COLUMNS
             || !table.columns.iter().all(sound)
+            || !table.distinct.iter().all(counted)
         {
             return Err(StatementError::Rule("an extent is not well formed"));
         }

@@ -41,6 +41,7 @@ fn results(org: OrgId) -> Results {
         tables: vec![TableExtent {
             table: "orders".parse().unwrap(),
             rows: 4,
+            distinct: BTreeMap::from([("carrier".to_owned(), 16)]),
             columns: BTreeMap::from([(
                 "ordered_at".to_owned(),
                 Extent {

@@ -178,6 +178,7 @@ fn measured(descriptor: &Descriptor, provider: &Party, texts: &mut BTreeMap<Stri
         tables: vec![TableExtent {
             table: "weather".parse().unwrap(),
             rows: 26_115,
+            distinct: BTreeMap::from([("carrier".to_owned(), 16)]),
             columns: BTreeMap::from([("time_hour".to_owned(), extent)]),
         }],
     };

@@ -126,10 +126,7 @@ pub(super) fn permitted(
     to: &str,
     view: &View,
 ) -> Option<(String, KeyForm)> {
-    let mut origins = Origins {
-        view,
-        all: BTreeSet::new(),
-    };
+    let mut origins = Origins::new(view);
     origins.column(plan, key)?;
     let of: Vec<_> = origins
         .all
@@ -153,12 +150,32 @@ pub(super) fn permitted(
 }
 
 /// Columns of tables that something depends on.
-struct Origins<'a> {
+pub(super) struct Origins<'a> {
     view: &'a View,
     all: BTreeSet<(TableName, String)>,
 }
 
-impl Origins<'_> {
+impl<'a> Origins<'a> {
+    fn new(view: &'a View) -> Self {
+        Self {
+            view,
+            all: BTreeSet::new(),
+        }
+    }
+
+    /// Where a column of a plan comes from, if it is one column of one table.
+    pub(super) fn of_one(
+        plan: &LogicalPlan,
+        column: &Column,
+        view: &'a View,
+    ) -> Option<(TableName, String)> {
+        let mut origins = Self::new(view);
+        origins.column(plan, column)?;
+        let mut all = origins.all.into_iter();
+        let first = all.next()?;
+        all.next().is_none().then_some(first)
+    }
+
     /// Adds where a column of a plan comes from; `None` if that cannot be told.
     fn column(&mut self, plan: &LogicalPlan, column: &Column) -> Option<()> {
         let place = plan.schema().maybe_index_of_column(column)?;
@@ -171,7 +188,7 @@ impl Origins<'_> {
                 if let Some(here) = behind(scan) {
                     return self.place(&here, place);
                 }
-                let table = self.table(scan)?;
+                let table = Self::table(scan, self.view)?;
                 let column = scan.projected_schema.fields().get(place)?.name().clone();
                 self.all.insert((table, column));
                 Some(())
@@ -212,12 +229,12 @@ impl Origins<'_> {
     }
 
     /// The name of a table that is scanned, if it is one of the view.
-    fn table(&self, scan: &TableScan) -> Option<TableName> {
+    pub(super) fn table(scan: &TableScan, view: &View) -> Option<TableName> {
         let provider = source_as_provider(&scan.source).ok()?;
         match Leaf::of(&provider) {
             // One that is told keys is not the view's own any more.
             Some(Leaf::Table(table)) => Some(table.name()),
-            _ => self.view.name_of(&provider).cloned(),
+            _ => view.name_of(&provider).cloned(),
         }
     }
 
@@ -228,7 +245,7 @@ impl Origins<'_> {
                 if let Some(here) = behind(scan) {
                     return self.deciding(&here);
                 }
-                let table = self.table(scan)?;
+                let table = Self::table(scan, self.view)?;
                 for filter in &scan.filters {
                     let columns = columns(filter)?.into_iter();
                     self.all

@@ -12,6 +12,7 @@
 //! which columns of whose tables they are.
 
 mod egress;
+mod estimate;
 mod filter;
 mod lineage;
 mod source;
@@ -26,8 +27,10 @@ use datafusion::error::Result;
 use datafusion::logical_expr::{Expr, Join, LogicalPlan};
 
 pub use self::egress::{Egress, KeyForm, KeysTold};
-pub(crate) use self::filter::{NAME as FUNCTION, function};
+use self::estimate::{Estimate, distinct};
+pub use self::estimate::{Sizes, TableSize};
 use self::filter::is_key;
+pub(crate) use self::filter::{NAME as FUNCTION, function};
 use self::lineage::{Leaf, step};
 use self::source::SourceTable;
 pub(crate) use self::source::{Side, Sources};
@@ -64,6 +67,8 @@ struct Choice {
     target: Column,
     of: String,
     form: KeyForm,
+    /// The most keys that are worth telling.
+    most: u64,
 }
 
 /// Which keys of a join are told, if any may be and it helps.
@@ -79,7 +84,8 @@ fn chosen(join: &Join, view: &View) -> Option<Choice> {
     if join.null_aware || join.null_equality != NullEquality::NullEqualsNothing {
         return None;
     }
-    let (left, right) = (weight(&join.left), weight(&join.right));
+    let rows = |side| Estimate::new(side, view).rows;
+    let (left, right) = (rows(&join.left), rows(&join.right));
     let mut directions = [(true, to_right), (false, to_left)];
     if right < left {
         directions.reverse();
@@ -122,36 +128,9 @@ fn choice(join: &Join, from_left: bool, key: &Expr, target: &Expr, view: &View) 
         target: target.clone(),
         of,
         form,
+        // Most of all keys would leave out few rows, and tell much.
+        most: distinct(to, target, view).map_or(u64::MAX, |all| all / 2),
     })
-}
-
-/// How many rows a side may have, against the other side: without statistics,
-/// by what leaves rows out.
-fn weight(plan: &LogicalPlan) -> f64 {
-    /// Of a table of which nothing is known.
-    const TABLE: f64 = 1e6;
-    /// What passes a predicate.
-    const PASSES: f64 = 0.2;
-    let below = || plan.inputs().into_iter().map(weight);
-    match plan {
-        LogicalPlan::TableScan(scan) => {
-            let predicates = i32::try_from(scan.filters.len()).unwrap_or(i32::MAX);
-            let rows = lineage::behind(scan).map_or(TABLE, |here| weight(&here));
-            let rows = rows * PASSES.powi(predicates);
-            scan.fetch.map_or(rows, |fetch| rows.min(fetch as f64))
-        }
-        LogicalPlan::Filter(_) => below().sum::<f64>() * PASSES,
-        LogicalPlan::Aggregate(node) if node.group_expr.is_empty() => 1.0,
-        LogicalPlan::Aggregate(_) => below().sum::<f64>() * PASSES,
-        LogicalPlan::Sort(node) => {
-            let rows = below().sum::<f64>();
-            node.fetch.map_or(rows, |fetch| rows.min(fetch as f64))
-        }
-        LogicalPlan::Limit(_) => plan.max_rows().map_or(TABLE, |rows| rows as f64),
-        // The smaller side chooses of the larger one.
-        LogicalPlan::Join(_) => below().fold(f64::MAX, f64::min),
-        _ => below().sum::<f64>().max(1.0),
-    }
 }
 
 fn reduce(mut join: Join, choice: Choice, source: usize) -> Result<Join> {
@@ -172,6 +151,7 @@ fn reduce(mut join: Join, choice: Choice, source: usize) -> Result<Join> {
         column,
         of: choice.of.clone(),
         form: choice.form,
+        most: choice.most,
     };
     let plan = std::mem::take(Arc::make_mut(to));
     *to = Arc::new(narrow(plan, &choice.target, &narrowing)?);

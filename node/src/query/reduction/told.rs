@@ -37,6 +37,8 @@ pub(crate) struct Narrowing {
     pub(crate) of: String,
     /// In which form at most.
     pub(crate) form: KeyForm,
+    /// How many at most: more would leave out few rows.
+    pub(super) most: u64,
 }
 
 impl Narrowing {
@@ -61,7 +63,8 @@ pub(crate) async fn narrowed(
         let Some(rows) = Sources::rows(run, narrowing.source).await? else {
             continue;
         };
-        let Some(keys) = Keys::of(&rows, narrowing.key)? else {
+        let keys = Keys::of(&rows, narrowing.key)?;
+        let Some(keys) = keys.filter(|keys| keys.count() <= narrowing.most) else {
             continue;
         };
         let Some(field) = schema.fields().get(narrowing.column) else {

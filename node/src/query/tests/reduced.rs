@@ -142,8 +142,35 @@ fn keys(of: impl Iterator<Item = i64>) -> RecordBatch {
     .unwrap()
 }
 
+/// What is stated of tables.
+#[derive(Debug)]
+struct Stated(BTreeMap<&'static str, TableSize>);
+
+impl Sizes for Stated {
+    fn of(&self, table: &TableName) -> Option<TableSize> {
+        self.0.get(table.table.as_str()).cloned()
+    }
+}
+
+fn size(rows: u64, distinct: Option<u64>) -> TableSize {
+    let distinct = distinct.map(|count| ("k".to_owned(), count));
+    TableSize {
+        rows,
+        distinct: distinct.into_iter().collect(),
+    }
+}
+
 /// How many rows of the partner's came, what was asked, and what was told.
 async fn moved(own: &RecordBatch, rule: impl Egress + 'static, sql: &str) -> [String; 5] {
+    moved_with(own, rule, Stated(BTreeMap::new()), sql).await
+}
+
+async fn moved_with(
+    own: &RecordBatch,
+    rule: impl Egress + 'static,
+    sizes: Stated,
+    sql: &str,
+) -> [String; 5] {
     let engine = Engine::start(EngineSettings::default()).unwrap();
     let rows = hundred();
     let far = organization(&[("a", &rows)]);
@@ -151,6 +178,7 @@ async fn moved(own: &RecordBatch, rule: impl Egress + 'static, sql: &str) -> [St
         .partner(named("a"), remote(&far, "a", &rows))
         .governed(named("d"), open(own))
         .telling(Arc::new(rule))
+        .sized(Arc::new(sizes))
         .explaining()
         .build();
     let ran = explained(&engine, &view, &format!("EXPLAIN ANALYZE {sql}")).await;
@@ -238,5 +266,39 @@ async fn a_column_that_decides_which_keys_there_are_decides_whether_they_are_tol
         // A column that plays no part does not matter.
         let [_, rows, ..] = moved(&few, But(rule), JOIN).await;
         assert_eq!(rows, "3");
+    }
+}
+
+#[tokio::test]
+async fn most_of_all_keys_are_not_told() {
+    let own = keys(0..60);
+    for (stated, told) in [(None, "60"), (Some(128), "60"), (Some(100), "0")] {
+        let sizes = Stated([("a", size(100, stated))].into());
+        let ran = moved_with(&own, Always(KeyForm::Plain), sizes, JOIN).await;
+        assert_eq!(ran[3], told, "{stated:?} {ran:?}");
+    }
+}
+
+/// Two partners: the one with fewer rows is asked first, by what is stated.
+#[tokio::test]
+async fn the_smaller_side_tells_the_larger_one() {
+    let engine = Engine::start(EngineSettings::default()).unwrap();
+    let (few, many) = (keys(0..10), keys(0..1_000));
+    for (stated, first) in [([10, 1_000], [10, 10]), ([1_000, 10], [10, 1_000])] {
+        let near = organization(&[("a", &few)]);
+        let far = organization(&[("c", &many)]);
+        let sizes = ["a", "c"].into_iter().zip(stated.map(|n| size(n, None)));
+        let view = View::builder("own")
+            .partner(named("a"), remote(&near, "a", &few))
+            .partner(named("c"), remote(&far, "c", &many))
+            .telling(Arc::new(Always(KeyForm::Plain)))
+            .sized(Arc::new(Stated(sizes.collect())))
+            .build();
+        let sql = "SELECT a.k FROM p.a AS a JOIN p.c AS c ON a.k = c.k";
+        let answer = ask(&engine, &view, sql).await.unwrap();
+        assert_eq!(answer.iter().map(RecordBatch::num_rows).sum::<usize>(), 10);
+        let told = |asked: Vec<String>| asked.iter().any(|sql| sql.contains(" WHERE "));
+        let told = [told(asked(&near)), told(asked(&far))];
+        assert_eq!(told, [first[1] > 10, first[1] == 10], "{stated:?}");
     }
 }
