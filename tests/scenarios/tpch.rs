@@ -73,7 +73,7 @@ async fn queries_over_three_organizations_are_right_and_fetch_few_rows() -> Outc
     }
     assert!(wrong.is_empty(), "{wrong:#?}");
     // Keys that are told leave out what matches nothing.
-    assert!(all[1] * 2 < all[0], "{all:?}");
+    assert!(all[1] * 5 < all[0], "{all:?}");
     // What is explained is what crossed.
     let explained = sql(&split.analyst, &format!("EXPLAIN ANALYZE {}", query(10)?)).await?;
     let after = delivered(&split.owners).await?;

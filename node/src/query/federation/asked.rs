@@ -28,6 +28,8 @@ pub(in crate::query) struct AskedTable {
     written: Written,
     /// The columns `c0`, `c1`, … .
     schema: SchemaRef,
+    /// The same as a plan over the partner's tables.
+    means: LogicalPlan,
     /// The same, computed by this node over the partner's rows.
     here: LogicalPlan,
     /// The keys that the partner is told.
@@ -35,10 +37,11 @@ pub(in crate::query) struct AskedTable {
 }
 
 impl AskedTable {
-    pub(super) fn new(written: Written, here: LogicalPlan) -> Self {
+    pub(super) fn new(written: Written, means: LogicalPlan, here: LogicalPlan) -> Self {
         Self {
             written,
             schema: numbered(here.schema().as_arrow()),
+            means,
             here,
             narrowings: Vec::new(),
         }
@@ -50,8 +53,8 @@ impl AskedTable {
     }
 
     /// What is asked, as a plan over the partner's tables.
-    pub(in crate::query) fn here(&self) -> &LogicalPlan {
-        &self.here
+    pub(in crate::query) fn means(&self) -> &LogicalPlan {
+        &self.means
     }
 
     /// The same, with keys that the partner is told.

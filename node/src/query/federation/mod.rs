@@ -106,8 +106,8 @@ fn replaced(plan: LogicalPlan, written: Option<Written>, asked: &mut usize) -> R
         LogicalPlan::Sort(sort) => Some(sort.clone()),
         _ => None,
     };
-    let here = pushdown::at_sources(plan)?;
-    let table = Arc::new(FinishedTable(AskedTable::new(written, here)));
+    let here = pushdown::at_sources(plan.clone())?;
+    let table = Arc::new(FinishedTable(AskedTable::new(written, plan, here)));
     let leaf = renamed(table, &format!("asked_{asked}"), &schema)?;
     Ok(match again {
         Some(mut sort) => {

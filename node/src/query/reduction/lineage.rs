@@ -1,7 +1,6 @@
 //! Where the values of a column come from.
 
 use std::any::Any;
-use std::borrow::Cow;
 use std::collections::{BTreeSet, HashSet};
 use std::sync::Arc;
 
@@ -40,7 +39,13 @@ impl Leaf {
     /// leaves out the same rows of the plan and no others.
     pub(super) fn below(plan: &LogicalPlan, column: &Column) -> Option<Self> {
         if let LogicalPlan::TableScan(scan) = plan {
-            return Self::of(&source_as_provider(&scan.source).ok()?);
+            let provider = source_as_provider(&scan.source).ok()?;
+            let Some(side) = side(&provider) else {
+                return Self::of(&provider);
+            };
+            let place = scan.projected_schema.maybe_index_of_column(column)?;
+            let column = side.plan.schema().columns().into_iter().nth(place)?;
+            return Self::below(&side.plan, &column);
         }
         let (input, column) = step(plan, column)?;
         Self::below(plan.inputs().get(input)?, &column)
@@ -102,15 +107,21 @@ fn plain(expr: &Expr) -> Option<Column> {
     }
 }
 
-/// What a finished leaf stands for in the plan: what it computes.
-pub(super) fn behind(scan: &TableScan) -> Option<Cow<'static, LogicalPlan>> {
-    let provider = source_as_provider(&scan.source).ok()?;
+/// The side of a join that is held, if a table is one.
+pub(super) fn side(provider: &Arc<dyn TableProvider>) -> Option<&SourceTable> {
     let any = provider.as_ref() as &dyn Any;
-    if let Some(side) = any.downcast_ref::<FinishedTable<SourceTable>>() {
-        return Some(Cow::Owned(side.0.plan.clone()));
+    Some(&any.downcast_ref::<FinishedTable<SourceTable>>()?.0)
+}
+
+/// What a finished leaf stands for in the plan: what it computes.
+pub(super) fn behind(scan: &TableScan) -> Option<LogicalPlan> {
+    let provider = source_as_provider(&scan.source).ok()?;
+    if let Some(side) = side(&provider) {
+        return Some(side.plan.clone());
     }
+    let any = provider.as_ref() as &dyn Any;
     let asked = any.downcast_ref::<FinishedTable<AskedTable>>()?;
-    Some(Cow::Owned(asked.0.here().clone()))
+    Some(asked.0.means().clone())
 }
 
 /// How keys of a column of `plan` may go to the partner `to`, and what they

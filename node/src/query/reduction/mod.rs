@@ -31,7 +31,7 @@ use self::estimate::{Estimate, distinct};
 pub use self::estimate::{Sizes, TableSize};
 use self::filter::is_key;
 pub(crate) use self::filter::{NAME as FUNCTION, function};
-use self::lineage::{Leaf, step};
+use self::lineage::{Leaf, side, step};
 use self::source::SourceTable;
 pub(crate) use self::source::{Side, Sources};
 pub(crate) use self::told::{Narrowing, narrowed};
@@ -165,9 +165,19 @@ fn narrow(
     narrowing: &dyn Fn(usize) -> Narrowing,
 ) -> Result<LogicalPlan> {
     if let LogicalPlan::TableScan(mut scan) = plan {
-        let place = scan.projected_schema.maybe_index_of_column(column);
-        let leaf = Leaf::of(&source_as_provider(&scan.source)?);
-        if let (Some(place), Some(leaf)) = (place, leaf) {
+        let provider = source_as_provider(&scan.source)?;
+        let Some(place) = scan.projected_schema.maybe_index_of_column(column) else {
+            return Ok(LogicalPlan::TableScan(scan));
+        };
+        // A side that tells keys may itself be told some: of the rows that it
+        // holds, those that match nothing further up have no keys to tell.
+        if let Some(side) = side(&provider) {
+            let mut side = side.clone();
+            if let Some(below) = side.plan.schema().columns().get(place) {
+                side.plan = narrow(side.plan, below, narrowing)?;
+            }
+            scan.source = provider_as_source(Arc::new(FinishedTable(side)));
+        } else if let Some(leaf) = Leaf::of(&provider) {
             scan.source = provider_as_source(leaf.told(narrowing(place)));
         }
         return Ok(LogicalPlan::TableScan(scan));

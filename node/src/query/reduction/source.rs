@@ -61,6 +61,7 @@ impl Sources {
 }
 
 /// A side as a table.
+#[derive(Clone)]
 pub(super) struct SourceTable {
     id: usize,
     /// The columns `c0`, `c1`, … .
