@@ -20,6 +20,7 @@ mod lakes;
 mod members;
 mod negotiation;
 mod notices;
+mod partners_fail;
 mod pipeline;
 mod policies;
 mod postgres_is_the_warehouse;

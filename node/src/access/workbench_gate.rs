@@ -31,7 +31,7 @@ use super::sizes::StatedSizes;
 use crate::admin::{Listener, Metrics};
 use crate::catalog::{Catalog, OwnProduct, types};
 use crate::clock;
-use crate::flight::{Denied, Gate, PURPOSE, Right, Session, Unlimited, workbench};
+use crate::flight::{Denied, Gate, PARTIAL, PURPOSE, Right, Session, Unlimited, workbench};
 use crate::ledger::Ledger;
 use crate::measure::freshness;
 use crate::own::Own;
@@ -97,13 +97,25 @@ impl Gate for WorkbenchGate {
                 ));
             }
         };
+        let partial = request.metadata().get(PARTIAL);
+        let partial = match partial.map(|p| p.as_bytes()) {
+            None => false,
+            Some(b"true") => true,
+            Some(_) => {
+                return Err(Denied::new(
+                    "bad-header",
+                    "the header 'comity-partial' can be 'true', or left out",
+                    &trace,
+                ));
+            }
+        };
         let membership = Arc::new(Membership {
             members: Arc::clone(&self.members),
             member: Arc::clone(&member),
         });
         // Read before the judgement: what comes meanwhile is judged again.
         let policy = self.policies.digest();
-        let (view, permitted) = self.view(&membership, purpose.as_deref(), &trace);
+        let (view, permitted) = self.view(&membership, purpose.as_deref(), partial, &trace);
         let audit = Audit {
             ledger: Arc::clone(&self.ledger),
             refusals: None,
@@ -210,6 +222,7 @@ impl WorkbenchGate {
         &self,
         membership: &Arc<Membership>,
         purpose: Option<&str>,
+        partial: bool,
         trace: &str,
     ) -> (Arc<View>, Vec<Permitted>) {
         let member = &*membership.member;
@@ -220,6 +233,9 @@ impl WorkbenchGate {
             .telling(Arc::clone(&self.egress) as _)
             .sized(Arc::clone(&self.sizes) as _)
             .explaining();
+        if partial {
+            view = view.partial();
+        }
         let salts = Salts::draw(&*self.own.keys().pseudonym, None);
         for product in self.catalog.own_products() {
             // Of own products nothing is masked for members today; without

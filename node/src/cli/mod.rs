@@ -27,6 +27,7 @@ mod member;
 mod output;
 mod policy;
 mod product;
+mod progress;
 mod pull;
 mod receipts;
 mod request;

@@ -1,9 +1,8 @@
 //! `comity pull`.
 
 use std::fs::File;
-use std::io::{BufWriter, IsTerminal as _};
+use std::io::BufWriter;
 use std::path::{Path, PathBuf};
-use std::time::Duration;
 
 use arrow::array::RecordBatch;
 use arrow::datatypes::SchemaRef;
@@ -12,10 +11,10 @@ use datafusion::parquet::arrow::ArrowWriter;
 use datafusion::parquet::basic::{Compression, ZstdLevel};
 use datafusion::parquet::file::properties::WriterProperties;
 use futures::TryStreamExt as _;
-use indicatif::{ProgressBar, ProgressStyle};
 use serde::Serialize;
 
 use super::output::{Output, Problem};
+use super::progress::Progress;
 use super::search::{own, split};
 use super::sql::connect;
 use crate::admin::{Client, api};
@@ -25,9 +24,6 @@ use crate::query::identifier;
 /// The most rows that are kept until they are written: what a group of a
 /// Parquet file has, so that memory does not grow with the table.
 const GROUP_ROWS: usize = 128 * 1024;
-
-/// How often the progress is drawn.
-const TICK: Duration = Duration::from_millis(100);
 
 /// Read a table of a product into a file: Parquet, Arrow or CSV, by its name.
 ///
@@ -80,7 +76,7 @@ impl Pull {
             .await
             .map_err(|e| Problem::failed(e.to_string()))?;
         let mut file = Partial::create(&self.output, format, &schema)?;
-        let progress = progress();
+        let progress = Progress::new();
         while let Some(batch) = rows
             .try_next()
             .await
@@ -88,9 +84,9 @@ impl Pull {
         {
             // Writing waits for the disk, and nothing else waits for this command.
             file.write(&batch)?;
-            progress.set_position(file.rows);
+            progress.add(batch.num_rows() as u64);
         }
-        progress.finish_and_clear();
+        drop(progress);
         let pulled = file.finish(&self.output)?;
         output.answer(&pulled, |p| {
             format!(
@@ -250,20 +246,6 @@ impl Partial {
 
 fn unwritten(error: impl std::fmt::Display) -> Problem {
     Problem::failed(format!("the file cannot be written: {error}"))
-}
-
-/// Rows as they come, where somebody looks.
-fn progress() -> ProgressBar {
-    if !std::io::stderr().is_terminal() {
-        return ProgressBar::hidden();
-    }
-    let bar = ProgressBar::new_spinner();
-    let style = ProgressStyle::with_template("{spinner} {human_pos} rows, {per_sec}, {elapsed}");
-    if let Ok(style) = style {
-        bar.set_style(style);
-    }
-    bar.enable_steady_tick(TICK);
-    bar
 }
 
 #[cfg(test)]

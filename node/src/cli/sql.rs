@@ -4,11 +4,14 @@ use std::io::{Read as _, Write as _};
 
 use arrow::array::RecordBatch;
 use arrow::datatypes::SchemaRef;
+use datafusion::execution::SendableRecordBatchStream;
+use datafusion::physical_plan::stream::RecordBatchStreamAdapter;
 use futures::TryStreamExt as _;
 
 use super::output::{Output, Problem, printable};
+use super::progress::Progress;
 use crate::admin::api;
-use crate::flight::SqlClient;
+use crate::flight::{Gaps, SqlClient};
 use crate::home::Home;
 
 /// Run one SQL statement at the own node's workbench.
@@ -33,6 +36,11 @@ pub(super) struct Sql {
     /// Why: one of the purposes that the agreements name.
     #[arg(long)]
     purpose: Option<String>,
+    /// Take what comes where a partner does not answer, and be told whose rows
+    /// are missing. Where fewer rows would make a wrong answer, such as a count
+    /// over them, the partner's failure remains an error.
+    #[arg(long)]
+    partial: bool,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
@@ -56,22 +64,36 @@ impl Sql {
             self.statement
         };
         let client = connect(home).await.map_err(Problem::failed)?;
-        let (schema, rows) = client
-            .query(&statement, self.purpose.as_deref())
-            .await
-            .map_err(|e| Problem::failed(e.to_string()))?;
+        let purpose = self.purpose.as_deref();
+        let answer = match self.partial {
+            true => client.query_partial(&statement, purpose).await,
+            false => (client.query(&statement, purpose).await)
+                .map(|(schema, rows)| (schema, rows, Gaps::default())),
+        };
+        let (schema, rows, gaps) = answer.map_err(|e| Problem::failed(e.to_string()))?;
         let format = if output.is_json() {
             Format::Jsonl
         } else {
             self.format
         };
-        print(schema, rows, format, self.max_rows).await
+        print(schema, watched(rows), format, self.max_rows).await?;
+        for gap in gaps.all() {
+            eprintln!("not in this answer: the rows of {gap}");
+        }
+        Ok(())
     }
+}
+
+/// The rows, counted where somebody looks at them coming.
+fn watched(rows: SendableRecordBatchStream) -> SendableRecordBatchStream {
+    let (schema, progress) = (rows.schema(), Progress::new());
+    let counted = rows.inspect_ok(move |batch| progress.add(batch.num_rows() as u64));
+    Box::pin(RecordBatchStreamAdapter::new(schema, counted))
 }
 
 async fn print(
     schema: SchemaRef,
-    mut rows: datafusion::execution::SendableRecordBatchStream,
+    mut rows: SendableRecordBatchStream,
     format: Format,
     max_rows: usize,
 ) -> Result<(), Problem> {

@@ -24,15 +24,19 @@ use tonic::server::NamedService;
 use tonic::{Request, Status};
 use tower::Service;
 
+use super::MISSING;
 use super::face::Face;
 use super::message::{Message, PREFIX};
-use super::service::SqlService;
+use super::service::{Outgoing, SqlService};
+use crate::query::Missing;
 
 /// The path of the call.
 pub(super) const DO_GET: &str = "/arrow.flight.protocol.FlightService/DoGet";
 
 /// The most bytes of a ticket: ours are handles, and metadata commands are short.
 const MAX_TICKET_BYTES: usize = 64 * 1024;
+
+const MISSING_NAME: http::HeaderName = http::HeaderName::from_static(MISSING);
 
 /// What kind of body a call and an answer have.
 pub(super) const GRPC: http::HeaderValue = http::HeaderValue::from_static("application/grpc");
@@ -86,11 +90,7 @@ impl Service<http::Request<Body>> for Answers {
                     let metadata = MetadataMap::from_headers(parts.headers);
                     let request = Request::from_parts(metadata, parts.extensions, ());
                     let answer = service.answer(&request, &handle, prepared).await;
-                    Ok(
-                        answer.map_or_else(Status::into_http, |(headers, messages)| {
-                            written(headers, messages)
-                        }),
-                    )
+                    Ok(answer.map_or_else(Status::into_http, written))
                 }
                 None => {
                     let body = Body::new(Full::new(body));
@@ -124,12 +124,15 @@ fn handle_of(body: &Bytes) -> Option<(Bytes, bool)> {
     }
 }
 
-fn written(
-    headers: MetadataMap,
-    messages: BoxStream<'static, Result<Message, Status>>,
-) -> http::Response<Body> {
+fn written(outgoing: Outgoing) -> http::Response<Body> {
+    let Outgoing {
+        headers,
+        messages,
+        missing,
+    } = outgoing;
     let frames = Frames {
         messages,
+        missing,
         parts: VecDeque::new(),
         ended: false,
     };
@@ -143,6 +146,8 @@ fn written(
 /// What goes over the connection: the parts of the messages, and how it ended.
 struct Frames {
     messages: BoxStream<'static, Result<Message, Status>>,
+    /// What is missing, which is known at the end.
+    missing: Option<Arc<Missing>>,
     parts: VecDeque<Bytes>,
     ended: bool,
 }
@@ -164,11 +169,22 @@ impl Stream for Frames {
                     self.ended = true;
                     let status = end.and_then(Result::err);
                     let status = status.unwrap_or_else(|| Status::ok(""));
-                    return Poll::Ready(Some(Ok(Frame::trailers(trailers(status)))));
+                    let mut trailers = trailers(status);
+                    let missing = self.missing.as_ref().and_then(|missing| told(missing));
+                    trailers.extend(missing.map(|missing| (MISSING_NAME, missing)));
+                    return Poll::Ready(Some(Ok(Frame::trailers(trailers))));
                 }
             }
         }
     }
+}
+
+/// What is missing, as a header; aliases and codes are of letters, digits and dashes.
+fn told(missing: &Missing) -> Option<http::HeaderValue> {
+    let all = missing.all();
+    let all = all.iter().map(|m| format!("{} {}", m.partner, m.code));
+    let all = all.collect::<Vec<_>>().join(",");
+    (!all.is_empty()).then(|| all.parse().ok())?
 }
 
 fn trailers(status: Status) -> HeaderMap {

@@ -12,6 +12,7 @@ mod accept;
 mod actions;
 mod answer;
 mod asking;
+mod begun;
 mod binding;
 mod channel;
 mod client;
@@ -44,7 +45,7 @@ pub(crate) use client::{epoch_of, leaf_of};
 pub use session::{
     Allowance, Denied, Gate, OverLimit, Recorder, Right, Served, Session, Unlimited,
 };
-pub use sql_client::{SqlClient, SqlError};
+pub use sql_client::{Gaps, SqlClient, SqlError};
 pub use tally::{End, Moved};
 
 /// The header that names the agreement.
@@ -55,6 +56,11 @@ pub const GRANT: &str = "comity-grant";
 pub const BINDING: &str = "comity-bind-bin";
 /// The header that states the purpose.
 pub const PURPOSE: &str = "comity-purpose";
+/// The header that permits answers without the rows of partners that do not
+/// answer: `true`.
+pub const PARTIAL: &str = "comity-partial";
+/// The trailer that says whose rows are missing: `PARTNER CODE`, joined by commas.
+pub const MISSING: &str = "comity-missing";
 /// The header that carries the trace id, which both nodes log.
 pub const TRACE: &str = "comity-trace";
 /// The header of an error: its stable code.

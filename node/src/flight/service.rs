@@ -31,16 +31,16 @@ use tonic::{Code, Extensions, Request, Response, Status, Streaming};
 
 use super::TRACE;
 use super::actions;
+use super::begun::Begun;
 use super::binding;
 use super::ending;
 use super::message::Message;
 use super::metadata::Answer;
 use super::session::{Running, Served, Session, query_status, session, status};
 use super::stream;
-use super::tally::Moved;
 use super::tickets::{Statement, Ticket as Ticketed, Tickets};
 use crate::clock;
-use crate::query::{Engine, Prepared};
+use crate::query::{Engine, Missing, Prepared};
 
 /// "Use this same connection": satisfies every client, and never makes one
 /// send its token elsewhere (`spec/5-data-plane.md#D-116`).
@@ -53,6 +53,14 @@ type Messages = <SqlService as FlightService>::DoGetStream;
 pub(super) struct SqlService {
     engine: Arc<Engine>,
     tickets: Arc<Tickets>,
+}
+
+/// An answer that goes out.
+pub(super) struct Outgoing {
+    pub(super) headers: MetadataMap,
+    pub(super) messages: BoxStream<'static, Result<Message, Status>>,
+    /// What it is without, where it may be without something.
+    pub(super) missing: Option<Arc<Missing>>,
 }
 
 impl SqlService {
@@ -121,13 +129,14 @@ impl SqlService {
         Ok((ticket, prepared))
     }
 
-    /// The messages that a handle stands for, and the headers in front of them.
+    /// The messages that a handle stands for, the headers in front of them, and
+    /// what is missing in them at their end.
     pub(super) async fn answer(
         &self,
         request: &Request<()>,
         handle: &[u8],
         prepared: bool,
-    ) -> Result<(MetadataMap, BoxStream<'static, Result<Message, Status>>), Status> {
+    ) -> Result<Outgoing, Status> {
         let session = &session(request)?;
         if session.stop.is_cancelled() {
             return Err(status(
@@ -151,16 +160,19 @@ impl SqlService {
         let running = Running::begin(session)?;
         // Written down before the first byte leaves (spec/5-data-plane.md#D-110).
         let reserved = running.reserve(0, 0);
-        session.recorder.started(&served, reserved).await?;
+        let begun = Begun::new(session, &served);
+        if let Err(denied) = session.recorder.started(&served, reserved).await {
+            begun.done();
+            return Err(denied.into());
+        }
         let rows = match planned.run_in(Arc::clone(&served.snapshots)).await {
             Ok(rows) => rows,
             Err(error) => {
-                let nothing = Moved::nothing();
-                let code = Some(error.code());
-                session.recorder.ended(&served, nothing, code);
+                begun.failed(error.code());
                 return Err(query_status(&error, &session.trace));
             }
         };
+        begun.done();
         let schema = planned.schema();
         let served = (&ticket, served);
         let messages = stream::answer(session, (running, reserved), served, schema, rows);
@@ -169,7 +181,11 @@ impl SqlService {
         if let Ok(trace) = session.trace.parse() {
             headers.insert(TRACE, trace);
         }
-        Ok((headers, messages))
+        Ok(Outgoing {
+            headers,
+            messages,
+            missing: session.view.missing().cloned(),
+        })
     }
 
     /// The same for arrow-flight, which wants each message in one piece.
@@ -181,7 +197,9 @@ impl SqlService {
     ) -> Result<Response<Messages>, Status> {
         let (metadata, extensions, _) = request.into_parts();
         let request = Request::from_parts(metadata, extensions, ());
-        let (headers, messages) = self.answer(&request, handle, prepared).await?;
+        let Outgoing {
+            headers, messages, ..
+        } = self.answer(&request, handle, prepared).await?;
         let messages: Messages = messages.map_ok(FlightData::from).boxed();
         Ok(Response::from_parts(headers, messages, Extensions::new()))
     }

@@ -1,6 +1,6 @@
 //! A small client of a workbench listener, for `comity sql` and the tests.
 
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use arrow::datatypes::SchemaRef;
 use arrow_flight::flight_service_client::FlightServiceClient;
@@ -8,7 +8,7 @@ use arrow_flight::sql::client::FlightSqlServiceClient;
 use datafusion::error::DataFusionError;
 use datafusion::execution::SendableRecordBatchStream;
 use datafusion::physical_plan::stream::RecordBatchStreamAdapter;
-use futures::TryStreamExt as _;
+use futures::{StreamExt as _, TryStreamExt as _};
 use rustls::{ClientConfig, RootCertStore};
 use rustls_pki_types::ServerName;
 use rustls_pki_types::pem::PemObject as _;
@@ -16,12 +16,23 @@ use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
 use tonic::transport::{Channel, Endpoint};
 
-use super::{MAX_MESSAGE_BYTES, PURPOSE};
+use super::{MAX_MESSAGE_BYTES, MISSING, PARTIAL, PURPOSE};
 
 /// A connection to a workbench listener, as one member.
 #[derive(Clone, Debug)]
 pub struct SqlClient {
     service: FlightSqlServiceClient<Channel>,
+}
+
+/// What an answer is without, known after its last row.
+#[derive(Clone, Debug, Default)]
+pub struct Gaps(Arc<OnceLock<Vec<String>>>);
+
+impl Gaps {
+    /// Whose rows are missing, each with the code of why: `PARTNER CODE`.
+    pub fn all(&self) -> &[String] {
+        self.0.get().map_or(&[], Vec::as_slice)
+    }
 }
 
 /// Why a statement gave nothing.
@@ -72,14 +83,43 @@ impl SqlClient {
     }
 
     /// Runs `statement` and gives the schema and the rows.
+    ///
+    /// # Errors
+    /// The node's refusal.
     pub async fn query(
         &self,
         statement: &str,
         purpose: Option<&str>,
     ) -> Result<(SchemaRef, SendableRecordBatchStream), SqlError> {
+        let (schema, rows, _) = self.asked(statement, purpose, false).await?;
+        Ok((schema, rows))
+    }
+
+    /// As [`SqlClient::query`], without the rows of partners that do not answer.
+    /// After the last row [`Gaps`] says whose are missing.
+    ///
+    /// # Errors
+    /// The node's refusal.
+    pub async fn query_partial(
+        &self,
+        statement: &str,
+        purpose: Option<&str>,
+    ) -> Result<(SchemaRef, SendableRecordBatchStream, Gaps), SqlError> {
+        self.asked(statement, purpose, true).await
+    }
+
+    async fn asked(
+        &self,
+        statement: &str,
+        purpose: Option<&str>,
+        partial: bool,
+    ) -> Result<(SchemaRef, SendableRecordBatchStream, Gaps), SqlError> {
         let mut service = self.service.clone();
         if let Some(purpose) = purpose {
             service.set_header(PURPOSE, purpose);
+        }
+        if partial {
+            service.set_header(PARTIAL, "true");
         }
         let info = service
             .execute(statement.to_owned(), None)
@@ -99,11 +139,24 @@ impl SqlClient {
         let schema = rows.schema().cloned();
         let schema =
             schema.ok_or_else(|| SqlError::Refused("the node sent no schema".to_owned()))?;
-        let rest = rows.map_err(|e| DataFusionError::External(said(&e).into()));
-        let all = futures::StreamExt::chain(futures::stream::iter(first.map(Ok)), rest);
+        let gaps = Gaps::default();
+        let rest = futures::stream::unfold((rows, gaps.clone()), |(mut rows, gaps)| async {
+            let Some(batch) = rows.next().await else {
+                let missing = rows.trailers();
+                let missing = missing.as_ref().and_then(|t| t.get(MISSING));
+                if let Some(missing) = missing.and_then(|m| m.to_str().ok()) {
+                    let _ = gaps.0.set(missing.split(',').map(str::to_owned).collect());
+                }
+                return None;
+            };
+            let batch = batch.map_err(|e| DataFusionError::External(said(&e).into()));
+            Some((batch, (rows, gaps)))
+        });
+        let all = futures::stream::iter(first.map(Ok)).chain(rest);
         Ok((
             Arc::clone(&schema),
             Box::pin(RecordBatchStreamAdapter::new(schema, all)),
+            gaps,
         ))
     }
 }

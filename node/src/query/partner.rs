@@ -11,12 +11,14 @@ use datafusion::catalog::{Session, TableProvider};
 use datafusion::error::{DataFusionError, Result};
 use datafusion::execution::{SendableRecordBatchStream, TaskContext};
 use datafusion::logical_expr::{Expr, TableProviderFilterPushDown, TableType};
+use datafusion::physical_plan::EmptyRecordBatchStream;
 use datafusion::physical_plan::ExecutionPlan;
 use datafusion::physical_plan::stream::RecordBatchStreamAdapter;
 use futures::stream::BoxStream;
 use futures::{StreamExt, TryStreamExt};
 
 use super::barrier::BarrierExec;
+use super::partial::Missing;
 use super::parts::Part;
 use super::pushdown::{Answer, Grouping};
 use super::reduction::{KeysTold, Narrowing, narrowed};
@@ -76,6 +78,8 @@ pub struct PartnerTable {
     schema: SchemaRef,
     /// The keys that the partner is told; columns of the schema.
     narrowings: Vec<Narrowing>,
+    /// Whether answers may be without it.
+    missable: bool,
 }
 
 impl PartnerTable {
@@ -86,6 +90,7 @@ impl PartnerTable {
             remote,
             schema: advertised(&schema),
             narrowings: Vec::new(),
+            missable: false,
         }
     }
 
@@ -96,6 +101,12 @@ impl PartnerTable {
             schema: self.remote.product.clone(),
             table: self.remote.table.clone(),
         }
+    }
+
+    /// The same table, without rows where the partner does not answer.
+    pub(super) fn missable(self) -> Self {
+        let missable = true;
+        Self { missable, ..self }
     }
 
     /// The same table, with keys that the partner is told: the column is the
@@ -131,7 +142,9 @@ impl PartnerTable {
     }
 
     fn leaf(&self, sql: String, schema: SchemaRef) -> Arc<dyn ExecutionPlan> {
-        let part = Part::new(Arc::clone(&self.partner), sql).telling(&self.narrowings);
+        let part = Part::new(Arc::clone(&self.partner), sql)
+            .telling(&self.narrowings)
+            .missable(self.missable);
         Arc::new(StatementExec::new(Asked { part, schema }))
     }
 }
@@ -213,8 +226,46 @@ impl Statement for Asked {
 }
 
 /// Asks a partner, checks that the answer has the schema that is expected, and
-/// counts what comes.
+/// counts what comes. Where rows may be missing, a partner that fails is noted
+/// and the answer ends, unless the partner refused to plan it.
 pub(super) async fn open(
+    part: Part,
+    schema: SchemaRef,
+    run: &Arc<TaskContext>,
+) -> Result<SendableRecordBatchStream> {
+    let missing = run.session_config().get_extension::<Missing>();
+    let Some(missing) = missing.filter(|_| part.missable) else {
+        return told(part, schema, run).await;
+    };
+    let name = part.partner.name().to_owned();
+    let rows = match told(part, Arc::clone(&schema), run).await {
+        Ok(rows) => rows,
+        Err(error) => {
+            let error = QueryError::of(&error);
+            if error.is_not_planned() {
+                return Err(error.into());
+            }
+            missing.note(&name, error)?;
+            Box::pin(EmptyRecordBatchStream::new(Arc::clone(&schema)))
+        }
+    };
+    let rows = rows.scan(false, move |ended, batch| {
+        let item = match batch {
+            _ if *ended => None,
+            Err(error) => {
+                *ended = true;
+                let noted = missing.note(&name, QueryError::of(&error));
+                noted.err().map(|error| Err(error.into()))
+            }
+            batch => Some(batch),
+        };
+        futures::future::ready(item)
+    });
+    Ok(Box::pin(RecordBatchStreamAdapter::new(schema, rows)))
+}
+
+/// Asks with the keys that may be told.
+async fn told(
     part: Part,
     schema: SchemaRef,
     run: &Arc<TaskContext>,

@@ -19,6 +19,8 @@ pub(crate) struct Part {
     pub(crate) sql: String,
     /// The keys that it is told besides.
     pub(crate) narrowings: Arc<[Narrowing]>,
+    /// Whether the answer may be without it.
+    pub(crate) missable: bool,
     /// In this run of the plan.
     pub(crate) received: Arc<Received>,
 }
@@ -42,8 +44,13 @@ impl Part {
             partner,
             sql,
             narrowings: Arc::default(),
+            missable: false,
             received: Arc::default(),
         }
+    }
+
+    pub(crate) fn missable(self, missable: bool) -> Self {
+        Self { missable, ..self }
     }
 
     pub(crate) fn telling(mut self, narrowings: &[Narrowing]) -> Self {

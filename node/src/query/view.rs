@@ -11,7 +11,7 @@ use datafusion::catalog::{
     MemorySchemaProvider, SchemaProvider, TableProvider,
 };
 
-use super::{Egress, GovernedTable, KeyForm, PartnerTable, Sizes, TableSize, advertised};
+use super::{Egress, GovernedTable, KeyForm, Missing, PartnerTable, Sizes, TableSize, advertised};
 
 /// The schema that holds the short names; no product can be called this.
 pub(crate) const SHORT_NAMES: &str = "_";
@@ -44,6 +44,7 @@ pub struct View {
     explains: bool,
     egress: Arc<dyn Egress>,
     sizes: Arc<dyn Sizes>,
+    missing: Option<Arc<Missing>>,
 }
 
 impl View {
@@ -59,6 +60,7 @@ impl View {
             explains: false,
             egress: Arc::new(Nothing),
             sizes: Arc::new(Nothing),
+            missing: None,
         }
     }
 
@@ -100,6 +102,11 @@ impl View {
         &*self.egress
     }
 
+    /// What is missing in answers, where something may be.
+    pub(crate) fn missing(&self) -> Option<&Arc<Missing>> {
+        self.missing.as_ref()
+    }
+
     /// What is known of how large its tables are.
     pub(super) fn sizes(&self) -> &dyn Sizes {
         &*self.sizes
@@ -138,6 +145,7 @@ pub struct ViewBuilder {
     explains: bool,
     egress: Arc<dyn Egress>,
     sizes: Arc<dyn Sizes>,
+    missing: Option<Arc<Missing>>,
 }
 
 /// Without rules nobody is told keys, and without counts nothing is large.
@@ -187,6 +195,12 @@ impl ViewBuilder {
     /// Says how large the tables are.
     pub fn sized(mut self, sizes: Arc<dyn Sizes>) -> Self {
         self.sizes = sizes;
+        self
+    }
+
+    /// Lets answers be without the rows of partners that do not answer.
+    pub fn partial(mut self) -> Self {
+        self.missing = Some(Arc::default());
         self
     }
 
@@ -249,6 +263,7 @@ impl ViewBuilder {
             explains: self.explains,
             egress: self.egress,
             sizes: self.sizes,
+            missing: self.missing,
         })
     }
 }

@@ -28,6 +28,7 @@ pub use settings::EngineSettings;
 
 use self::queue::{Place, Queue};
 use super::gate::{Explain, Gate, MAX_BYTES};
+use super::partial;
 use super::pushdown;
 use super::reduction;
 use super::schema::advertised;
@@ -232,6 +233,10 @@ async fn plan(
         tracing::debug!(why, "computed here, not at the source");
     }
     let plan = reduction::push(plan, &view).map_err(|e| QueryError::of(&e))?;
+    let plan = match view.missing() {
+        Some(_) => partial::push(plan).map_err(|e| QueryError::of(&e))?,
+        None => plan,
+    };
     let answer = advertised(plan.schema().as_arrow());
     let schema = match explain {
         Some(_) => explain::schema(),
@@ -246,6 +251,7 @@ async fn plan(
         schema,
         answer,
         explain,
+        missing: view.missing().map(Arc::clone),
         tables: tables.into(),
         kept: kept.into(),
     })

@@ -29,7 +29,7 @@ use crate::query::gate::Explain;
 use crate::query::guard::{self, Budget};
 use crate::query::reduction::Sources;
 use crate::query::schema::relabel;
-use crate::query::{QueryError, Snapshots, TableName};
+use crate::query::{Missing, QueryError, Snapshots, TableName};
 
 /// Batches that wait between a query and its reader.
 const CHANNEL_BATCHES: usize = 4;
@@ -46,6 +46,8 @@ pub struct Prepared {
     /// The schema of the query's own answer, where that is explained instead.
     pub(super) answer: SchemaRef,
     pub(super) explain: Option<Explain>,
+    /// Where it is noted what the answer is without.
+    pub(super) missing: Option<Arc<Missing>>,
     pub(super) tables: Arc<[TableName]>,
     pub(super) kept: Arc<[String]>,
 }
@@ -186,7 +188,10 @@ impl Prepared {
         let context = TaskContext::from(self.state.as_ref());
         let guarded = guard::install(physical, &budget)?;
         let config = context.session_config().clone();
-        let config = config.with_extension(budget).with_extension(sources);
+        let mut config = config.with_extension(budget).with_extension(sources);
+        if let Some(missing) = &self.missing {
+            config.set_extension(Arc::clone(missing));
+        }
         execute_stream(guarded, Arc::new(context.with_session_config(config)))
     }
 }

@@ -34,6 +34,8 @@ pub(in crate::query) struct AskedTable {
     here: LogicalPlan,
     /// The keys that the partner is told.
     narrowings: Vec<Narrowing>,
+    /// Whether the answer may be without it.
+    missable: bool,
 }
 
 impl AskedTable {
@@ -44,6 +46,7 @@ impl AskedTable {
             means,
             here,
             narrowings: Vec::new(),
+            missable: false,
         }
     }
 
@@ -55,6 +58,12 @@ impl AskedTable {
     /// What is asked, as a plan over the partner's tables.
     pub(in crate::query) fn means(&self) -> &LogicalPlan {
         &self.means
+    }
+
+    /// The same, without rows where the partner does not answer.
+    pub(in crate::query) fn missable(self) -> Self {
+        let missable = true;
+        Self { missable, ..self }
     }
 
     /// The same, with keys that the partner is told.
@@ -81,7 +90,8 @@ impl Finished for AskedTable {
         let here = planner.create_physical_plan(&self.here, state).await?;
         Ok(Arc::new(StatementExec::new(Asked {
             part: Part::new(Arc::clone(&self.written.partner), self.written.sql.clone())
-                .telling(&self.narrowings),
+                .telling(&self.narrowings)
+                .missable(self.missable),
             schema: Arc::clone(&self.schema),
             here,
         })))

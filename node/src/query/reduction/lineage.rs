@@ -8,6 +8,7 @@ use datafusion::catalog::TableProvider;
 use datafusion::common::tree_node::TreeNode as _;
 use datafusion::common::{Column, JoinType};
 use datafusion::datasource::source_as_provider;
+use datafusion::error::Result;
 use datafusion::logical_expr::{Distinct, Expr, LogicalPlan, TableScan};
 
 use super::egress::KeyForm;
@@ -18,7 +19,7 @@ use crate::query::finished::FinishedTable;
 use crate::query::{PartnerTable, TableName, View};
 
 /// A partner's part of a plan.
-pub(super) enum Leaf {
+pub(in crate::query) enum Leaf {
     /// Rows of a table.
     Table(PartnerTable),
     /// What it computes.
@@ -26,7 +27,7 @@ pub(super) enum Leaf {
 }
 
 impl Leaf {
-    pub(super) fn of(provider: &Arc<dyn TableProvider>) -> Option<Self> {
+    pub(in crate::query) fn of(provider: &Arc<dyn TableProvider>) -> Option<Self> {
         let any = provider.as_ref() as &dyn Any;
         if let Some(table) = any.downcast_ref::<PartnerTable>() {
             return Some(Self::Table(table.clone()));
@@ -56,6 +57,14 @@ impl Leaf {
         match self {
             Self::Table(table) => table.partner().name(),
             Self::Asked(asked) => asked.partner().name(),
+        }
+    }
+
+    /// The same, without an answer where the partner gives none.
+    pub(in crate::query) fn missable(self) -> Arc<dyn TableProvider> {
+        match self {
+            Self::Table(table) => Arc::new(table.missable()),
+            Self::Asked(asked) => Arc::new(FinishedTable(asked.missable())),
         }
     }
 
@@ -111,6 +120,18 @@ fn plain(expr: &Expr) -> Option<Column> {
 pub(super) fn side(provider: &Arc<dyn TableProvider>) -> Option<&SourceTable> {
     let any = provider.as_ref() as &dyn Any;
     Some(&any.downcast_ref::<FinishedTable<SourceTable>>()?.0)
+}
+
+/// The same side with its plan changed, if a table is a side.
+pub(in crate::query) fn within(
+    provider: &Arc<dyn TableProvider>,
+    change: impl FnOnce(LogicalPlan) -> Result<LogicalPlan>,
+) -> Result<Option<Arc<dyn TableProvider>>> {
+    let Some(mut side) = side(provider).cloned() else {
+        return Ok(None);
+    };
+    side.plan = change(side.plan)?;
+    Ok(Some(Arc::new(FinishedTable(side))))
 }
 
 /// What a finished leaf stands for in the plan: what it computes.

@@ -31,7 +31,8 @@ use self::estimate::{Estimate, distinct};
 pub use self::estimate::{Sizes, TableSize};
 use self::filter::is_key;
 pub(crate) use self::filter::{NAME as FUNCTION, function};
-use self::lineage::{Leaf, side, step};
+use self::lineage::step;
+pub(super) use self::lineage::{Leaf, within};
 use self::source::SourceTable;
 pub(crate) use self::source::{Side, Sources};
 pub(crate) use self::told::{Narrowing, narrowed};
@@ -171,12 +172,12 @@ fn narrow(
         };
         // A side that tells keys may itself be told some: of the rows that it
         // holds, those that match nothing further up have no keys to tell.
-        if let Some(side) = side(&provider) {
-            let mut side = side.clone();
-            if let Some(below) = side.plan.schema().columns().get(place) {
-                side.plan = narrow(side.plan, below, narrowing)?;
-            }
-            scan.source = provider_as_source(Arc::new(FinishedTable(side)));
+        let inner = within(&provider, |plan| match plan.schema().columns().get(place) {
+            Some(below) => narrow(plan, below, narrowing),
+            None => Ok(plan),
+        })?;
+        if let Some(inner) = inner {
+            scan.source = provider_as_source(inner);
         } else if let Some(leaf) = Leaf::of(&provider) {
             scan.source = provider_as_source(leaf.told(narrowing(place)));
         }

@@ -4,6 +4,7 @@ mod corpus;
 mod federated;
 mod generated;
 mod laws;
+mod partial;
 mod permitted;
 mod reduced;
 

@@ -58,7 +58,7 @@ fn relation() -> impl Strategy<Value = String> {
 }
 
 /// Two or three relations, by every join, over keys of every type.
-fn joins() -> impl Strategy<Value = String> {
+pub(super) fn joins() -> impl Strategy<Value = String> {
     let key = || select(vec!["i", "j", "d", "s", "day", "at"]);
     let word = || select(vec!["INNER", "INNER", "LEFT", "RIGHT", "FULL"]);
     let pair = (relation(), word(), relation(), key()).prop_map(|(x, word, y, k)| {
