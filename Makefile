@@ -12,7 +12,7 @@ PYTHON ?= python3
 VENV   := $(CARGO_TARGET_DIR)/venv
 COMITY := $(CARGO_TARGET_DIR)/debug/comity
 
-.PHONY: postgres oidc faketime demo build test lint unit vectors scenarios clients fuzz fuzz-build fuzz-smoke fuzz-smoke-node fuzz-merge release bench bench-exchange bench-sources bench-memory bench-revocation bench-governance bench-evidence bench-stream fmt clean-venv
+.PHONY: postgres oidc faketime demo build test lint unit vectors scenarios clients fuzz fuzz-build fuzz-smoke fuzz-smoke-node fuzz-merge release bench bench-exchange bench-sources bench-memory bench-revocation bench-governance bench-evidence bench-stream bench-federation fmt clean-venv
 
 demo:
 	cargo run --locked --quiet -p comity -- demo
@@ -105,7 +105,7 @@ fuzz-merge: fuzz-build
 	@for target in $(FUZZ_PURE) $(FUZZ_NODE); do fuzz/merge.sh $$target || exit 1; done
 
 # Each writes a file into bench/. The figures are ratios within one run, or sizes: none is a test.
-bench: bench-exchange bench-sources bench-memory bench-revocation bench-governance bench-evidence bench-stream
+bench: bench-exchange bench-sources bench-memory bench-revocation bench-governance bench-evidence bench-stream bench-federation
 
 RELEASE := $(CARGO_TARGET_DIR)/release
 
@@ -132,6 +132,9 @@ bench-sources: release postgres
 	$(PYTHON) -m venv $(VENV)-adbc
 	$(VENV)-adbc/bin/pip install --quiet --disable-pip-version-check adbc-driver-postgresql adbc-driver-manager pyarrow
 	COMITY_PYTHON=$(VENV)-adbc/bin/python $(RELEASE)/bench_sources
+
+bench-federation: release $(VENV)/ready
+	COMITY_BIN=$(RELEASE)/comity COMITY_PYTHON=$(VENV)/bin/python $(RELEASE)/bench_federation
 
 bench-memory: release postgres $(VENV)/ready
 	COMITY_BIN=$(RELEASE)/comity COMITY_PYTHON=$(VENV)/bin/python \

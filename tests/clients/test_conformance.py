@@ -207,6 +207,13 @@ def the_list_of_tables(client):
     assert ("aircraft-registry", "planes", "planes") in names
 
 
+def information_schema(client):
+    sql = ("SELECT column_name, data_type FROM information_schema.columns "
+           "WHERE table_schema = 'planes' ORDER BY ordinal_position")
+    columns = dict(values(client.table(sql)))
+    assert columns["tailnum"] == "Utf8" and len(columns) == 5
+
+
 def cancelling(client):
     pairs = f"SELECT a.* FROM {FLIGHTS} AS a JOIN {FLIGHTS} AS b ON a.month = b.month"
     with pytest.raises(Exception) as ended:
@@ -225,6 +232,7 @@ FEATURES = [
     ("writing is refused", no_writing),
     ("values for `?`", values_for_places),
     ("the list of tables", the_list_of_tables),
+    ("`information_schema`", information_schema),
     ("cancelling", cancelling),
 ]
 

@@ -2,7 +2,6 @@
 
 use std::collections::BTreeSet;
 
-use comity::lab::Org;
 use comity_tests::tpch::{QUERIES, Split, compare, query};
 use comity_tests::{Outcome, sql};
 use serde_json::Value;
@@ -16,22 +15,6 @@ const MOST: [u64; QUERIES] = [
     4, 17, 199_386, 192_411, 319_351, 1, 173_789, 330_726, 415_892, 84_707, 1_599, 76_585, 36,
     13_699, 23_006, 1_421, 599_634, 682_128, 6_389, 86_981, 716_106, 7,
 ];
-
-/// Rows and bytes that an organization has delivered.
-async fn delivered(owners: &[Org]) -> Result<(u64, u64), Box<dyn std::error::Error>> {
-    let mut all = (0, 0);
-    for owner in owners {
-        let text = owner
-            .run(&["audit", "show", "--kind", "delivery", "--json"])
-            .await?;
-        for line in text.lines() {
-            let line: Value = serde_json::from_str(line)?;
-            all.0 += line["record"]["rows"].as_u64().unwrap_or(0);
-            all.1 += line["record"]["bytes"].as_u64().unwrap_or(0);
-        }
-    }
-    Ok(all)
-}
 
 #[tokio::test(flavor = "multi_thread")]
 async fn queries_over_three_organizations_are_right_and_fetch_few_rows() -> Outcome {
@@ -55,7 +38,7 @@ async fn queries_over_three_organizations_are_right_and_fetch_few_rows() -> Outc
             if let Err(error) = compared {
                 wrong.push(format!("Q{number} of {who}: {error}"));
             }
-            let after = delivered(&split.owners).await?;
+            let after = split.delivered().await?;
             let rows = after.0 - before.0;
             println!(
                 "Q{number} of {who}: {rows} rows of {most}, {} bytes, {} ms",
@@ -76,7 +59,7 @@ async fn queries_over_three_organizations_are_right_and_fetch_few_rows() -> Outc
     assert!(all[1] * 5 < all[0], "{all:?}");
     // What is explained is what crossed.
     let explained = sql(&split.analyst, &format!("EXPLAIN ANALYZE {}", query(10)?)).await?;
-    let after = delivered(&split.owners).await?;
+    let after = split.delivered().await?;
     let rows: u64 = explained
         .iter()
         .filter_map(|part| part["rows"].as_u64())

@@ -187,6 +187,25 @@ impl Split {
         })
     }
 
+    /// Rows, and bytes of Arrow data, that the three have delivered so far.
+    pub async fn delivered(&self) -> Result<(u64, u64), Box<dyn std::error::Error>> {
+        let mut all = (0, 0);
+        for owner in &self.owners {
+            let args = ["audit", "show", "--kind", "delivery", "--json"];
+            for line in owner.run(&args).await?.lines() {
+                let line: Value = serde_json::from_str(line)?;
+                all.0 += line["record"]["rows"].as_u64().unwrap_or(0);
+                all.1 += line["record"]["bytes"].as_u64().unwrap_or(0);
+            }
+        }
+        Ok(all)
+    }
+
+    /// The file of a table.
+    pub fn file(&self, table: &str) -> PathBuf {
+        self.dir.path().join(format!("{table}.parquet"))
+    }
+
     /// DuckDB's answers, over the files of all three in one place.
     pub fn answers(&self) -> Result<Value, Box<dyn std::error::Error>> {
         let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("tpch/answers.py");
@@ -201,18 +220,28 @@ impl Split {
     }
 }
 
-/// The text of a query, over the tables where they are.
-pub fn query(number: usize) -> std::io::Result<String> {
+/// The text of a query, over tables of these names.
+pub fn text(number: usize) -> std::io::Result<String> {
     let file = format!("tpch/q{number:02}.sql");
-    let text = std::fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join(file))?;
+    std::fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join(file))
+}
+
+/// The tables that the text of a query names, with whose they are.
+pub fn tables(text: &str) -> Vec<(&'static str, &'static str)> {
     let words: Vec<&str> = text
         .split(|c: char| !c.is_ascii_alphanumeric() && c != '_')
         .collect();
     let tables = SPLIT
         .iter()
-        .flat_map(|(org, tables)| tables.iter().map(move |t| (org, t)));
-    let named: Vec<String> = tables
-        .filter(|(_, table)| words.contains(table))
+        .flat_map(|(org, tables)| tables.iter().map(move |t| (*org, *t)));
+    tables.filter(|(_, table)| words.contains(table)).collect()
+}
+
+/// The text of a query, over the tables where they are.
+pub fn query(number: usize) -> std::io::Result<String> {
+    let text = text(number)?;
+    let named: Vec<String> = tables(&text)
+        .into_iter()
         .map(|(org, table)| format!("{table} AS (SELECT * FROM {org}.tpch.{table})"))
         .collect();
     let named = named.join(", ");

@@ -7,6 +7,7 @@
 //! The rules are in `spec/5-data-plane.md`.
 
 mod barrier;
+mod dictionary;
 mod engine;
 mod error;
 mod federation;

@@ -11,6 +11,7 @@ use datafusion::catalog::{
     MemorySchemaProvider, SchemaProvider, TableProvider,
 };
 
+use super::dictionary::{Dictionary, NAME};
 use super::{Egress, GovernedTable, KeyForm, Missing, PartnerTable, Sizes, TableSize, advertised};
 
 /// The schema that holds the short names; no product can be called this.
@@ -38,7 +39,7 @@ impl fmt::Display for TableName {
 pub struct View {
     default_catalog: String,
     caller: Arc<str>,
-    tables: BTreeMap<TableName, Arc<dyn TableProvider>>,
+    tables: Arc<BTreeMap<TableName, Arc<dyn TableProvider>>>,
     catalogs: Arc<dyn CatalogProviderList>,
     ends: BTreeMap<(String, String), Deprecation>,
     explains: bool,
@@ -179,8 +180,9 @@ impl ViewBuilder {
         self
     }
 
-    /// Permits `EXPLAIN`: to members, who may know which partners are asked
-    /// what. A partner would learn of sources and policies (`spec/5-data-plane.md#D-224`).
+    /// Permits `EXPLAIN`, and `information_schema`: to members, who may know which
+    /// partners are asked what. A partner would learn of sources and policies
+    /// (`spec/5-data-plane.md#D-224`).
     pub fn explaining(mut self) -> Self {
         self.explains = true;
         self
@@ -245,6 +247,7 @@ impl ViewBuilder {
         tree.entry(&self.default_catalog)
             .or_default()
             .insert(SHORT_NAMES, shorts);
+        let tables = Arc::new(self.tables.clone());
         let catalogs = MemoryCatalogProviderList::new();
         for (name, schemas) in tree {
             let catalog = MemoryCatalogProvider::new();
@@ -252,12 +255,19 @@ impl ViewBuilder {
                 // Registration in memory fails for read-only providers only.
                 let _ = catalog.register_schema(schema, Arc::new(tables));
             }
+            if self.explains && *name == self.default_catalog && catalog.schema(NAME).is_none() {
+                let all = Dictionary {
+                    catalog: name.to_owned(),
+                    of: Arc::clone(&tables),
+                };
+                let _ = catalog.register_schema(NAME, Arc::new(all));
+            }
             catalogs.register_catalog(name.to_owned(), Arc::new(catalog));
         }
         Arc::new(View {
             default_catalog: self.default_catalog,
             caller: self.caller,
-            tables: self.tables,
+            tables,
             catalogs: Arc::new(catalogs),
             ends: self.ends,
             explains: self.explains,

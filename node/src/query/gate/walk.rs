@@ -13,6 +13,7 @@ use datafusion::error::DataFusionError;
 use datafusion::logical_expr::{Expr, LogicalPlan, WindowFunctionDefinition};
 
 use super::{Gate, MAX_TABLES, patterns, windows};
+use crate::query::dictionary::DictionaryTable;
 use crate::query::governed::groups_only;
 use crate::query::{GovernedTable, QueryError, TableName, View};
 
@@ -91,12 +92,12 @@ impl<'a> Walk<'a> {
             LogicalPlan::TableScan(scan) => {
                 let provider: Arc<dyn TableProvider> = source_as_provider(&scan.source)
                     .map_err(|_| QueryError::not_permitted("this table"))?;
-                let name = self
-                    .view
-                    .name_of(&provider)
-                    .ok_or_else(|| QueryError::not_permitted("this table"))?;
-                self.tables.push(name.clone());
                 let any = provider.as_ref() as &dyn Any;
+                // One of the dictionary is made of the view itself, where members ask.
+                let dictionary = || Some(&any.downcast_ref::<DictionaryTable>()?.name);
+                let name = self.view.name_of(&provider).or_else(dictionary);
+                let name = name.ok_or_else(|| QueryError::not_permitted("this table"))?;
+                self.tables.push(name.clone());
                 let governed = any.downcast_ref::<GovernedTable>();
                 self.protected |= governed.is_some_and(GovernedTable::is_protected);
                 if self.tables.len() > MAX_TABLES {

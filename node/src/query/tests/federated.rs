@@ -245,3 +245,68 @@ async fn the_order_of_an_answer_is_made_here() {
         assert!(asked.contains("LIMIT"), "{asked}");
     }
 }
+
+/// The rows of an answer as lines.
+async fn lines(engine: &Engine, view: &Arc<View>, sql: &str) -> Vec<String> {
+    let lines = sorted(&ask(engine, view, sql).await.expect(sql));
+    let plain = lines
+        .iter()
+        .map(|line| line.replace(['"', '|'], " ").trim().to_owned());
+    plain.collect()
+}
+
+#[tokio::test]
+async fn information_schema_is_what_the_member_can_name() {
+    let engine = Engine::start(EngineSettings::default()).unwrap();
+    let rows = hundred();
+    let far = organization(&[("a", &rows)]);
+    let tables = || {
+        View::builder("own")
+            .partner(
+                TableName {
+                    catalog: "far".into(),
+                    ..named("a")
+                },
+                remote(&far, "a", &rows),
+            )
+            .governed(named("d"), open(&rows))
+    };
+    let view = tables().explaining().build();
+    let all = "SELECT concat(table_catalog, '.', table_schema, '.', table_name) FROM information_schema.tables";
+    assert_eq!(lines(&engine, &view, all).await, ["far.p.a", "own.p.d"]);
+    let columns = "SELECT c.column_name, c.ordinal_position, c.data_type FROM information_schema.columns AS c \
+                   JOIN own.information_schema.tables AS t USING (table_catalog, table_schema, table_name) \
+                   WHERE c.table_catalog = 'own'";
+    let found = lines(&engine, &view, columns).await;
+    assert_eq!(found.len(), 2);
+    assert!(
+        found[0].contains('k') && found[0].contains("Int64"),
+        "{found:?}"
+    );
+    let schemata = "SELECT count(*) FROM information_schema.schemata WHERE schema_name = 'p'";
+    assert_eq!(lines(&engine, &view, schemata).await, ["2"]);
+    assert!(asked(&far).is_empty(), "nobody is asked");
+    // What the engine has besides is not there, and partners have none of it.
+    for missing in ["df_settings", "routines", "parameters", "views"] {
+        let sql = format!("SELECT * FROM information_schema.{missing}");
+        assert_eq!(
+            ask(&engine, &view, &sql).await.unwrap_err().code(),
+            "bad-sql"
+        );
+    }
+    let partner = tables().build();
+    assert_eq!(
+        ask(&engine, &partner, all).await.unwrap_err().code(),
+        "bad-sql"
+    );
+    // A product of that name is one like others.
+    let view = tables().explaining().governed(
+        TableName {
+            schema: "information_schema".into(),
+            ..named("tables")
+        },
+        open(&rows),
+    );
+    let counted = "SELECT count(*) FROM information_schema.tables";
+    assert_eq!(lines(&engine, &view.build(), counted).await, ["100"]);
+}
