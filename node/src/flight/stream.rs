@@ -5,7 +5,7 @@ use std::pin::Pin;
 use std::sync::{Arc, OnceLock};
 use std::task::{Context, Poll};
 
-use arrow::array::{Array as _, RecordBatch};
+use arrow::array::RecordBatch;
 use arrow::datatypes::SchemaRef;
 use datafusion::execution::SendableRecordBatchStream;
 use futures::future::BoxFuture;
@@ -24,7 +24,7 @@ use super::session::{
 use super::tally::{End, Tallied, Tally};
 use super::tickets::Ticket;
 use crate::ledger::Reserved;
-use crate::query::QueryError;
+use crate::query::{QueryError, row_bytes};
 
 /// The size that messages are cut to. Larger ones are a little faster and
 /// break clients with stock limits.
@@ -157,7 +157,7 @@ impl Metered {
             let denied = Code::PermissionDenied;
             return self.cut(denied, code, "the right to read this has ended");
         }
-        let (rows, bytes) = (piece.num_rows() as u64, size(&piece) as u64);
+        let (rows, bytes) = (piece.num_rows() as u64, row_bytes(&piece) as u64);
         // A single row that is larger than any client takes.
         if rows == 1 && bytes > MAX_MESSAGE_BYTES as u64 {
             let message =
@@ -202,7 +202,7 @@ impl Metered {
 /// `batch` in pieces of about [`TARGET_BYTES`], or of one row.
 fn pieces(batch: RecordBatch) -> Vec<RecordBatch> {
     let rows = batch.num_rows();
-    if rows <= 1 || size(&batch) <= TARGET_BYTES {
+    if rows <= 1 || row_bytes(&batch) <= TARGET_BYTES {
         return vec![batch];
     }
     // Halving meets rows of very different sizes better than an even cut.
@@ -210,16 +210,6 @@ fn pieces(batch: RecordBatch) -> Vec<RecordBatch> {
     let mut list = pieces(batch.slice(0, half));
     list.extend(pieces(batch.slice(half, rows - half)));
     list
-}
-
-/// The bytes that a batch's rows really take, without what its buffers hold besides.
-fn size(batch: &RecordBatch) -> usize {
-    let column = |c: &Arc<dyn arrow::array::Array>| {
-        c.to_data()
-            .get_slice_memory_size()
-            .unwrap_or_else(|_| c.get_array_memory_size())
-    };
-    batch.columns().iter().map(column).sum()
 }
 
 #[cfg(test)]

@@ -19,9 +19,12 @@ pub(super) const TICKET_TIME: Duration = Duration::from_secs(15 * 60);
 /// else's. A busy dashboard has a few dozen.
 pub(super) const MAX_TICKETS_OF_ONE: usize = 256;
 
-/// The most live tickets; then the caller with the most loses its oldest. With
-/// the longest statements (64 KiB, and as much of values) that is 256 MiB.
+/// The most live tickets; then the caller with the most loses its oldest.
 pub(super) const MAX_TICKETS: usize = 2048;
+
+/// The most bytes of the statements and values of one caller's live tickets; its
+/// oldest go first. Statements that tell keys have up to 256 KiB, others a few.
+pub(super) const MAX_BYTES_OF_ONE: usize = 16 * 1024 * 1024;
 
 /// Bytes of a handle.
 const HANDLE_BYTES: usize = 16;
@@ -78,6 +81,12 @@ impl Statement {
         }
     }
 
+    /// About how much memory it takes.
+    fn bytes(&self) -> usize {
+        let values = self.values.iter().map(ScalarValue::size);
+        self.sql.len() + values.sum::<usize>()
+    }
+
     /// The digest of the text and the values, as deliveries name it.
     pub(super) fn digest(&self) -> Digest {
         if self.values.is_empty() {
@@ -110,7 +119,7 @@ impl Tickets {
             ended: CancellationToken::new(),
         };
         let mut live = self.live();
-        live.make_room(caller, now);
+        live.make_room(caller, ticket.statement.bytes(), now);
         live.by_handle.insert(handle.clone(), ticket);
         let own = live.by_caller.entry(caller.to_owned()).or_default();
         own.push_back(handle.clone());
@@ -167,9 +176,13 @@ impl Tickets {
 }
 
 impl Live {
-    /// Room for one more ticket of `caller`.
-    fn make_room(&mut self, caller: &str, now: Timestamp) {
-        while self.by_caller.get(caller).map_or(0, VecDeque::len) >= MAX_TICKETS_OF_ONE {
+    /// Room for one more ticket of `caller`, whose statement has `bytes`.
+    fn make_room(&mut self, caller: &str, bytes: usize, now: Timestamp) {
+        while self.by_caller.get(caller).is_some_and(|own| {
+            let statements = own.iter().filter_map(|handle| self.by_handle.get(handle));
+            let all: usize = statements.map(|t| t.statement.bytes()).sum();
+            own.len() >= MAX_TICKETS_OF_ONE || all + bytes > MAX_BYTES_OF_ONE
+        }) {
             self.forget_oldest_of(caller);
         }
         if self.by_handle.len() < MAX_TICKETS {
@@ -281,6 +294,27 @@ mod tests {
             "the oldest goes"
         );
         assert!(tickets.redeem(&own[1], "a 1", NOW).is_ok());
+        assert!(tickets.redeem(&others, "b", NOW).is_ok());
+    }
+
+    #[test]
+    fn long_statements_of_one_caller_have_a_room_in_bytes() {
+        let tickets = Tickets::default();
+        let others = issue(&tickets, "b");
+        let long = Statement::plain(&"x".repeat(MAX_BYTES_OF_ONE / 4));
+        let schema = Arc::new(Schema::empty());
+        let own: Vec<_> = (0..5)
+            .map(|_| {
+                let of = ("a", "a");
+                let issued = tickets.issue(of, long.clone(), Arc::clone(&schema) as _, NOW);
+                issued.unwrap().0
+            })
+            .collect();
+        assert!(
+            tickets.redeem(&own[0], "a", NOW).is_err(),
+            "the oldest goes"
+        );
+        assert!(own[1..].iter().all(|t| tickets.redeem(t, "a", NOW).is_ok()));
         assert!(tickets.redeem(&others, "b", NOW).is_ok());
     }
 

@@ -53,6 +53,7 @@ pub(crate) use pushdown::{
 pub use reduction::{Egress, KeyForm, KeysTold, Sizes, TableSize};
 pub(crate) use remote_sql::predicate as remote_predicate;
 pub use schema::advertised;
+pub(crate) use schema::row_bytes;
 pub use snapshots::Snapshots;
 pub(crate) use snapshots::SourceId;
 pub(crate) use statement::{Statement, StatementExec};

@@ -10,6 +10,7 @@ use datafusion::physical_plan::ExecutionPlan;
 
 use super::partner::Asked;
 use super::reduction::{KeysTold, Narrowing, Side};
+use super::schema::row_bytes;
 use super::{Partner, StatementExec, federation};
 
 /// One statement to one partner.
@@ -68,7 +69,7 @@ impl Received {
         self.rows
             .fetch_add(batch.num_rows() as u64, Ordering::Relaxed);
         self.bytes
-            .fetch_add(batch.get_array_memory_size() as u64, Ordering::Relaxed);
+            .fetch_add(row_bytes(batch) as u64, Ordering::Relaxed);
     }
 
     /// Notes that the partner refused to compute it.

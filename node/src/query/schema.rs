@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use arrow::array::{RecordBatch, RecordBatchOptions};
+use arrow::array::{Array as _, ArrayRef, RecordBatch, RecordBatchOptions};
 use arrow::compute::cast;
 use arrow::datatypes::{DataType, Field, FieldRef, Fields, Schema, SchemaRef};
 
@@ -55,6 +55,17 @@ pub(crate) fn relabel(batch: &RecordBatch, schema: &SchemaRef) -> Result<RecordB
         .map_err(|e| QueryError::internal(e.to_string()))
 }
 
+/// The bytes that a batch's rows really take. The columns of one that came over
+/// a connection lie in one buffer, which each of them would count whole.
+pub(crate) fn row_bytes(batch: &RecordBatch) -> usize {
+    let column = |c: &ArrayRef| {
+        c.to_data()
+            .get_slice_memory_size()
+            .unwrap_or_else(|_| c.get_array_memory_size())
+    };
+    batch.columns().iter().map(column).sum()
+}
+
 fn fields(fields: &Fields) -> Fields {
     fields.iter().map(|f| field(f)).collect()
 }
@@ -80,7 +91,8 @@ fn data_type(from: &DataType) -> DataType {
 mod tests {
     use std::collections::HashMap;
 
-    use arrow::array::{Int32Array, StringViewArray};
+    use arrow::array::{Int32Array, Int64Array, StringViewArray};
+    use arrow::buffer::{Buffer, ScalarBuffer};
 
     use super::*;
 
@@ -108,5 +120,22 @@ mod tests {
             RecordBatch::try_new(schema, vec![Arc::new(Int32Array::from(vec![1]))]).unwrap();
         let other = Arc::new(Schema::new(vec![Field::new("a", DataType::Int64, true)]));
         assert_eq!(relabel(&batch, &other).unwrap_err().code(), "internal");
+    }
+
+    /// Regression: a side of a join that came over a connection was counted once for
+    /// each of its columns, and found too large to be held.
+    #[test]
+    fn columns_in_one_buffer_are_not_counted_whole_each() {
+        let body = Buffer::from(vec![0_i64; 30]);
+        let columns = (0..3).map(|n| {
+            let values = ScalarBuffer::<i64>::new(body.clone(), n * 10, 10);
+            (
+                n.to_string(),
+                Arc::new(Int64Array::new(values, None)) as ArrayRef,
+            )
+        });
+        let batch = RecordBatch::try_from_iter(columns).unwrap();
+        assert_eq!(row_bytes(&batch), 3 * 10 * 8);
+        assert!(batch.get_array_memory_size() > 3 * 30 * 8);
     }
 }

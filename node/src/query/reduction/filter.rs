@@ -21,9 +21,9 @@ pub(crate) const NAME: &str = "key_filter";
 /// compared, nor a table of hashes made in advance (`spec/5-data-plane.md#D-227`).
 const SALT_BYTES: usize = 16;
 
-/// The most bytes of bits. As text it is a half of the longest statement
-/// ([`MAX_BYTES`](crate::query::gate::MAX_BYTES)); the part itself has the other.
-const MAX_BYTES: usize = 23 * 1024;
+/// The most bytes of bits. As text it is 214 KiB of the longest statement
+/// ([`MAX_BYTES`](crate::query::gate::MAX_BYTES)); the part itself has 32.
+const MAX_BYTES: usize = 160 * 1024;
 
 /// Bits for each key where there is room: about one stranger in a hundred passes.
 const BITS_OF_KEY: usize = 10;

@@ -20,7 +20,7 @@ use tokio::sync::{Mutex, MutexGuard};
 use crate::query::finished::Finished;
 use crate::query::guard::{self, Budget};
 use crate::query::pushdown::numbered;
-use crate::query::{QueryError, Statement, StatementExec};
+use crate::query::{QueryError, Statement, StatementExec, row_bytes};
 
 /// The most bytes of rows that wait for the other side. A join holds one of its
 /// sides anyway; what is more than this is no small set of keys.
@@ -186,7 +186,7 @@ impl State {
                 self.rest = Rest::None;
                 break;
             };
-            let bytes = batch.get_array_memory_size();
+            let bytes = row_bytes(&batch);
             let fits = self.reserved.as_mut().is_some_and(|reserved| {
                 reserved.size() + bytes <= MAX_HELD_BYTES && reserved.try_grow(bytes).is_ok()
             });

@@ -19,9 +19,9 @@ use crate::query::remote_sql::literal;
 /// they may be told plainly: a gate reads a few thousand words.
 const MAX_LISTED: usize = 1_000;
 
-/// The most text of all keys of one statement, in bytes: half of what a gate
-/// reads, and as much as the largest filter has. The part has the other half.
-const MAX_TEXT: usize = 32 * 1024;
+/// The most text of all keys of one statement, in bytes: as much as the largest
+/// filter has. The part has the rest of what a gate reads.
+const MAX_TEXT: usize = 216 * 1024;
 
 /// Keys of one column that a partner may be told: which side has them, and which
 /// of the statement's columns is equal to them.
