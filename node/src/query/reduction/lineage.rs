@@ -12,7 +12,7 @@ use datafusion::error::Result;
 use datafusion::logical_expr::{Distinct, Expr, LogicalPlan, TableScan};
 
 use super::egress::KeyForm;
-use super::source::SourceTable;
+use super::source::{SourceTable, Telling};
 use super::told::Narrowing;
 use crate::query::federation::AskedTable;
 use crate::query::finished::FinishedTable;
@@ -37,19 +37,25 @@ impl Leaf {
     }
 
     /// The part that gives `column`, if leaving out its rows by that column
-    /// leaves out the same rows of the plan and no others.
-    pub(super) fn below(plan: &LogicalPlan, column: &Column) -> Option<Self> {
+    /// leaves out the same rows of the plan and no others. Sides on the way, which
+    /// tell keys of their own, are added to `crossed`.
+    pub(super) fn below(
+        plan: &LogicalPlan,
+        column: &Column,
+        crossed: &mut Vec<Telling>,
+    ) -> Option<Self> {
         if let LogicalPlan::TableScan(scan) = plan {
             let provider = source_as_provider(&scan.source).ok()?;
             let Some(side) = side(&provider) else {
                 return Self::of(&provider);
             };
+            crossed.push(side.telling.clone());
             let place = scan.projected_schema.maybe_index_of_column(column)?;
             let column = side.plan.schema().columns().into_iter().nth(place)?;
-            return Self::below(&side.plan, &column);
+            return Self::below(&side.plan, &column, crossed);
         }
         let (input, column) = step(plan, column)?;
-        Self::below(plan.inputs().get(input)?, &column)
+        Self::below(plan.inputs().get(input)?, &column, crossed)
     }
 
     /// The partner's alias.

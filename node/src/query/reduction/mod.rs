@@ -33,8 +33,8 @@ use self::filter::is_key;
 pub(crate) use self::filter::{NAME as FUNCTION, function};
 use self::lineage::step;
 pub(super) use self::lineage::{Leaf, within};
-use self::source::SourceTable;
 pub(crate) use self::source::{Side, Sources};
+use self::source::{SourceTable, Telling};
 pub(crate) use self::told::{Narrowing, narrowed};
 use super::View;
 use super::finished::FinishedTable;
@@ -66,6 +66,8 @@ struct Choice {
     /// The equal columns: the side's own, and the one of the partner's rows.
     key: Column,
     target: Column,
+    /// The partner's alias.
+    to: String,
     of: String,
     form: KeyForm,
     /// The most keys that are worth telling.
@@ -121,12 +123,22 @@ fn choice(join: &Join, from_left: bool, key: &Expr, target: &Expr, view: &View) 
     if kinds.0 != kinds.1 || !is_key(&kinds.0) {
         return None;
     }
-    let leaf = Leaf::below(to, target)?;
+    let mut crossed = Vec::new();
+    let leaf = Leaf::below(to, target, &mut crossed)?;
     let (of, form) = lineage::permitted(from, key, leaf.partner(), view)?;
+    // What leaves rows out of a side decides which keys that side tells: whoever
+    // is told those learns of these.
+    for telling in crossed {
+        let (_, may) = lineage::permitted(from, key, &telling.to, view)?;
+        if may < telling.form {
+            return None;
+        }
+    }
     Some(Choice {
         from_left,
         key: key.clone(),
         target: target.clone(),
+        to: leaf.partner().to_owned(),
         of,
         form,
         // Most of all keys would leave out few rows, and tell much.
@@ -144,7 +156,11 @@ fn reduce(mut join: Join, choice: Choice, source: usize) -> Result<Join> {
         return Ok(join);
     };
     let plan = std::mem::take(Arc::make_mut(from));
-    let table = Arc::new(FinishedTable(SourceTable::new(source, plan)));
+    let telling = Telling {
+        to: choice.to.clone(),
+        form: choice.form,
+    };
+    let table = Arc::new(FinishedTable(SourceTable::new(source, plan, telling)));
     *from = Arc::new(renamed(table, &format!("source_{source}"), &schema)?);
     let narrowing = |column| Narrowing {
         source,

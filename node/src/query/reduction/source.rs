@@ -17,6 +17,7 @@ use futures::stream::BoxStream;
 use futures::{StreamExt as _, TryStreamExt as _};
 use tokio::sync::{Mutex, MutexGuard};
 
+use super::egress::KeyForm;
 use crate::query::finished::Finished;
 use crate::query::guard::{self, Budget};
 use crate::query::pushdown::numbered;
@@ -60,19 +61,29 @@ impl Sources {
     }
 }
 
+/// Whom a side tells its keys, and in which form.
+#[derive(Clone, Debug)]
+pub(super) struct Telling {
+    /// The partner's alias.
+    pub(super) to: String,
+    pub(super) form: KeyForm,
+}
+
 /// A side as a table.
 #[derive(Clone)]
 pub(super) struct SourceTable {
     id: usize,
+    pub(super) telling: Telling,
     /// The columns `c0`, `c1`, … .
     schema: SchemaRef,
     pub(super) plan: LogicalPlan,
 }
 
 impl SourceTable {
-    pub(super) fn new(id: usize, plan: LogicalPlan) -> Self {
+    pub(super) fn new(id: usize, plan: LogicalPlan, telling: Telling) -> Self {
         Self {
             id,
+            telling,
             schema: numbered(plan.schema().as_arrow()),
             plan,
         }

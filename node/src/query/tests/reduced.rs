@@ -302,3 +302,80 @@ async fn the_smaller_side_tells_the_larger_one() {
         assert_eq!(told, [first[1] > 10, first[1] == 10], "{stated:?}");
     }
 }
+
+/// A partner under a name of its own.
+#[derive(Debug)]
+struct Called(&'static str, Arc<Loopback>);
+
+#[async_trait::async_trait]
+impl Partner for Called {
+    fn name(&self) -> &str {
+        self.0
+    }
+
+    async fn open(
+        &self,
+        sql: String,
+        expected: arrow::datatypes::SchemaRef,
+    ) -> Result<datafusion::execution::SendableRecordBatchStream, QueryError> {
+        self.1.open(sql, expected).await
+    }
+}
+
+/// Keys of own columns may go to the near partner only, others to both.
+#[derive(Debug)]
+struct OwnToNear;
+
+impl Egress for OwnToNear {
+    fn form(&self, table: &TableName, _: &str, to: &str) -> KeyForm {
+        match (table.catalog.as_str(), to) {
+            ("own", "far") => KeyForm::Never,
+            _ => KeyForm::Plain,
+        }
+    }
+}
+
+/// Regression: what the near partner's rows were narrowed by decided which of its
+/// keys the far one was told, which nobody had permitted.
+#[tokio::test]
+async fn keys_are_not_handed_on_by_the_keys_of_others() {
+    let engine = Engine::start(EngineSettings::default()).unwrap();
+    let own = keys([3, 5].into_iter());
+    let (near_rows, far_rows) = (keys(0..40), hundred());
+    let (near, far) = (
+        organization(&[("a", &near_rows)]),
+        organization(&[("c", &far_rows)]),
+    );
+    let remote = |name, partner: &Arc<Loopback>, table: &str, rows: &RecordBatch| {
+        let remote = RemoteTable {
+            product: "p".into(),
+            table: table.into(),
+        };
+        PartnerTable::new(
+            Arc::new(Called(name, Arc::clone(partner))),
+            remote,
+            rows.schema(),
+        )
+    };
+    let sizes = [
+        ("a", size(40, None)),
+        ("c", size(100, None)),
+        ("d", size(2, None)),
+    ];
+    let view = View::builder("own")
+        .partner(named("a"), remote("near", &near, "a", &near_rows))
+        .partner(named("c"), remote("far", &far, "c", &far_rows))
+        .governed(named("d"), open(&own))
+        .telling(Arc::new(OwnToNear))
+        .sized(Arc::new(Stated(sizes.into())))
+        .build();
+    let sql = "SELECT c.s FROM (SELECT a.k AS k, c.s FROM p.a AS a JOIN p.c AS c ON a.k = c.k) AS c \
+               JOIN p.d AS d ON d.k = c.k";
+    let answer = ask(&engine, &view, sql).await.unwrap();
+    assert_eq!(answer.iter().map(RecordBatch::num_rows).sum::<usize>(), 2);
+    let told = asked(&far).concat();
+    let keys = told
+        .split_once(" IN (")
+        .map_or(0, |(_, list)| list.split(',').count());
+    assert!([0, 40].contains(&keys), "{told}");
+}
