@@ -44,7 +44,10 @@ impl Missing {
         }
         let missed = Missed {
             partner: partner.to_owned(),
-            code: error.refused_with().unwrap_or(error.code()).to_owned(),
+            code: error
+                .refused_with()
+                .unwrap_or_else(|| error.code())
+                .to_owned(),
         };
         let mut all = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         if !all.contains(&missed) {

@@ -77,7 +77,7 @@ impl Estimate {
                     rows: a.rows + b.rows,
                     of: a.of + b.of,
                 };
-                all.reduce(add).unwrap_or(Self::all(1.0))
+                all.reduce(add).unwrap_or_else(|| Self::all(1.0))
             }
             _ => input(),
         }

@@ -21,19 +21,19 @@ use crate::query::{PartnerTable, TableName, View};
 /// A partner's part of a plan.
 pub(in crate::query) enum Leaf {
     /// Rows of a table.
-    Table(PartnerTable),
+    Table(Box<PartnerTable>),
     /// What it computes.
-    Asked(AskedTable),
+    Asked(Box<AskedTable>),
 }
 
 impl Leaf {
     pub(in crate::query) fn of(provider: &Arc<dyn TableProvider>) -> Option<Self> {
         let any = provider.as_ref() as &dyn Any;
         if let Some(table) = any.downcast_ref::<PartnerTable>() {
-            return Some(Self::Table(table.clone()));
+            return Some(Self::Table(Box::new(table.clone())));
         }
         let asked = any.downcast_ref::<FinishedTable<AskedTable>>()?;
-        Some(Self::Asked(asked.0.clone()))
+        Some(Self::Asked(Box::new(asked.0.clone())))
     }
 
     /// The part that gives `column`, if leaving out its rows by that column
