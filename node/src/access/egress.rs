@@ -29,14 +29,19 @@ impl Egress for EgressRules {
     fn form(&self, table: &TableName, column: &str, to: &str) -> KeyForm {
         let own = table.catalog == self.own.alias();
         let rules = self.rules.iter().filter(|rule| {
+            // A name that a partner gave itself permits nothing, and forbids.
+            let is = |alias: &str, name: &str| {
+                let forbids = rule.keys == KeyForm::Never && alias == name;
+                forbids || self.is_called(alias, name)
+            };
             let of = match &rule.of {
                 None => own,
-                Some(name) => !own && self.is_called(&table.catalog, name),
+                Some(name) => !own && is(&table.catalog, name),
             };
             of && rule.product == table.schema
                 && rule.table == table.table
                 && (rule.columns.is_empty() || rule.columns.contains(column))
-                && (rule.to.as_deref()).is_none_or(|name| self.is_called(to, name))
+                && (rule.to.as_deref()).is_none_or(|name| is(to, name))
         });
         let stated = rules.map(|rule| rule.keys).min();
         stated.unwrap_or_else(|| match own {

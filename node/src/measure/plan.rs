@@ -69,11 +69,17 @@ pub(super) fn plan(
         });
         let counted = table.columns.iter().map(|c| &c.name);
         let counted = counted.filter(|c| is_counted(descriptor, table.name.as_str(), c));
-        let counted = counted.map(|column| {
+        // Apart: no source computes it, and the others are counted where they are.
+        plan.queries.extend(counted.map(|column| {
+            let quoted = identifier(column);
+            let from = from(alias, descriptor, table.name.as_str());
             let (table, column) = of(column);
-            Fact::Distinct(table, column)
-        });
-        columns.insert(table.name.to_string(), both.chain(counted).collect());
+            Query {
+                sql: format!("SELECT approx_distinct({quoted}) AS c0 FROM {from}"),
+                facts: vec![Fact::Distinct(table, column)],
+            }
+        }));
+        columns.insert(table.name.to_string(), both.collect());
     }
     for (at, promise) in promises.iter().enumerate() {
         match want(alias, descriptor, promise, at, rules) {
@@ -214,10 +220,7 @@ fn overview(from: &str, table: &str, facts: &[Fact]) -> Query {
             Fact::Filled(_, column) => Some(format!("count({}) AS c{at}", identifier(column))),
             Fact::Earliest(_, column) => Some(format!("min({}) AS c{at}", identifier(column))),
             Fact::Latest(_, column) => Some(format!("max({}) AS c{at}", identifier(column))),
-            Fact::Distinct(_, column) => {
-                Some(format!("approx_distinct({}) AS c{at}", identifier(column)))
-            }
-            Fact::Rows(_) | Fact::Of(_) => None,
+            Fact::Rows(_) | Fact::Distinct(..) | Fact::Of(_) => None,
         });
     }
     let rows = std::iter::once(Fact::Rows(table.to_owned()));

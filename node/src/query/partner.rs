@@ -233,12 +233,14 @@ pub(super) async fn open(
     schema: SchemaRef,
     run: &Arc<TaskContext>,
 ) -> Result<SendableRecordBatchStream> {
+    // What fails on the other side of a join is not this partner's.
+    let asked = narrowed(&part.sql, &schema, &part.narrowings, run).await?;
     let missing = run.session_config().get_extension::<Missing>();
     let Some(missing) = missing.filter(|_| part.missable) else {
-        return told(part, schema, run).await;
+        return told(part, asked, schema).await;
     };
     let name = part.partner.name().to_owned();
-    let rows = match told(part, Arc::clone(&schema), run).await {
+    let rows = match told(part, asked, Arc::clone(&schema)).await {
         Ok(rows) => rows,
         Err(error) => {
             let error = QueryError::of(&error);
@@ -267,10 +269,9 @@ pub(super) async fn open(
 /// Asks with the keys that may be told.
 async fn told(
     part: Part,
+    (sql, told): (String, Vec<KeysTold>),
     schema: SchemaRef,
-    run: &Arc<TaskContext>,
 ) -> Result<SendableRecordBatchStream> {
-    let (sql, told) = narrowed(&part.sql, &schema, &part.narrowings, run).await?;
     if !told.is_empty() {
         part.partner.telling(&told).await?;
         part.received.tell(&told);
@@ -332,7 +333,7 @@ async fn ask(part: Part, sql: String, schema: SchemaRef) -> Result<SendableRecor
 /// A failure inside a partner's stream is the partner's, whatever its form.
 fn of_partner(name: &str, error: &DataFusionError) -> QueryError {
     match QueryError::of(error) {
-        own if ["partner-unavailable", "partner-refused"].contains(&own.code()) => own,
+        own if ["partner-unavailable", "partner-refused", "policy"].contains(&own.code()) => own,
         other => QueryError::partner_unavailable(
             name,
             other.owner_detail().unwrap_or_else(|| other.code()),

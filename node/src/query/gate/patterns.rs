@@ -12,6 +12,10 @@ use crate::query::QueryError;
 /// for each letter that it looks at. `\w` takes about twenty thousand.
 const MAX_COMPILED_BYTES: usize = 256 * 1024;
 
+/// The longest pattern, in bytes: before its compiled form can be too large, each
+/// `\w` of it takes six thousand bytes.
+const MAX_PATTERN_BYTES: usize = 4 * 1024;
+
 /// Refuses `e` if it matches with anything but one small regular expression.
 pub(super) fn check(e: &Expr) -> Result<(), QueryError> {
     match e {
@@ -31,6 +35,12 @@ pub(super) fn check(e: &Expr) -> Result<(), QueryError> {
 
 fn small(pattern: &Expr, flags: &str) -> Result<(), QueryError> {
     let pattern = literal(pattern)?;
+    if pattern.len() > MAX_PATTERN_BYTES {
+        return Err(QueryError::too_large(
+            "bytes of a regular expression",
+            MAX_PATTERN_BYTES,
+        ));
+    }
     // As the engine writes it.
     let whole = match flags {
         "" => pattern.to_owned(),

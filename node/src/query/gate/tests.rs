@@ -141,6 +141,11 @@ async fn statements_pass_at_each_limit_and_not_beyond() {
     let engine = Engine::start(EngineSettings::default()).unwrap();
     let view = view(memory());
     let padded = |bytes: usize| format!("SELECT x FROM t{}", " ".repeat(bytes - 15));
+    // Each of these takes a thousand times its length before it can be too large.
+    let classes = "\\w".repeat(2 * 1024 + 1);
+    let long = format!("SELECT x FROM t WHERE s ~ '{classes}'");
+    let refused = engine.prepare(Arc::clone(&view), &long).await;
+    assert_eq!(refused.unwrap_err().code(), "too-large");
     let listed = |n: usize| format!("SELECT x FROM t WHERE x IN ({})", chain("1", ",", n));
     let ctes = |n: usize| {
         let all: Vec<_> = (0..n).map(|i| format!("c{i} AS (SELECT 1 AS a)")).collect();

@@ -427,3 +427,13 @@ proptest! {
         }
     }
 }
+
+/// Regression: two questions in one statement had the same name in the plan, and the
+/// engine computed one of them for both.
+#[test]
+fn two_questions_in_one_statement_have_two_answers() {
+    let partner = Partner::at(&[fleet("AA", 10, 10.0), fleet("UA", 20, 20.0)].concat());
+    let of = |carrier| format!("(SELECT count(*) FROM flights WHERE carrier = '{carrier}')");
+    let sql = format!("SELECT {} AS a, {} AS b", of("AA"), of("UA"));
+    assert_eq!(partner.rows(&sql), [["20", "40"]]);
+}

@@ -74,19 +74,20 @@ pub(crate) type Answer = Result<Arc<dyn ExecutionPlan>, String>;
 
 /// Replaces every aggregate that a source can answer.
 pub(super) fn push(plan: LogicalPlan, kept: &mut Vec<String>) -> Result<LogicalPlan> {
+    let mut made = 0;
     let pushed = plan.transform_down_with_subqueries(|node| {
         let LogicalPlan::Aggregate(aggregate) = &node else {
             return Ok(Transformed::no(node));
         };
         if let Some(groups) = guarded(aggregate) {
             let groups = groups.map_err(|why| groups_only(&why))?;
-            return Ok(Transformed::yes(replaced(groups, aggregate)?));
+            return Ok(Transformed::yes(replaced(groups, aggregate, &mut made)?));
         }
         match answered(aggregate) {
             Some(Ok(plan)) => {
                 let schema = numbered(aggregate.schema.as_arrow());
                 let table = Arc::new(FinishedTable(Answered { plan, schema }));
-                Ok(Transformed::yes(replaced(table, aggregate)?))
+                Ok(Transformed::yes(replaced(table, aggregate, &mut made)?))
             }
             Some(Err(why)) => {
                 kept.push(why);
@@ -189,8 +190,16 @@ fn measure(expr: &Expr, below: &Below<'_>) -> Result<Measure, String> {
 }
 
 /// The answer in the place of the aggregate, under its names.
-fn replaced(table: Arc<dyn TableProvider>, aggregate: &Aggregate) -> Result<LogicalPlan> {
-    renamed(table, "groups", &aggregate.schema)
+///
+/// Each has a name of its own: two scans of one name are equal to the engine
+/// whatever they read, and of two equal subqueries it computes one.
+fn replaced(
+    table: Arc<dyn TableProvider>,
+    aggregate: &Aggregate,
+    number: &mut usize,
+) -> Result<LogicalPlan> {
+    *number += 1;
+    renamed(table, &format!("groups_{number}"), &aggregate.schema)
 }
 
 /// The groups as a table.

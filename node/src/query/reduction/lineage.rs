@@ -49,7 +49,7 @@ impl Leaf {
             let Some(side) = side(&provider) else {
                 return Self::of(&provider);
             };
-            crossed.push(side.telling.clone());
+            crossed.extend(side.tellings.iter().cloned());
             let place = scan.projected_schema.maybe_index_of_column(column)?;
             let column = side.plan.schema().columns().into_iter().nth(place)?;
             return Self::below(&side.plan, &column, crossed);
@@ -233,6 +233,10 @@ impl<'a> Origins<'a> {
             }
             LogicalPlan::Projection(node) => self.expression(&node.input, node.expr.get(place)?),
             LogicalPlan::Aggregate(node) => {
+                // Of several groupings the columns are at other places.
+                if matches!(&node.group_expr[..], [Expr::GroupingSet(_)]) {
+                    return None;
+                }
                 let mut all = node.group_expr.iter().chain(&node.aggr_expr);
                 self.expression(&node.input, all.nth(place)?)
             }
@@ -307,12 +311,19 @@ impl<'a> Origins<'a> {
                 let mut order = node.expr.iter();
                 order.try_for_each(|by| self.expression(&node.input, &by.expr))?;
             }
+            // Which groups there are, and which of them pass.
+            LogicalPlan::Aggregate(node) => {
+                let mut keys = node.group_expr.iter();
+                keys.try_for_each(|key| self.expression(&node.input, key))?;
+            }
+            LogicalPlan::Distinct(Distinct::All(input)) => {
+                let mut columns = 0..input.schema().fields().len();
+                columns.try_for_each(|place| self.place(input, place))?;
+            }
             LogicalPlan::Projection(_)
-            | LogicalPlan::Aggregate(_)
             | LogicalPlan::Union(_)
             | LogicalPlan::SubqueryAlias(_)
             | LogicalPlan::Limit(_)
-            | LogicalPlan::Distinct(Distinct::All(_))
             | LogicalPlan::EmptyRelation(_) => {}
             _ => return None,
         }

@@ -66,8 +66,8 @@ struct Choice {
     /// The equal columns: the side's own, and the one of the partner's rows.
     key: Column,
     target: Column,
-    /// The partner's alias.
-    to: String,
+    /// Everybody who learns of them.
+    tellings: Vec<Telling>,
     of: String,
     form: KeyForm,
     /// The most keys that are worth telling.
@@ -128,7 +128,7 @@ fn choice(join: &Join, from_left: bool, key: &Expr, target: &Expr, view: &View) 
     let (of, form) = lineage::permitted(from, key, leaf.partner(), view)?;
     // What leaves rows out of a side decides which keys that side tells: whoever
     // is told those learns of these.
-    for telling in crossed {
+    for telling in &crossed {
         let (_, may) = lineage::permitted(from, key, &telling.to, view)?;
         if may < telling.form {
             return None;
@@ -138,9 +138,13 @@ fn choice(join: &Join, from_left: bool, key: &Expr, target: &Expr, view: &View) 
         from_left,
         key: key.clone(),
         target: target.clone(),
-        to: leaf.partner().to_owned(),
         of,
         form,
+        tellings: {
+            let to = leaf.partner().to_owned();
+            crossed.push(Telling { to, form });
+            crossed
+        },
         // Most of all keys would leave out few rows, and tell much.
         most: distinct(to, target, view).map_or(u64::MAX, |all| all / 2),
     })
@@ -156,11 +160,8 @@ fn reduce(mut join: Join, choice: Choice, source: usize) -> Result<Join> {
         return Ok(join);
     };
     let plan = std::mem::take(Arc::make_mut(from));
-    let telling = Telling {
-        to: choice.to.clone(),
-        form: choice.form,
-    };
-    let table = Arc::new(FinishedTable(SourceTable::new(source, plan, telling)));
+    let table = SourceTable::new(source, plan, choice.tellings.clone());
+    let table = Arc::new(FinishedTable(table));
     *from = Arc::new(renamed(table, &format!("source_{source}"), &schema)?);
     let narrowing = |column| Narrowing {
         source,

@@ -73,17 +73,19 @@ pub(super) struct Telling {
 #[derive(Clone)]
 pub(super) struct SourceTable {
     id: usize,
-    pub(super) telling: Telling,
+    /// Everybody who learns of its keys: whom it tells, and whom those tell whose
+    /// rows it leaves out.
+    pub(super) tellings: Vec<Telling>,
     /// The columns `c0`, `c1`, … .
     schema: SchemaRef,
     pub(super) plan: LogicalPlan,
 }
 
 impl SourceTable {
-    pub(super) fn new(id: usize, plan: LogicalPlan, telling: Telling) -> Self {
+    pub(super) fn new(id: usize, plan: LogicalPlan, tellings: Vec<Telling>) -> Self {
         Self {
             id,
-            telling,
+            tellings,
             schema: numbered(plan.schema().as_arrow()),
             plan,
         }

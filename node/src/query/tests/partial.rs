@@ -143,6 +143,28 @@ async fn a_count_over_fewer_rows_is_no_answer() {
     assert_eq!(missing[0].code, "partner-unavailable");
 }
 
+/// Regression: a partner that was asked after another one had failed was said to be
+/// missing in its place, in an answer that could not be without the other.
+#[tokio::test]
+async fn a_side_that_fails_is_not_the_other_sides_failure() {
+    let engine = Engine::start(EngineSettings::default()).unwrap();
+    let rows = super::federated::hundred();
+    let (gone, there) = (organization(&[("c", &rows)]), organization(&[("a", &rows)]));
+    let view = View::builder("own")
+        .partner(named("c"), failing(&gone, 0, "c", &rows))
+        .partner(named("a"), remote(&there, "a", &rows))
+        .governed(named("d"), open(&rows))
+        .telling(Arc::new(Always(KeyForm::Plain)))
+        .partial()
+        .build();
+    let sql = "SELECT a.s FROM p.a AS a JOIN (SELECT k FROM (SELECT k FROM p.c UNION ALL SELECT k FROM p.d) AS u \
+               GROUP BY k HAVING count(*) > 1) AS x ON x.k = a.k";
+    let error = ask(&engine, &view, sql).await.unwrap_err();
+    assert_eq!(error.code(), "partner-unavailable");
+    assert!(error.to_string().contains("failing"), "{error}");
+    assert!(view.missing().unwrap().all().is_empty());
+}
+
 /// A partner that takes its time, and notes who still waits.
 #[derive(Debug, Default)]
 struct Slow {

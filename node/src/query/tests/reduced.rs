@@ -279,6 +279,32 @@ async fn most_of_all_keys_are_not_told() {
     }
 }
 
+/// Regression: groups decided which keys there were, and of several groupings the
+/// columns were looked for at the wrong places.
+#[tokio::test]
+async fn what_groups_are_made_of_decides_which_keys_there_are() {
+    let few = keys([3, 4, 5].into_iter());
+    let rule: &'static [_] = &[("d.kind", KeyForm::Never)];
+    for of in [
+        "SELECT k FROM p.d GROUP BY k, kind HAVING count(*) > 0",
+        "SELECT max(k) AS k FROM p.d GROUP BY kind",
+        "SELECT k FROM (SELECT DISTINCT k, kind FROM p.d) AS e GROUP BY k HAVING count(*) > 0",
+        "SELECT k FROM (SELECT kind, k, count(*) FROM p.d GROUP BY ROLLUP(kind, k)) AS e",
+    ] {
+        let sql = format!("SELECT a.s FROM ({of}) AS d JOIN p.a AS a ON a.k = d.k");
+        let [asked, rows, _, told, _] = moved(&few, But(rule), &sql).await;
+        assert_eq!(
+            [rows.as_str(), told.as_str()],
+            ["100", "0"],
+            "{sql}: {asked}"
+        );
+    }
+    let of = "SELECT x.s FROM (SELECT kind, k, count(*) AS n FROM p.d GROUP BY ROLLUP(k, kind)) AS e \
+              JOIN p.a AS x ON x.s = e.kind";
+    let rule: &'static [_] = &[("d.kind", KeyForm::Never)];
+    assert_eq!(moved(&few, But(rule), of).await[3], "0");
+}
+
 /// Two partners: the one with fewer rows is asked first, by what is stated.
 #[tokio::test]
 async fn the_smaller_side_tells_the_larger_one() {
