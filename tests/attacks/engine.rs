@@ -176,7 +176,7 @@ async fn a49_chains_pass_up_to_their_limit_and_no_text_ends_the_node() -> Outcom
             "{name}: the node goes on"
         );
     }
-    let long = format!("SELECT temp {t} -- {}", "x".repeat(200_000));
+    let long = format!("SELECT temp {t} -- {}", "x".repeat(300_000));
     attack.query(&grant, &long).await.unwrap_err();
     assert_eq!(attack.query(&grant, ONE).await?, 1);
     Ok(())
