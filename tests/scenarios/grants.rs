@@ -13,7 +13,7 @@ use comity_identity::grant::{self, Chain, Grant};
 use comity_identity::tls::{CurrentLeaf, Distrust, LeafName, Trust, peer_client_config};
 use comity_identity::{Digest, Timestamp};
 use comity_tests::rogue::{code, count, statement, ticket};
-use comity_tests::{Outcome, Three, ask, python, reaches};
+use comity_tests::{Outcome, Three, ask, python, reaches, workers};
 use futures::TryStreamExt as _;
 use tonic::{Request, Status};
 
@@ -152,7 +152,7 @@ async fn dial(file: &GrantFile, key: &HolderKey) -> Done<PeerChannel> {
     )?;
     let address = file.addresses.first().ok_or("no address")?;
     let loopback = DialPolicy::only(&[Area::Loopback]);
-    Ok(PeerChannel::dial(&Arc::new(tls), leaf.to_vec(), address, loopback).await?)
+    Ok(PeerChannel::dial(workers(), &Arc::new(tls), leaf.to_vec(), address, loopback).await?)
 }
 
 /// A call with the claims of `links`, and no proof but the connection's own.

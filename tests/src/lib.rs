@@ -18,9 +18,10 @@ pub mod tpch;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
+use std::sync::LazyLock;
 
 use comity::admin::{Client, ClientError, api};
-use comity::flight::SqlClient;
+use comity::flight::{SqlClient, Workers};
 use comity::lab::{Lab, LabError, Org};
 
 /// Weather Service agrees by rule to what its product offers for this purpose.
@@ -44,6 +45,13 @@ pub fn program() -> PathBuf {
     path.pop();
     path.pop();
     path.join("comity")
+}
+
+/// Threads for the connections of tests and benchmarks that are no nodes.
+pub fn workers() -> &'static Workers {
+    static WORKERS: LazyLock<Workers> =
+        LazyLock::new(|| Workers::start().expect("threads for connections"));
+    &WORKERS
 }
 
 /// A lab in a folder of its own, removed at the end.

@@ -33,6 +33,8 @@ use futures::TryStreamExt as _;
 use prost::Message as _;
 use tonic::{Request, Status};
 
+use crate::workers;
+
 /// The outcome of a step.
 type Done<T> = Result<T, Box<dyn std::error::Error>>;
 
@@ -87,7 +89,7 @@ impl Rogue {
         )?;
         let address = addresses.first().ok_or("no address")?;
         let loopback = DialPolicy::only(&[Area::Loopback]);
-        Ok(PeerChannel::dial(&Arc::new(tls), leaf.leaf(), address, loopback).await?)
+        Ok(PeerChannel::dial(workers(), &Arc::new(tls), leaf.leaf(), address, loopback).await?)
     }
 
     /// The grant that the organization's node would issue to itself for

@@ -1,11 +1,9 @@
 //! Accepting connections: TLS first, a bounded number of handshakes at a time.
 
-use std::collections::HashMap;
-use std::hash::Hash;
 use std::io;
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::pin::Pin;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
@@ -23,6 +21,8 @@ use tokio_util::sync::CancellationToken;
 use tonic::transport::server::Connected;
 
 use super::gathered::Gathered;
+use super::shares::{Callers, OwnPlace, Shares};
+use super::workers::{Seat, Worker, Workers};
 
 /// Handshakes that may be under way: a slow client takes one place, not the listener (A25).
 const MAX_HANDSHAKES: usize = 64;
@@ -30,22 +30,6 @@ const MAX_HANDSHAKES: usize = 64;
 /// Handshakes that may be under way from one address: a machine that opens
 /// connections and says nothing takes its own places, not everybody's.
 const MAX_HANDSHAKES_OF_ONE: usize = 16;
-
-/// Connections that may be open. Each costs a file descriptor, of which a
-/// process has 1,024 by default on common systems, and some buffers.
-const MAX_CONNECTIONS: usize = 512;
-
-/// Connections of holders of grants who come by themselves that may be open, of
-/// all connections. Anybody can make such a certificate: strangers must not take
-/// the places of partners' nodes (A25).
-const MAX_HOLDERS: usize = 64;
-
-/// Connections of holders that may be open from one address.
-const MAX_HOLDERS_OF_ONE: usize = 8;
-
-/// Connections of one organization's nodes that may be open: a partner that
-/// opens as many as it can leaves the others theirs (A25). A node needs one.
-const MAX_CONNECTIONS_OF_ORG: usize = 64;
 
 /// How long a handshake may take (`spec/5-data-plane.md#D-106`).
 const HANDSHAKE_TIME: Duration = Duration::from_secs(5);
@@ -59,15 +43,7 @@ pub struct Connection {
     stream: Stream,
     caller: Option<Caller>,
     _place: (OwnedSemaphorePermit, OwnPlace),
-}
-
-/// What a connection takes of the share of whoever it is.
-#[derive(Debug)]
-enum OwnPlace {
-    /// The workbench has no shares.
-    None,
-    Node(#[expect(dead_code, reason = "held until the connection ends")] Share<OrgId>),
-    Holder(#[expect(dead_code, reason = "held until the connection ends")] HolderPlace),
+    _seat: Seat,
 }
 
 #[derive(Debug)]
@@ -111,169 +87,108 @@ pub struct PeerConnection {
     pub spki: Digest,
 }
 
-/// The connections of `listener`, after their TLS handshake, until `stop`.
+/// The connections of `listener`, after their TLS handshake, until `stop`: of
+/// each of `workers` those that live on it.
 pub(super) fn accept(
     listener: TcpListener,
     tls: Option<Arc<ServerConfig>>,
+    workers: &Arc<Workers>,
     stop: CancellationToken,
-) -> ReceiverStream<io::Result<Connection>> {
-    let (ready, connections) = mpsc::channel(QUEUE);
-    tokio::spawn(async move {
-        let handshakes = Arc::new(Semaphore::new(MAX_HANDSHAKES));
-        let open = Arc::new(Semaphore::new(MAX_CONNECTIONS));
-        let shares = Arc::new(Shares::new(MAX_HANDSHAKES_OF_ONE));
-        let callers = Callers {
-            orgs: Arc::new(Shares::new(MAX_CONNECTIONS_OF_ORG)),
-            holders: Holders {
-                places: Arc::new(Semaphore::new(MAX_HOLDERS)),
-                shares: Arc::new(Shares::new(MAX_HOLDERS_OF_ONE)),
-            },
-        };
-        let acceptor = tls.map(TlsAcceptor::from);
+) -> Vec<(Arc<Worker>, ReceiverStream<io::Result<Connection>>)> {
+    let (ready, connections): (Vec<_>, Vec<_>) = workers
+        .each()
+        .map(|worker| {
+            let (ready, connections) = mpsc::channel(QUEUE);
+            (
+                ready,
+                (Arc::clone(worker), ReceiverStream::new(connections)),
+            )
+        })
+        .unzip();
+    let door = Door {
+        handshakes: Arc::new(Semaphore::new(MAX_HANDSHAKES)),
+        shares: Arc::new(Shares::new(MAX_HANDSHAKES_OF_ONE)),
+        callers: Callers::new(),
+        acceptor: tls.map(TlsAcceptor::from),
+        workers: Arc::clone(workers),
+        ready,
+    };
+    tokio::spawn(door.keep(listener, stop));
+    connections
+}
+
+/// Where connections come in.
+struct Door {
+    handshakes: Arc<Semaphore>,
+    /// The handshakes of each address.
+    shares: Arc<Shares<IpAddr>>,
+    callers: Callers,
+    acceptor: Option<TlsAcceptor>,
+    workers: Arc<Workers>,
+    /// The servers, by the numbers of their threads.
+    ready: Vec<mpsc::Sender<io::Result<Connection>>>,
+}
+
+impl Door {
+    async fn keep(self, listener: TcpListener, stop: CancellationToken) {
         loop {
-            let Ok(handshake) = Arc::clone(&handshakes).acquire_owned().await else {
+            let Ok(handshake) = Arc::clone(&self.handshakes).acquire_owned().await else {
                 return;
             };
             let accepted = tokio::select! {
                 accepted = listener.accept() => accepted,
                 () = stop.cancelled() => return,
             };
-            let (stream, from) = match accepted {
-                Ok(accepted) => accepted,
+            match accepted {
+                Ok((stream, from)) => self.enter(stream, from, handshake),
                 Err(error) => {
                     // Out of file descriptors, most likely: let some be closed first.
                     tracing::warn!(%error, "a connection could not be accepted");
                     tokio::time::sleep(Duration::from_millis(50)).await;
-                    continue;
                 }
-            };
-            // Closed at once, not queued: whoever waits holds a descriptor too.
-            let Some(share) = shares.take(from.ip()) else {
-                tracing::info!(%from, "too many handshakes of one address");
-                continue;
-            };
-            let Ok(place) = Arc::clone(&open).try_acquire_owned() else {
-                tracing::warn!(%from, "too many open connections");
-                continue;
-            };
-            let (acceptor, ready) = (acceptor.clone(), ready.clone());
-            let callers = callers.clone();
-            tokio::spawn(async move {
-                let _handshake = (handshake, share);
-                let secured = secure(stream, acceptor, place, (callers, from.ip()));
-                match tokio::time::timeout(HANDSHAKE_TIME, secured).await {
-                    Ok(Ok(connection)) => drop(ready.send(Ok(connection)).await),
-                    Ok(Err(error)) => tracing::info!(%error, "a handshake failed"),
-                    Err(_) => tracing::info!("a handshake took too long"),
-                }
-            });
-        }
-    });
-    ReceiverStream::new(connections)
-}
-
-/// The shares of those who are known after the handshake.
-#[derive(Clone, Debug)]
-struct Callers {
-    orgs: Arc<Shares<OrgId>>,
-    holders: Holders,
-}
-
-impl Callers {
-    fn take(&self, caller: Option<&Caller>, from: IpAddr) -> io::Result<OwnPlace> {
-        match caller {
-            None => Ok(OwnPlace::None),
-            Some(Caller::Holder(_)) => self.holders.take(from).map(OwnPlace::Holder),
-            Some(Caller::Node(peer)) => {
-                let share = self.orgs.take(peer.org).map(OwnPlace::Node);
-                share.ok_or_else(|| {
-                    io::Error::other("too many connections of one organization are open")
-                })
             }
         }
     }
-}
 
-/// The places of holders who come by themselves.
-#[derive(Clone, Debug)]
-struct Holders {
-    places: Arc<Semaphore>,
-    shares: Arc<Shares<IpAddr>>,
-}
-
-/// One holder's place.
-#[derive(Debug)]
-struct HolderPlace {
-    _place: OwnedSemaphorePermit,
-    _share: Share<IpAddr>,
-}
-
-impl Holders {
-    fn take(&self, from: IpAddr) -> io::Result<HolderPlace> {
-        let full = || io::Error::other("too many holders of grants are connected");
-        Ok(HolderPlace {
-            _share: self.shares.take(from).ok_or_else(full)?,
-            _place: Arc::clone(&self.places)
-                .try_acquire_owned()
-                .map_err(|_| full())?,
-        })
-    }
-}
-
-/// How much of something each address or organization has, and the most that it may have.
-#[derive(Debug)]
-struct Shares<K: Copy + Eq + Hash> {
-    most: usize,
-    taken: Mutex<HashMap<K, usize>>,
-}
-
-/// One part of the share of `whose`.
-#[derive(Debug)]
-struct Share<K: Copy + Eq + Hash> {
-    of: Arc<Shares<K>>,
-    whose: K,
-}
-
-impl<K: Copy + Eq + Hash> Shares<K> {
-    fn new(most: usize) -> Self {
-        Self {
-            most,
-            taken: Mutex::default(),
-        }
-    }
-
-    fn take(self: &Arc<Self>, whose: K) -> Option<Share<K>> {
-        let mut taken = self.taken.lock().unwrap_or_else(PoisonError::into_inner);
-        let count = taken.entry(whose).or_default();
-        if *count >= self.most {
-            return None;
-        }
-        *count += 1;
-        Some(Share {
-            of: Arc::clone(self),
-            whose,
-        })
-    }
-}
-
-impl<K: Copy + Eq + Hash> Drop for Share<K> {
-    fn drop(&mut self) {
-        let mut taken = self.of.taken.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(count) = taken.get_mut(&self.whose) {
-            *count -= 1;
-            if *count == 0 {
-                taken.remove(&self.whose);
+    /// Shakes hands on the thread on which the connection will live.
+    fn enter(&self, stream: TcpStream, from: SocketAddr, handshake: OwnedSemaphorePermit) {
+        // Closed at once, not queued: whoever waits holds a descriptor too.
+        let Some(share) = self.shares.take(from.ip()) else {
+            return tracing::info!(%from, "too many handshakes of one address");
+        };
+        let Some(place) = self.callers.place() else {
+            return tracing::warn!(%from, "too many open connections");
+        };
+        let seat = self.workers.seat();
+        let Some(ready) = self.ready.get(seat.worker().number()).cloned() else {
+            return;
+        };
+        // It leaves the thread that waits for connections.
+        let stream = match stream.into_std() {
+            Ok(stream) => stream,
+            Err(error) => return tracing::warn!(%error, "a connection could not be taken over"),
+        };
+        let (acceptor, callers) = (self.acceptor.clone(), self.callers.clone());
+        let worker = Arc::clone(seat.worker());
+        worker.spawn(async move {
+            let _handshake = (handshake, share);
+            let secured = secure(stream, acceptor, (place, seat), (callers, from.ip()));
+            match tokio::time::timeout(HANDSHAKE_TIME, secured).await {
+                Ok(Ok(connection)) => drop(ready.send(Ok(connection)).await),
+                Ok(Err(error)) => tracing::info!(%error, "a handshake failed"),
+                Err(_) => tracing::info!("a handshake took too long"),
             }
-        }
+        });
     }
 }
 
 async fn secure(
-    stream: TcpStream,
+    stream: std::net::TcpStream,
     acceptor: Option<TlsAcceptor>,
-    place: OwnedSemaphorePermit,
+    (place, seat): (OwnedSemaphorePermit, Seat),
     (callers, from): (Callers, IpAddr),
 ) -> io::Result<Connection> {
+    let stream = TcpStream::from_std(stream)?;
     // Without it small answers wait 40 ms for a delayed acknowledgement.
     stream.set_nodelay(true)?;
     let Some(acceptor) = acceptor else {
@@ -281,6 +196,7 @@ async fn secure(
             stream: Stream::Plain(stream),
             caller: None,
             _place: (place, OwnPlace::None),
+            _seat: seat,
         });
     };
     let stream = acceptor.accept(stream).await?;
@@ -290,6 +206,7 @@ async fn secure(
         caller,
         stream: Stream::Tls(Box::new(Gathered::new(stream))),
         _place: (place, own),
+        _seat: seat,
     })
 }
 
@@ -373,6 +290,7 @@ mod tests {
     };
     use futures::StreamExt as _;
 
+    use super::super::shares::MAX_CONNECTIONS;
     use super::*;
 
     /// A server's TLS that no handshake of these tests ends.
@@ -410,7 +328,8 @@ mod tests {
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap();
         let to = listener.local_addr().unwrap();
         let stop = CancellationToken::new();
-        let _accepted = accept(listener, Some(tls()), stop.clone());
+        let workers = Arc::new(Workers::start().unwrap());
+        let _accepted = accept(listener, Some(tls()), &workers, stop.clone());
         let mut silent = Vec::new();
         for _ in 0..=MAX_HANDSHAKES_OF_ONE {
             silent.push(TcpStream::connect(to).await.unwrap());
@@ -422,44 +341,15 @@ mod tests {
         stop.cancel();
     }
 
-    #[test]
-    fn a25_connections_of_one_organization_leave_room_for_others() {
-        let shares = Arc::new(Shares::new(MAX_CONNECTIONS_OF_ORG));
-        let [one, other] =
-            [b"one".as_slice(), b"other"].map(|n| OrgId::from_inception(Digest::of(n)));
-        let all: Vec<_> = (0..MAX_CONNECTIONS_OF_ORG)
-            .map(|_| shares.take(one).unwrap())
-            .collect();
-        assert!(shares.take(one).is_none(), "its share");
-        assert!(shares.take(other).is_some());
-        drop(all);
-        assert!(shares.take(one).is_some(), "places that were given back");
-    }
-
-    #[test]
-    fn a25_holders_of_one_address_leave_room_for_others() {
-        let holders = Holders {
-            places: Arc::new(Semaphore::new(MAX_HOLDERS_OF_ONE + 1)),
-            shares: Arc::new(Shares::new(MAX_HOLDERS_OF_ONE)),
-        };
-        let (one, other) = ([127, 0, 0, 1].into(), [127, 0, 0, 2].into());
-        let mut held: Vec<_> = (0..MAX_HOLDERS_OF_ONE)
-            .map(|_| holders.take(one).unwrap())
-            .collect();
-        assert!(holders.take(one).is_err(), "its share");
-        let last = holders.take(other).unwrap();
-        assert!(holders.take(other).is_err(), "all places");
-        held.pop();
-        assert!(holders.take(one).is_ok(), "a place that was given back");
-        drop(last);
-    }
-
     #[tokio::test]
     async fn a_connection_keeps_its_place_until_it_ends() {
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap();
         let to = listener.local_addr().unwrap();
         let stop = CancellationToken::new();
-        let mut accepted = accept(listener, None, stop.clone());
+        let workers = Arc::new(Workers::start().unwrap());
+        let accepted = accept(listener, None, &workers, stop.clone());
+        let accepted = accepted.into_iter().map(|(_, connections)| connections);
+        let mut accepted = futures::stream::select_all(accepted);
         let (mut theirs, mut ours) = (Vec::new(), Vec::new());
         for _ in 0..MAX_CONNECTIONS {
             theirs.push(TcpStream::connect(to).await.unwrap());

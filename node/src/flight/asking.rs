@@ -1,6 +1,8 @@
 //! One question over a connection to a partner: from the statement to rows.
 
+use std::pin::Pin;
 use std::sync::Arc;
+use std::task::{Context, Poll};
 use std::time::Duration;
 
 use arrow::array::RecordBatch;
@@ -8,20 +10,27 @@ use arrow::datatypes::SchemaRef;
 use arrow_flight::decode::FlightRecordBatchStream;
 use arrow_flight::error::FlightError;
 use arrow_flight::sql::{CommandStatementQuery, ProstMessageExt as _};
-use arrow_flight::{FlightDescriptor, FlightInfo};
+use arrow_flight::{FlightData, FlightDescriptor, FlightInfo};
 use comity_identity::Signer;
 use comity_protocol::receipt::TRACE_CHARS;
 use futures::stream::BoxStream;
-use futures::{StreamExt as _, TryStreamExt as _};
+use futures::{Stream, StreamExt as _, TryStreamExt as _};
 use prost::Message as _;
+use tokio::sync::mpsc;
+use tokio_util::task::AbortOnDropHandle;
 use tonic::Status;
 use tonic::metadata::MetadataMap;
 
 use super::tally::{Tallied, Tally};
+use super::workers::Worker;
 use super::{Asked, End, Moved, PeerChannel, TRACE, incoming};
 
 /// How long a partner may take to plan.
 const PLAN_TIME: Duration = Duration::from_secs(30);
+
+/// Messages of an answer that are read before they are asked for. With the one
+/// that waits for room each may have [`super::MAX_MESSAGE_BYTES`].
+const AHEAD: usize = 2;
 
 /// Told what came of one partner's answer.
 pub trait Taker: Send + Sync + std::fmt::Debug {
@@ -65,6 +74,7 @@ impl PeerChannel {
             let sound = incoming::check(&message).map(|()| message);
             sound.map_err(|why| FlightError::DecodeError(why.to_owned()))
         });
+        let checked = ahead(self.worker(), checked);
         let mut rows = FlightRecordBatchStream::new_from_flight_data(checked);
         // The schema is the first message; the batch that may come with it is kept.
         let first = rows.next().await.transpose().map_err(from_flight)?;
@@ -72,6 +82,50 @@ impl PeerChannel {
         let schema = schema.ok_or_else(|| Status::internal("the partner sent no schema"))?;
         let rest = futures::stream::iter(first.map(Ok)).chain(rows);
         Ok((schema, rest.map_err(from_flight).boxed()))
+    }
+}
+
+/// What is read of `messages` on the thread of their connection, before somebody
+/// asks for it: [`AHEAD`] messages at most.
+fn ahead(
+    worker: &Worker,
+    mut messages: impl Stream<Item = Message> + Send + Unpin + 'static,
+) -> impl Stream<Item = Message> + Send + Unpin + 'static {
+    let (sender, receiver) = mpsc::channel(AHEAD);
+    let reading = worker.spawn(async move {
+        while let Some(message) = messages.next().await {
+            if sender.send(Some(message)).await.is_err() {
+                return;
+            }
+        }
+        // Said, and not seen in that the channel closes: that it does too when
+        // the thread ends, and a part of an answer must not look like all of it.
+        let _ = sender.send(None).await;
+    });
+    Ahead {
+        receiver,
+        _reading: AbortOnDropHandle::new(reading),
+    }
+}
+
+type Message = Result<FlightData, FlightError>;
+
+struct Ahead {
+    receiver: mpsc::Receiver<Option<Message>>,
+    /// Dropping it ends the call.
+    _reading: AbortOnDropHandle<()>,
+}
+
+impl Stream for Ahead {
+    type Item = Message;
+
+    fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Message>> {
+        self.receiver.poll_recv(cx).map(|message| {
+            message.unwrap_or_else(|| {
+                let stopped = Status::unavailable("the connection has ended");
+                Some(Err(FlightError::Tonic(Box::new(stopped))))
+            })
+        })
     }
 }
 

@@ -12,6 +12,7 @@ use hyper_util::rt::TokioIo;
 use rustls::ClientConfig;
 use rustls_pki_types::ServerName;
 use tokio_rustls::TlsConnector;
+use tokio_util::task::AbortOnDropHandle;
 use tonic::metadata::{MetadataMap, MetadataValue};
 use tonic::transport::{Channel, Endpoint};
 use tonic::{Request, Status};
@@ -19,6 +20,7 @@ use tower::{Service as _, ServiceExt as _};
 
 use super::answer::{DO_GET, GRPC};
 use super::receive::{self, Received};
+use super::workers::{Seat, Worker, Workers};
 use super::{AGREEMENT, BINDING, GRANT, MAX_MESSAGE_BYTES, PURPOSE, TRACE};
 use crate::network::DialPolicy;
 
@@ -41,6 +43,7 @@ const TRAILERS: http::HeaderValue = http::HeaderValue::from_static("trailers");
 /// A connection, with what a proof of possession on it is bound to.
 #[derive(Clone, Debug)]
 pub struct PeerChannel {
+    seat: Arc<Seat>,
     service: FlightServiceClient<Channel>,
     channel: Channel,
     exporter: [u8; EXPORTER_BYTES],
@@ -67,9 +70,34 @@ impl PeerChannel {
     /// Connects to `address` (`host:port`) where `policy` permits it (A26),
     /// presenting `leaf` (DER), which is the certificate that `tls` holds.
     ///
+    /// The connection lives on one of `workers`.
+    ///
+    /// # Errors
+    /// Why there is none, for a person.
+    pub async fn dial(
+        workers: &Workers,
+        tls: &Arc<ClientConfig>,
+        leaf: Vec<u8>,
+        address: &str,
+        policy: DialPolicy,
+    ) -> Result<Self, String> {
+        let seat = Arc::new(workers.seat());
+        let (tls, address, worker) = (
+            Arc::clone(tls),
+            address.to_owned(),
+            Arc::clone(seat.worker()),
+        );
+        let made =
+            worker.spawn(async move { Self::make(seat, &tls, leaf, &address, policy).await });
+        // Whoever does not wait any longer needs no connection.
+        let made = AbortOnDropHandle::new(made).await;
+        made.map_err(|_| "the node is stopping".to_owned())?
+    }
+
     /// TLS is made here and handed to tonic whole, because the proof needs the
     /// exporter of exactly this connection.
-    pub async fn dial(
+    async fn make(
+        seat: Arc<Seat>,
         tls: &Arc<ClientConfig>,
         leaf: Vec<u8>,
         address: &str,
@@ -115,6 +143,7 @@ impl PeerChannel {
         let service = FlightServiceClient::new(channel.clone())
             .max_decoding_message_size(MAX_MESSAGE_BYTES + 1024 * 1024);
         Ok(Self {
+            seat,
             service,
             channel,
             exporter,
@@ -131,6 +160,11 @@ impl PeerChannel {
     /// The Flight service at the other end.
     pub fn service(&self) -> FlightServiceClient<Channel> {
         self.service.clone()
+    }
+
+    /// The thread of the connection.
+    pub(super) fn worker(&self) -> &Worker {
+        self.seat.worker()
     }
 
     /// The headers and the messages of an answer.

@@ -12,7 +12,7 @@ use rustls::ClientConfig;
 use tokio::sync::Mutex;
 use tonic::Status;
 
-use super::{Asked, CODE, PeerChannel, Taker};
+use super::{Asked, CODE, PeerChannel, Taker, Workers};
 use crate::network::DialPolicy;
 use crate::query::QueryError;
 
@@ -26,6 +26,7 @@ pub struct PeerClient {
     leaf: LeafOf,
     epoch: Epoch,
     dial: DialPolicy,
+    workers: Arc<Workers>,
     live: Mutex<Option<(u64, PeerChannel)>>,
 }
 
@@ -104,14 +105,14 @@ impl From<ClientError> for QueryError {
 
 impl PeerClient {
     /// A client of the partner called `alias`. `tls` dials its organization
-    /// and no other, where `dial` permits; `holder` is the key that its grants name.
+    /// and no other, where `dial` permits, on one of `workers`; `holder` is the key that its grants name.
     pub(crate) fn new(
         alias: String,
         tls: Arc<ClientConfig>,
         holder: Arc<dyn Signer>,
         leaf: LeafOf,
         epoch: Epoch,
-        dial: DialPolicy,
+        (dial, workers): (DialPolicy, Arc<Workers>),
     ) -> Self {
         Self {
             alias,
@@ -120,6 +121,7 @@ impl PeerClient {
             leaf,
             epoch,
             dial,
+            workers,
             live: Mutex::new(None),
         }
     }
@@ -183,7 +185,8 @@ impl PeerClient {
             reason: "its document names no address".to_owned(),
         };
         for address in addresses {
-            match PeerChannel::dial(&self.tls, (self.leaf.0)(), address, self.dial).await {
+            let leaf = (self.leaf.0)();
+            match PeerChannel::dial(&self.workers, &self.tls, leaf, address, self.dial).await {
                 Ok(made) => {
                     *live = Some((epoch, made.clone()));
                     return Ok(made);

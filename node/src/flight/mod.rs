@@ -30,12 +30,15 @@ pub mod peers;
 mod prepared;
 mod receive;
 mod service;
+mod serving;
 mod session;
+mod shares;
 pub(crate) mod sql_client;
 mod stream;
 mod tally;
 mod tickets;
 pub mod workbench;
+mod workers;
 
 pub use accept::{Caller, Connection, HolderConnection, PeerConnection};
 pub use asking::Taker;
@@ -47,6 +50,7 @@ pub use session::{
 };
 pub use sql_client::{Gaps, SqlClient, SqlError};
 pub use tally::{End, Moved};
+pub use workers::Workers;
 
 /// The header that names the agreement.
 pub const AGREEMENT: &str = "comity-agreement";

@@ -1,75 +1,33 @@
 //! The peer listener: partners' nodes, over mutual TLS.
 
 use std::sync::Arc;
-use std::time::Duration;
 
-use arrow_flight::flight_service_server::FlightServiceServer;
 use comity_identity::Digest;
 use rustls::ServerConfig;
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 use tonic::Request;
 use tonic::metadata::MetadataMap;
-use tonic::transport::Server;
+use tonic::service::Routes;
 
 use super::accept::accept;
-use super::answer::Answers;
-use super::face::Face;
-use super::service::SqlService;
-use super::workbench::judge;
-use super::{
-    AGREEMENT, BINDING, Caller, GRANT, Gate, MAX_MESSAGE_BYTES, MAX_REQUEST_BYTES, PURPOSE, TRACE,
-};
+use super::serving::{judged, serve_on};
+use super::{AGREEMENT, BINDING, Caller, GRANT, Gate, PURPOSE, TRACE, Workers};
 use crate::query::Engine;
 
-/// Calls that may run on one connection at a time.
-const MAX_CALLS: u32 = 256;
-
-/// The most bytes of headers: a grant chain of four links is the largest.
-const MAX_HEADER_BYTES: u32 = 64 * 1024;
-
-/// The longest life of a connection; then it is renewed with a fresh handshake.
-const MAX_AGE: Duration = Duration::from_secs(60 * 60);
-
-/// How long answers may go on over a connection that is to be renewed. Without
-/// an end a reader that has stopped reading would keep it for ever.
-const MAX_AGE_GRACE: Duration = Duration::from_secs(60 * 60);
-
-/// Serves partners on `listener` until `stop`. `tls` is TLS 1.3 with a client
+/// Serves partners on `listener` until `stop`, on the threads of `workers`. `tls` is TLS 1.3 with a client
 /// certificate and without resumption (`spec/5-data-plane.md#D-102`).
 pub async fn serve(
     listener: TcpListener,
     tls: Arc<ServerConfig>,
     gate: Arc<dyn Gate>,
     engine: Arc<Engine>,
+    workers: Arc<Workers>,
     stop: CancellationToken,
 ) -> Result<(), tonic::transport::Error> {
-    let service = Arc::new(SqlService::new(engine));
-    let all = FlightServiceServer::new(Face(Arc::clone(&service)))
-        .max_decoding_message_size(MAX_REQUEST_BYTES)
-        .max_encoding_message_size(MAX_MESSAGE_BYTES + 64 * 1024);
-    let answers = Answers::new(service, all);
-    let judged = tonic::service::interceptor::InterceptedService::new(
-        answers,
-        move |request: Request<()>| judge(&*gate, request),
-    );
-    let connections = accept(listener, Some(tls), stop.clone());
-    server()
-        .add_service(judged)
-        .serve_with_incoming_shutdown(connections, async move { stop.cancelled().await })
-        .await
-}
-
-/// The HTTP/2 limits of both listeners (A25).
-pub(super) fn server() -> Server {
-    Server::builder()
-        .max_concurrent_streams(MAX_CALLS)
-        .http2_max_header_list_size(MAX_HEADER_BYTES)
-        .http2_max_pending_accept_reset_streams(Some(32))
-        .http2_keepalive_interval(Some(Duration::from_secs(30)))
-        .http2_keepalive_timeout(Some(Duration::from_secs(20)))
-        .max_connection_age(MAX_AGE)
-        .max_connection_age_grace(MAX_AGE_GRACE)
+    let routes = Routes::new(judged(gate, engine));
+    let accepted = accept(listener, Some(tls), &workers, stop.clone());
+    serve_on(accepted, routes, stop).await
 }
 
 /// What a partner's call says of itself, unverified.

@@ -2,54 +2,33 @@
 
 use std::sync::Arc;
 
-use arrow_flight::flight_service_server::FlightServiceServer;
 use base64::Engine as _;
 use base64::engine::general_purpose::{STANDARD, STANDARD_NO_PAD};
 use rustls::ServerConfig;
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 use tonic::metadata::MetadataMap;
-use tonic::{Request, Status};
+use tonic::service::Routes;
 
 use super::accept::accept;
-use super::answer::Answers;
-use super::face::Face;
 use super::prepared::Prepared;
-use super::service::SqlService;
-use super::{Gate, MAX_MESSAGE_BYTES, MAX_REQUEST_BYTES, peers};
+use super::serving::{judged, serve_on};
+use super::{Gate, Workers};
 use crate::query::Engine;
 
-/// Serves the workbench on `listener` until `stop`; without `tls` in the clear.
+/// Serves the workbench on `listener` until `stop`, on the threads of `workers`; without
+/// `tls` in the clear.
 pub async fn serve(
     listener: TcpListener,
     tls: Option<Arc<ServerConfig>>,
     gate: Arc<dyn Gate>,
     engine: Arc<Engine>,
+    workers: Arc<Workers>,
     stop: CancellationToken,
 ) -> Result<(), tonic::transport::Error> {
-    let service = Arc::new(SqlService::new(engine));
-    let all = FlightServiceServer::new(Face(Arc::clone(&service)))
-        .max_decoding_message_size(MAX_REQUEST_BYTES)
-        .max_encoding_message_size(MAX_MESSAGE_BYTES + 64 * 1024);
-    let answers = Answers::new(service, all);
-    let judging = Arc::clone(&gate);
-    let judged = tonic::service::interceptor::InterceptedService::new(
-        answers,
-        move |request: Request<()>| judge(&*judging, request),
-    );
-    let judged = Prepared::new(judged, gate);
-    let connections = accept(listener, tls, stop.clone());
-    peers::server()
-        .add_service(judged)
-        .serve_with_incoming_shutdown(connections, async move { stop.cancelled().await })
-        .await
-}
-
-/// Lets the gate judge a call, and puts the session into it (`spec/5-data-plane.md#D-103`).
-pub(super) fn judge(gate: &dyn Gate, mut request: Request<()>) -> Result<Request<()>, Status> {
-    let session = gate.admit(&request)?;
-    request.extensions_mut().insert(session);
-    Ok(request)
+    let prepared = Prepared::new(judged(Arc::clone(&gate), engine), gate);
+    let accepted = accept(listener, tls, &workers, stop.clone());
+    serve_on(accepted, Routes::new(prepared), stop).await
 }
 
 /// The token of a call (`spec/5-data-plane.md#D-104`), however the client writes it: `Bearer TOKEN`, `Basic`

@@ -261,6 +261,8 @@ impl Node {
         let tls = |e: rustls::Error| Failure::own("tls", e);
         let clock = || Arc::new(DefaultTimeProvider);
         let engine = Arc::clone(&self.engine);
+        let workers = flight::Workers::start().map_err(|e| Failure::own("threads", e))?;
+        let workers = Arc::new(workers);
         let keyring = Arc::clone(self.partners.keyring());
         let listener = match config.peers.direct {
             true => direct_server_config,
@@ -308,7 +310,7 @@ impl Node {
                 Arc::clone(self.partners.keyring()),
                 Arc::clone(&self.grants),
                 self.certificate.current(),
-                self.dial,
+                (self.dial, Arc::clone(&workers)),
                 Arc::clone(&self.measuring.observed),
                 Arc::clone(self.taken.reading()),
             )),
@@ -341,6 +343,7 @@ impl Node {
             Arc::new(peer_tls),
             peer_gate,
             engine,
+            Arc::clone(&workers),
             stop.clone(),
         );
         let workbench = flight::workbench::serve(
@@ -348,6 +351,7 @@ impl Node {
             workbench_tls,
             workbench_gate,
             engine_too,
+            workers,
             stop.clone(),
         );
         self.tasks.spawn(ended("peer listener", peers));

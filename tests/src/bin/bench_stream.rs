@@ -19,7 +19,7 @@ use arrow_flight::{FlightDescriptor, Ticket};
 use async_trait::async_trait;
 use comity::flight::{
     Asked, Denied, End, Gate, Moved, PeerChannel, Recorder, Right, Served, Session, Taker,
-    Unlimited, workbench,
+    Unlimited, Workers, workbench,
 };
 use comity::ledger::Reserved;
 use comity::network::{Area, DialPolicy};
@@ -28,6 +28,7 @@ use comity_identity::{Digest, SecretKey};
 use comity_protocol::terms::{RowFilter, TableTerms};
 use comity_tests::bench::arrow_server::{ONE_ROW, Stock};
 use comity_tests::bench::{self, Outcome, transport};
+use comity_tests::workers;
 use datafusion::datasource::MemTable;
 use futures::TryStreamExt as _;
 use prost::Message as _;
@@ -87,8 +88,8 @@ async fn server(kind: &str, table: &str) -> Outcome {
             };
             let engine = Arc::new(Engine::start(settings)?);
             let gate = Arc::new(Everybody(view(batches)?));
-            let stop = CancellationToken::new();
-            Ok(workbench::serve(listener, Some(tls), gate, engine, stop).await?)
+            let (workers, stop) = (Arc::new(Workers::start()?), CancellationToken::new());
+            Ok(workbench::serve(listener, Some(tls), gate, engine, workers, stop).await?)
         }
     }
 }
@@ -487,7 +488,7 @@ async fn peer_of(comity: &Running) -> Outcome<PeerChannel> {
     let loopback = DialPolicy::only(&[Area::Loopback]);
     let address = format!("127.0.0.1:{}", comity.port);
     let tls = transport::client_tls()?;
-    Ok(PeerChannel::dial(&tls, Vec::new(), &address, loopback).await?)
+    Ok(PeerChannel::dial(workers(), &tls, Vec::new(), &address, loopback).await?)
 }
 
 async fn peer_rows(peer: &PeerChannel, sql: &str) -> Outcome<usize> {

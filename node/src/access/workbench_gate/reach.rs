@@ -9,7 +9,7 @@ use comity_identity::tls::{CurrentLeaf, peer_client_config};
 
 use crate::access::Grants;
 use crate::clock;
-use crate::flight::PeerClient;
+use crate::flight::{PeerClient, Workers};
 use crate::measure::Observations;
 use crate::network::DialPolicy;
 use crate::own::Own;
@@ -24,13 +24,15 @@ pub struct Reach {
     pub(super) grants: Arc<Grants>,
     leaf: Arc<CurrentLeaf>,
     dial: DialPolicy,
+    workers: Arc<Workers>,
     pub(super) observed: Arc<Observations>,
     pub(super) reading: Arc<Reading>,
     clients: Mutex<HashMap<OrgId, Arc<PeerClient>>>,
 }
 
 impl Reach {
-    /// Ways that present `leaf` and dial only organizations in `keyring`, where `dial` permits.
+    /// Ways that present `leaf` and dial only organizations in `keyring`, where `dial`
+    /// permits, on the threads of `workers`.
     /// What is seen on them is noted in `observed`, and what comes is written
     /// down by `reading`.
     pub fn new(
@@ -38,7 +40,7 @@ impl Reach {
         keyring: Arc<Keyring>,
         grants: Arc<Grants>,
         leaf: Arc<CurrentLeaf>,
-        dial: DialPolicy,
+        (dial, workers): (DialPolicy, Arc<Workers>),
         observed: Arc<Observations>,
         reading: Arc<Reading>,
     ) -> Self {
@@ -48,6 +50,7 @@ impl Reach {
             grants,
             leaf,
             dial,
+            workers,
             observed,
             reading,
             clients: Mutex::default(),
@@ -74,7 +77,7 @@ impl Reach {
             holder,
             leaf_of,
             epoch,
-            self.dial,
+            (self.dial, Arc::clone(&self.workers)),
         ));
         clients.insert(org, Arc::clone(&client));
         Ok(client)
