@@ -1,6 +1,6 @@
 //! One organization of a lab.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::Stdio;
 use std::time::{Duration, Instant};
 
@@ -25,6 +25,18 @@ pub struct Org {
     node: Option<Child>,
 }
 
+/// Removes what is in a folder, and not the folder: a file system may be mounted there.
+fn empty(folder: &Path) -> std::io::Result<()> {
+    for entry in std::fs::read_dir(folder)? {
+        let entry = entry?;
+        match entry.file_type()?.is_dir() {
+            true => std::fs::remove_dir_all(entry.path())?,
+            false => std::fs::remove_file(entry.path())?,
+        }
+    }
+    Ok(())
+}
+
 impl Org {
     pub(super) async fn found(
         lab: &Lab,
@@ -42,8 +54,7 @@ impl Org {
             if tries == MAX_INITS || ports::claim(&home)? {
                 break;
             }
-            std::fs::remove_dir_all(home.path())
-                .map_err(|e| LabError::Io(home.path().display().to_string(), e))?;
+            empty(home.path()).map_err(|e| LabError::Io(home.path().display().to_string(), e))?;
         }
         if !config.is_empty() {
             let path = home.config();
