@@ -2,6 +2,7 @@
 
 use std::time::{Duration, Instant};
 
+use comity::flight::Inquiry;
 use comity_tests::streams::Two;
 use comity_tests::{Outcome, Three, ask, reaches, workbench};
 use futures::TryStreamExt as _;
@@ -65,10 +66,16 @@ async fn an_answer_may_be_without_a_partner_that_is_gone_and_says_so() -> Outcom
     assert_eq!(here.lines().count(), 3, "{here}");
     three.weather.kill().await;
     let client = workbench(&three.port).await?;
-    let (_, some, gaps) = client.query_partial(rows, None).await?;
-    let some: Vec<_> = some.try_collect().await?;
+    let inquiry = Inquiry {
+        statement: rows,
+        partial: true,
+        ..Inquiry::default()
+    };
+    let reply = client.inquire(&inquiry).await?;
+    let some: Vec<_> = reply.rows.try_collect().await?;
     assert_eq!(some.iter().map(|b| b.num_rows()).sum::<usize>(), 1);
-    assert_eq!(gaps.all(), ["weather-service partner-unavailable"]);
+    let missing: Vec<_> = reply.ending.missing().collect();
+    assert_eq!(missing, ["weather-service partner-unavailable"]);
     // Nothing is left out unless it was asked so, nor where that would be another answer.
     let refused = three
         .port

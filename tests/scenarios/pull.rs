@@ -3,6 +3,7 @@
 use std::fs::File;
 
 use arrow::array::RecordBatch;
+use comity_tests::bench::lineitem;
 use comity_tests::streams::Two;
 use comity_tests::{Outcome, Three, ask, reaches};
 use datafusion::parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
@@ -91,5 +92,98 @@ async fn a_pull_that_is_cut_off_leaves_nothing() -> Outcome {
     let said = pulled.unwrap_err().to_string();
     assert!(said.contains("revoked"), "{said}");
     assert_eq!(std::fs::read_dir(dir.path())?.count(), 0);
+    Ok(())
+}
+
+fn rows_of(folder: &std::path::Path) -> Result<usize, Box<dyn std::error::Error>> {
+    let mut rows = 0;
+    for file in std::fs::read_dir(folder)? {
+        let path = file?.path();
+        if path.extension().is_some_and(|e| e == "parquet") {
+            let reader = ParquetRecordBatchReaderBuilder::try_new(File::open(path)?)?;
+            rows += reader.metadata().file_metadata().num_rows() as usize;
+        }
+    }
+    Ok(rows)
+}
+
+/// Waits until both nodes are back.
+async fn answers(two: &Two) -> Outcome {
+    two.consumer
+        .until("an answer after the restart", || async {
+            let sql = "SELECT 1 FROM provider.lineitem.lineitem LIMIT 1";
+            Ok(two.consumer.run(&["sql", sql]).await.ok())
+        })
+        .await?;
+    Ok(())
+}
+
+/// A pull into a folder that was cut off goes on where it was, and does not mix
+/// what was there before with rows of other data.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_pull_in_partitions_goes_on_after_a_cut() -> Outcome {
+    let mut two = Two::meet(0.05, 16).await?;
+    let dir = tempfile::tempdir()?;
+    let folder = dir.path().join("lineitem");
+    let shown = folder.display().to_string();
+    let pull = [
+        "pull",
+        "provider/lineitem",
+        "--partitions",
+        "8",
+        "-o",
+        &shown,
+    ];
+    let said = two.consumer.run(&pull).await?;
+    assert!(said.contains("in 8 files"), "{said}");
+    let all = two
+        .consumer
+        .run(&[
+            "sql",
+            "--format",
+            "jsonl",
+            "SELECT count(*) AS n FROM provider.lineitem.lineitem",
+        ])
+        .await?;
+    let all: serde_json::Value = serde_json::from_str(&all)?;
+    let all = all["n"].as_u64().ok_or("no count")? as usize;
+    assert_eq!(rows_of(&folder)?, all);
+    let files = |folder: &std::path::Path| -> Result<usize, std::io::Error> {
+        let sizes = std::fs::read_dir(folder)?.filter_map(|f| f.ok()?.metadata().ok());
+        Ok(sizes.filter(|m| m.len() > 20_000).count())
+    };
+    assert_eq!(files(&folder)?, 3, "it was split at the provider");
+
+    // As after a cut: some are there, and the nodes were restarted since.
+    let before = std::fs::read(folder.join("part-00001.parquet"))?;
+    for lost in ["part-00000.parquet", "part-00005.parquet"] {
+        std::fs::remove_file(folder.join(lost))?;
+    }
+    for org in [&mut two.provider, &mut two.consumer] {
+        org.stop().await?;
+        org.start().await?;
+    }
+    answers(&two).await?;
+    let said = two.consumer.run(&pull).await?;
+    assert!(
+        said.contains("2 files") && said.contains("6 were there"),
+        "{said}"
+    );
+    assert_eq!(rows_of(&folder)?, all);
+    assert_eq!(std::fs::read(folder.join("part-00001.parquet"))?, before);
+
+    // Another answer, and other data.
+    let other = [&pull[..], &["--columns", "l_orderkey"]].concat();
+    let failed = two.consumer.run(&other).await.unwrap_err().to_string();
+    assert!(failed.contains("another answer"), "{failed}");
+    std::fs::remove_file(folder.join("part-00003.parquet"))?;
+    two.provider.stop().await?;
+    let source = two.files().join("lineitem.parquet");
+    lineitem::write(&source, 0.02).map_err(|e| e.to_string())?;
+    two.provider.start().await?;
+    answers(&two).await?;
+    let failed = two.consumer.run(&pull).await.unwrap_err().to_string();
+    assert!(failed.contains("has changed"), "{failed}");
+    assert!(!folder.join("part-00003.parquet").exists());
     Ok(())
 }

@@ -133,6 +133,7 @@ impl Rogue {
             purpose: None,
             trace: "00000000deadbeef".to_owned(),
             sql: sql.to_owned(),
+            partition: None,
         })
     }
 

@@ -34,7 +34,7 @@ pub struct Two {
     /// The agreement.
     pub agreement: Digest,
     _lab: Lab,
-    _dir: tempfile::TempDir,
+    dir: tempfile::TempDir,
 }
 
 impl Two {
@@ -76,8 +76,15 @@ impl Two {
             consumer,
             agreement,
             _lab: lab,
-            _dir: dir,
+            dir,
         })
+    }
+}
+
+impl Two {
+    /// The folder of the provider's files.
+    pub fn files(&self) -> &std::path::Path {
+        self.dir.path()
     }
 }
 

@@ -41,7 +41,7 @@ pub(super) struct Audit {
 }
 
 impl Audit {
-    fn snapshot(&self, served: &Served) -> Option<String> {
+    fn named(&self, served: &Served) -> Option<String> {
         let salts = self.salts.as_ref()?;
         let names = served.snapshots.names()?;
         Some(salts.snapshot_name(&names))
@@ -99,6 +99,15 @@ impl Recorder for Audit {
         }
     }
 
+    fn snapshot(&self, served: &Served) -> Option<String> {
+        match self.salts {
+            Some(_) => self.named(served),
+            // Members see times and counts of files neither, but need not be kept
+            // from comparing what they read with what others of theirs do.
+            None => Some(Digest::of(served.snapshots.names()?.as_bytes()).to_string()),
+        }
+    }
+
     fn ended(&self, served: &Served, moved: Moved, code: Option<&'static str>) {
         let outcome = code.unwrap_or("ok");
         self.metrics
@@ -108,7 +117,7 @@ impl Recorder for Audit {
             bytes: Some(moved.bytes),
             content: moved.content.filter(|_| self.agreement.is_some()),
             ended: code.map(str::to_owned),
-            snapshot: self.snapshot(served),
+            snapshot: self.named(served),
             ..self.delivery(served)
         };
         let (ledger, given) = (Arc::clone(&self.ledger), self.given.clone());

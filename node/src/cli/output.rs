@@ -63,6 +63,11 @@ impl Problem {
         }
     }
 
+    /// Whether it says what to do next.
+    pub(super) fn has_next(&self) -> bool {
+        self.next.is_some()
+    }
+
     /// Adds what to do next.
     pub(super) fn next(mut self, next: impl Into<String>) -> Self {
         self.next = Some(next.into());

@@ -1,38 +1,37 @@
 //! `comity pull`.
 
-use std::fs::File;
-use std::io::BufWriter;
+mod file;
+mod folder;
+
 use std::path::{Path, PathBuf};
 
-use arrow::array::RecordBatch;
-use arrow::datatypes::SchemaRef;
-use arrow::ipc::writer::FileWriter;
-use datafusion::parquet::arrow::ArrowWriter;
-use datafusion::parquet::basic::{Compression, ZstdLevel};
-use datafusion::parquet::file::properties::WriterProperties;
 use futures::TryStreamExt as _;
 use serde::Serialize;
 
+use self::file::{Format, Partial, Whole};
+use self::folder::Folder;
 use super::output::{Output, Problem};
 use super::progress::Progress;
 use super::search::{own, split};
 use super::sql::connect;
 use crate::admin::{Client, api};
+use crate::flight::{Inquiry, Reply, SqlClient};
 use crate::home::Home;
 use crate::query::identifier;
-
-/// The most rows that are kept until they are written: what a group of a
-/// Parquet file has, so that memory does not grow with the table.
-const GROUP_ROWS: usize = 128 * 1024;
 
 /// Read a table of a product into a file: Parquet, Arrow or CSV, by its name.
 ///
 /// Rows are written as they come, in constant memory, beside the file, which
 /// appears when all of them are there. A file that exists is not replaced.
+///
+/// With --partitions the answer comes in as many parts, each a file of its own in a
+/// folder. After a cut the same command goes on with the parts that are not there
+/// yet, as long as the data is in the same state. Each part counts as a query.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Example:\n  \
     comity pull weather-service/weather -o weather.parquet\n  \
-    comity pull weather-service/weather --columns origin,temp --where \"temp > 90\" -o hot.csv")]
+    comity pull weather-service/weather --columns origin,temp --where \"temp > 90\" -o hot.csv\n  \
+    comity pull weather-service/weather --partitions 16 -o weather")]
 pub(super) struct Pull {
     /// PARTNER/PRODUCT[@MAJOR], as `comity search` prints it; PRODUCT[@MAJOR] is your own.
     product: String,
@@ -48,9 +47,16 @@ pub(super) struct Pull {
     /// Why: one of the purposes that the agreement names.
     #[arg(long)]
     purpose: Option<String>,
-    /// The file to write: its name ends with .parquet, .arrow or .csv.
+    /// The file to write: its name ends with .parquet, .arrow or .csv. With
+    /// --partitions the folder.
     #[arg(long, short)]
     output: PathBuf,
+    /// In how many parts, up to 128.
+    #[arg(long, value_name = "COUNT")]
+    partitions: Option<u16>,
+    /// The format of the parts.
+    #[arg(long, value_enum, default_value_t = Format::Parquet, requires = "partitions")]
+    format: Format,
 }
 
 /// What was written.
@@ -64,6 +70,9 @@ struct Pulled {
 
 impl Pull {
     pub(super) async fn run(self, home: &Home, output: &Output) -> Result<(), Problem> {
+        if let Some(partitions) = self.partitions {
+            return self.in_partitions(partitions, home, output).await;
+        }
         let format = Format::of(&self.output)?;
         if self.output.exists() {
             return Err(Problem::failed(format!("{} exists", self.output.display()))
@@ -71,31 +80,39 @@ impl Pull {
         }
         let statement = self.statement(home).await?;
         let client = connect(home).await.map_err(Problem::failed)?;
-        let (schema, mut rows) = client
-            .query(&statement, self.purpose.as_deref())
-            .await
-            .map_err(|e| Problem::failed(e.to_string()))?;
-        let mut file = Partial::create(&self.output, format, &schema)?;
+        let inquiry = Inquiry {
+            statement: &statement,
+            purpose: self.purpose.as_deref(),
+            ..Inquiry::default()
+        };
         let progress = Progress::new();
-        while let Some(batch) = rows
-            .try_next()
-            .await
-            .map_err(|e| Problem::failed(e.to_string()))?
-        {
-            // Writing waits for the disk, and nothing else waits for this command.
-            file.write(&batch)?;
-            progress.add(batch.num_rows() as u64);
-        }
+        let (file, _) = read(&client, &inquiry, (&self.output, format), &progress).await?;
+        let whole = file.finish(&self.output)?;
         drop(progress);
-        let pulled = file.finish(&self.output)?;
+        let pulled = Pulled::of(&self.output, whole);
         output.answer(&pulled, |p| {
-            format!(
-                "{} rows, {} bytes in {}\n",
-                p.rows,
-                p.bytes,
-                p.file.display()
-            )
+            let file = p.file.display();
+            format!("{} rows, {} bytes in {file}\n", p.rows, p.bytes)
         });
+        Ok(())
+    }
+
+    async fn in_partitions(
+        &self,
+        partitions: u16,
+        home: &Home,
+        output: &Output,
+    ) -> Result<(), Problem> {
+        let statement = self.statement(home).await?;
+        let client = connect(home).await.map_err(Problem::failed)?;
+        let folder = Folder {
+            statement,
+            purpose: self.purpose.clone(),
+            format: self.format,
+            partitions,
+        };
+        let all = folder.pull(&self.output, &client).await?;
+        output.answer(&all, |all| all.to_string());
         Ok(())
     }
 
@@ -136,150 +153,36 @@ impl Pull {
     }
 }
 
-#[derive(Clone, Copy, Debug)]
-enum Format {
-    Parquet,
-    Arrow,
-    Csv,
-}
-
-impl Format {
-    fn of(path: &Path) -> Result<Self, Problem> {
-        match path.extension().and_then(|e| e.to_str()) {
-            Some("parquet") => Ok(Self::Parquet),
-            Some("arrow") => Ok(Self::Arrow),
-            Some("csv") => Ok(Self::Csv),
-            _ => Err(Problem::usage(format!(
-                "{} does not end with .parquet, .arrow or .csv",
-                path.display()
-            ))),
+impl Pulled {
+    fn of(file: &Path, whole: Whole) -> Self {
+        Self {
+            file: file.to_owned(),
+            rows: whole.rows,
+            bytes: whole.bytes,
         }
     }
 }
 
-enum Writer {
-    Parquet(Box<ArrowWriter<BufWriter<File>>>),
-    Arrow(Box<FileWriter<BufWriter<File>>>),
-    Csv(Box<arrow::csv::Writer<BufWriter<File>>>),
-}
-
-/// A file that is not whole yet. It is removed unless it is finished.
-struct Partial {
-    path: tempfile::TempPath,
-    writer: Writer,
-    rows: u64,
-}
-
-impl Partial {
-    /// Beside `path`, so that it can take its place in one step.
-    fn create(path: &Path, format: Format, schema: &SchemaRef) -> Result<Self, Problem> {
-        let folder = path.parent().filter(|p| !p.as_os_str().is_empty());
-        let partial = tempfile::Builder::new()
-            .prefix(".comity-pull-")
-            .tempfile_in(folder.unwrap_or_else(|| Path::new(".")))
-            .map_err(|e| Problem::failed(format!("{}: {e}", path.display())))?;
-        let (file, temporary) = partial.into_parts();
-        let out = BufWriter::new(file);
-        let writer = match format {
-            Format::Parquet => {
-                let properties = WriterProperties::builder()
-                    .set_compression(Compression::ZSTD(ZstdLevel::default()))
-                    .set_max_row_group_row_count(Some(GROUP_ROWS))
-                    .build();
-                let writer = ArrowWriter::try_new(out, schema.clone(), Some(properties));
-                Writer::Parquet(Box::new(writer.map_err(unwritten)?))
-            }
-            Format::Arrow => {
-                let writer = FileWriter::try_new(out, schema);
-                Writer::Arrow(Box::new(writer.map_err(unwritten)?))
-            }
-            Format::Csv => {
-                let mut writer = arrow::csv::WriterBuilder::new()
-                    .with_header(true)
-                    .build(out);
-                // The header, also when no row comes.
-                let none = RecordBatch::new_empty(schema.clone());
-                writer.write(&none).map_err(unwritten)?;
-                Writer::Csv(Box::new(writer))
-            }
-        };
-        Ok(Self {
-            path: temporary,
-            writer,
-            rows: 0,
-        })
+/// Reads an answer into a file beside `path`, which is still to be put in its
+/// place, and gives the name of the states that were read.
+async fn read(
+    client: &SqlClient,
+    inquiry: &Inquiry<'_>,
+    (path, format): (&Path, Format),
+    progress: &Progress,
+) -> Result<(Partial, Option<String>), Problem> {
+    let failed = |e: &dyn std::error::Error| Problem::failed(e.to_string());
+    let reply = client.inquire(inquiry).await;
+    let Reply {
+        schema,
+        mut rows,
+        ending,
+    } = reply.map_err(|e| failed(&e))?;
+    let mut file = Partial::create(path, format, &schema)?;
+    while let Some(batch) = rows.try_next().await.map_err(|e| failed(&e))? {
+        // Writing waits for the disk, and little else waits for this command.
+        file.write(&batch)?;
+        progress.add(batch.num_rows() as u64);
     }
-
-    fn write(&mut self, batch: &RecordBatch) -> Result<(), Problem> {
-        match &mut self.writer {
-            Writer::Parquet(writer) => writer.write(batch).map_err(unwritten)?,
-            Writer::Arrow(writer) => writer.write(batch).map_err(unwritten)?,
-            Writer::Csv(writer) => writer.write(batch).map_err(unwritten)?,
-        }
-        self.rows += batch.num_rows() as u64;
-        Ok(())
-    }
-
-    /// Puts the whole file in its place, unless something came there meanwhile.
-    fn finish(self, path: &Path) -> Result<Pulled, Problem> {
-        let out = match self.writer {
-            Writer::Parquet(writer) => writer.into_inner().map_err(unwritten)?,
-            Writer::Arrow(mut writer) => {
-                writer.finish().map_err(unwritten)?;
-                writer.into_inner().map_err(unwritten)?
-            }
-            Writer::Csv(writer) => writer.into_inner(),
-        };
-        let file = out.into_inner().map_err(|e| unwritten(e.error()))?;
-        file.sync_all().map_err(unwritten)?;
-        let bytes = file.metadata().map_err(unwritten)?.len();
-        self.path
-            .persist_noclobber(path)
-            .map_err(|e| unwritten(e.error))?;
-        Ok(Pulled {
-            file: path.to_owned(),
-            rows: self.rows,
-            bytes,
-        })
-    }
-}
-
-fn unwritten(error: impl std::fmt::Display) -> Problem {
-    Problem::failed(format!("the file cannot be written: {error}"))
-}
-
-#[cfg(test)]
-mod tests {
-    use std::sync::Arc;
-
-    use arrow::array::{ArrayRef, Int64Array};
-
-    use super::*;
-
-    fn batch() -> RecordBatch {
-        let column: ArrayRef = Arc::new(Int64Array::from(vec![Some(1), None]));
-        RecordBatch::try_from_iter([("n", column)]).unwrap()
-    }
-
-    #[test]
-    fn a_file_appears_when_it_is_whole_and_replaces_none() {
-        let dir = tempfile::tempdir().unwrap();
-        for name in ["a.parquet", "a.arrow", "a.csv"] {
-            let path = dir.path().join(name);
-            let format = Format::of(&path).unwrap();
-            let mut file = Partial::create(&path, format, &batch().schema()).unwrap();
-            file.write(&batch()).unwrap();
-            assert!(!path.exists(), "{name}: it is not whole yet");
-            let pulled = file.finish(&path).unwrap();
-            assert_eq!(pulled.rows, 2);
-            assert_eq!(std::fs::metadata(&path).unwrap().len(), pulled.bytes);
-
-            let second = Partial::create(&path, format, &batch().schema()).unwrap();
-            second.finish(&path).unwrap_err();
-            assert_eq!(std::fs::metadata(&path).unwrap().len(), pulled.bytes);
-        }
-        let left = std::fs::read_dir(dir.path()).unwrap().count();
-        assert_eq!(left, 3, "what was not finished is gone");
-        Format::of(Path::new("a.txt")).unwrap_err();
-    }
+    Ok((file, ending.snapshot().map(str::to_owned)))
 }

@@ -11,7 +11,7 @@ use futures::TryStreamExt as _;
 use super::output::{Output, Problem, printable};
 use super::progress::Progress;
 use crate::admin::api;
-use crate::flight::{Gaps, SqlClient};
+use crate::flight::{Inquiry, Reply, SqlClient};
 use crate::home::Home;
 
 /// Run one SQL statement at the own node's workbench.
@@ -64,20 +64,25 @@ impl Sql {
             self.statement
         };
         let client = connect(home).await.map_err(Problem::failed)?;
-        let purpose = self.purpose.as_deref();
-        let answer = match self.partial {
-            true => client.query_partial(&statement, purpose).await,
-            false => (client.query(&statement, purpose).await)
-                .map(|(schema, rows)| (schema, rows, Gaps::default())),
+        let inquiry = Inquiry {
+            statement: &statement,
+            purpose: self.purpose.as_deref(),
+            partial: self.partial,
+            partition: None,
         };
-        let (schema, rows, gaps) = answer.map_err(|e| Problem::failed(e.to_string()))?;
+        let reply = client.inquire(&inquiry).await;
+        let Reply {
+            schema,
+            rows,
+            ending,
+        } = reply.map_err(|e| Problem::failed(e.to_string()))?;
         let format = if output.is_json() {
             Format::Jsonl
         } else {
             self.format
         };
         print(schema, watched(rows), format, self.max_rows).await?;
-        for gap in gaps.all() {
+        for gap in ending.missing() {
             eprintln!("not in this answer: the rows of {gap}");
         }
         Ok(())

@@ -24,19 +24,20 @@ use tonic::server::NamedService;
 use tonic::{Request, Status};
 use tower::Service;
 
-use super::MISSING;
 use super::face::Face;
 use super::message::{Message, PREFIX};
-use super::service::{Outgoing, SqlService};
-use crate::query::Missing;
+use super::service::{Late, Outgoing, SqlService};
+use super::{MISSING, SNAPSHOT};
 
 /// The path of the call.
 pub(super) const DO_GET: &str = "/arrow.flight.protocol.FlightService/DoGet";
 
-/// The most bytes of a ticket: ours are handles, and metadata commands are short.
-const MAX_TICKET_BYTES: usize = 64 * 1024;
+/// The most bytes of a ticket: ours are handles, metadata commands are short, and
+/// a statement that is its own ticket has a bound of its own.
+const MAX_TICKET_BYTES: usize = crate::query::MAX_BYTES + 4 * 1024;
 
 const MISSING_NAME: http::HeaderName = http::HeaderName::from_static(MISSING);
+const SNAPSHOT_NAME: http::HeaderName = http::HeaderName::from_static(SNAPSHOT);
 
 /// What kind of body a call and an answer have.
 pub(super) const GRPC: http::HeaderValue = http::HeaderValue::from_static("application/grpc");
@@ -85,11 +86,11 @@ impl Service<http::Request<Body>> for Answers {
                     return Ok(long.into_http());
                 }
             };
-            match handle_of(&body) {
-                Some((handle, prepared)) => {
+            match wanted(&body) {
+                Some(wanted) => {
                     let metadata = MetadataMap::from_headers(parts.headers);
                     let request = Request::from_parts(metadata, parts.extensions, ());
-                    let answer = service.answer(&request, &handle, prepared).await;
+                    let answer = service.answer(&request, wanted).await;
                     Ok(answer.map_or_else(Status::into_http, written))
                 }
                 None => {
@@ -102,9 +103,18 @@ impl Service<http::Request<Body>> for Answers {
     }
 }
 
-/// The handle of a statement, and whether it is a prepared one, if that is all
-/// that `body` says.
-fn handle_of(body: &Bytes) -> Option<(Bytes, bool)> {
+/// What a ticket asks for.
+pub(super) enum Wanted {
+    /// What the statement gives that this handle stands for.
+    Ticket(Bytes),
+    /// The same of a prepared statement.
+    Prepared(Bytes),
+    /// What this statement gives (`spec/5-data-plane.md#D-231`).
+    Statement(String),
+}
+
+/// The statement that is asked for, if that is all that `body` says.
+fn wanted(body: &Bytes) -> Option<Wanted> {
     let mut message = body.clone();
     if message.len() < PREFIX || message.get_u8() != 0 {
         return None;
@@ -116,9 +126,13 @@ fn handle_of(body: &Bytes) -> Option<(Bytes, bool)> {
     let ticket = Ticket::decode(message).ok()?;
     let any = Any::decode(ticket.ticket).ok()?;
     match Command::try_from(any).ok()? {
-        Command::TicketStatementQuery(query) => Some((query.statement_handle, false)),
+        Command::TicketStatementQuery(query) => Some(Wanted::Ticket(query.statement_handle)),
         Command::CommandPreparedStatementQuery(query) => {
-            Some((query.prepared_statement_handle, true))
+            Some(Wanted::Prepared(query.prepared_statement_handle))
+        }
+        // A transaction is refused by who knows all calls.
+        Command::CommandStatementQuery(query) if query.transaction_id.is_none() => {
+            Some(Wanted::Statement(query.query))
         }
         _ => None,
     }
@@ -128,11 +142,11 @@ fn written(outgoing: Outgoing) -> http::Response<Body> {
     let Outgoing {
         headers,
         messages,
-        missing,
+        late,
     } = outgoing;
     let frames = Frames {
         messages,
-        missing,
+        late,
         parts: VecDeque::new(),
         ended: false,
     };
@@ -146,8 +160,8 @@ fn written(outgoing: Outgoing) -> http::Response<Body> {
 /// What goes over the connection: the parts of the messages, and how it ended.
 struct Frames {
     messages: BoxStream<'static, Result<Message, Status>>,
-    /// What is missing, which is known at the end.
-    missing: Option<Arc<Missing>>,
+    /// What is known at the end.
+    late: Option<Late>,
     parts: VecDeque<Bytes>,
     ended: bool,
 }
@@ -170,8 +184,7 @@ impl Stream for Frames {
                     let status = end.and_then(Result::err);
                     let status = status.unwrap_or_else(|| Status::ok(""));
                     let mut trailers = trailers(status);
-                    let missing = self.missing.as_ref().and_then(|missing| told(missing));
-                    trailers.extend(missing.map(|missing| (MISSING_NAME, missing)));
+                    trailers.extend(self.late.iter().flat_map(told));
                     return Poll::Ready(Some(Ok(Frame::trailers(trailers))));
                 }
             }
@@ -179,12 +192,18 @@ impl Stream for Frames {
     }
 }
 
-/// What is missing, as a header; aliases and codes are of letters, digits and dashes.
-fn told(missing: &Missing) -> Option<http::HeaderValue> {
-    let all = missing.all();
-    let all = all.iter().map(|m| format!("{} {}", m.partner, m.code));
-    let all = all.collect::<Vec<_>>().join(",");
-    (!all.is_empty()).then(|| all.parse().ok())?
+/// What is known at the end, as headers.
+fn told(late: &Late) -> impl Iterator<Item = (http::HeaderName, http::HeaderValue)> {
+    // Aliases and codes are of letters, digits and dashes.
+    let missing = late.missing().map(|missing| {
+        let all = missing.all();
+        let all = all.iter().map(|m| format!("{} {}", m.partner, m.code));
+        all.collect::<Vec<_>>().join(",")
+    });
+    let missing = missing.filter(|all| !all.is_empty());
+    [(MISSING_NAME, missing), (SNAPSHOT_NAME, late.snapshot())]
+        .into_iter()
+        .filter_map(|(name, value)| Some((name, value?.parse().ok()?)))
 }
 
 fn trailers(status: Status) -> HeaderMap {

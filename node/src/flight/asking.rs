@@ -10,7 +10,7 @@ use arrow::datatypes::SchemaRef;
 use arrow_flight::decode::FlightRecordBatchStream;
 use arrow_flight::error::FlightError;
 use arrow_flight::sql::{CommandStatementQuery, ProstMessageExt as _};
-use arrow_flight::{FlightData, FlightDescriptor, FlightInfo};
+use arrow_flight::{FlightData, Ticket};
 use comity_identity::Signer;
 use comity_protocol::receipt::TRACE_CHARS;
 use futures::stream::BoxStream;
@@ -23,14 +23,18 @@ use tonic::metadata::MetadataMap;
 
 use super::tally::{Tallied, Tally};
 use super::workers::Worker;
-use super::{Asked, End, Moved, PeerChannel, TRACE, incoming};
+use super::{Asked, End, Moved, PeerChannel, SNAPSHOT, TRACE, incoming};
 
-/// How long a partner may take to plan.
-const PLAN_TIME: Duration = Duration::from_secs(30);
+/// How long a partner may take to begin: to let the statement wait for its turn,
+/// which may be a minute, and to plan it.
+const BEGIN_TIME: Duration = Duration::from_secs(90);
 
 /// Messages of an answer that are read before they are asked for. With the one
 /// that waits for room each may have [`super::MAX_MESSAGE_BYTES`].
 const AHEAD: usize = 2;
+
+/// The most bytes of a name of states; ours is a digest.
+const MAX_SNAPSHOT: usize = 256;
 
 /// Told what came of one partner's answer.
 pub trait Taker: Send + Sync + std::fmt::Debug {
@@ -39,8 +43,18 @@ pub trait Taker: Send + Sync + std::fmt::Debug {
     fn took(&self, trace: String, moved: Moved, end: End);
 }
 
+/// An answer that has begun.
+pub struct Answered {
+    /// Its columns.
+    pub schema: SchemaRef,
+    /// Its rows.
+    pub rows: BoxStream<'static, Result<RecordBatch, Status>>,
+    /// What the partner calls the states of its sources, if it says so.
+    pub snapshot: Option<String>,
+}
+
 impl PeerChannel {
-    /// Asks, and gives the schema and the rows of the answer; `holder` is the key
+    /// Asks, and gives the beginning of the answer; `holder` is the key
     /// that the grant names, and `taker` is told what came.
     ///
     /// # Errors
@@ -50,20 +64,20 @@ impl PeerChannel {
         asked: &Asked,
         holder: &dyn Signer,
         taker: &Arc<dyn Taker>,
-    ) -> Result<(SchemaRef, BoxStream<'static, Result<RecordBatch, Status>>), Status> {
+    ) -> Result<Answered, Status> {
         let command = CommandStatementQuery {
             query: asked.sql.clone(),
             transaction_id: None,
         };
-        let descriptor = FlightDescriptor::new_cmd(command.as_any().encode_to_vec());
-        let mut plan = self.request(descriptor, asked, holder)?;
-        plan.set_timeout(PLAN_TIME);
-        let info: FlightInfo = self.service().get_flight_info(plan).await?.into_inner();
-        let ticket = info.endpoint.into_iter().next().and_then(|e| e.ticket);
-        let ticket = ticket.ok_or_else(|| Status::internal("the partner gave no ticket"))?;
+        // In one call: a schema beforehand is of no use to a node that planned with
+        // the contract's, and the partner would plan twice (spec/5-data-plane.md#D-231).
+        let ticket = Ticket::new(command.as_any().encode_to_vec());
         let get = self.request(ticket, asked, holder)?;
-        let (headers, messages) = self.get(get).await?;
+        let (headers, messages) = tokio::time::timeout(BEGIN_TIME, self.get(get))
+            .await
+            .map_err(|_| Status::deadline_exceeded("the partner did not begin in time"))??;
         let trace = trace_of(&headers, asked)?;
+        let snapshot = snapshot_of(&headers)?;
         let taker = Arc::clone(taker);
         // Before anything is decoded: what counts is what is on the wire.
         let messages = Tallied::new(messages, Tally::hashing(), move |moved, end| {
@@ -81,7 +95,11 @@ impl PeerChannel {
         let schema = rows.schema().cloned();
         let schema = schema.ok_or_else(|| Status::internal("the partner sent no schema"))?;
         let rest = futures::stream::iter(first.map(Ok)).chain(rows);
-        Ok((schema, rest.map_err(from_flight).boxed()))
+        Ok(Answered {
+            schema,
+            rows: rest.map_err(from_flight).boxed(),
+            snapshot,
+        })
     }
 }
 
@@ -141,6 +159,16 @@ fn trace_of(headers: &MetadataMap, asked: &Asked) -> Result<String, Status> {
     };
     let trace = trace.filter(named).map(str::to_owned);
     trace.ok_or_else(|| Status::data_loss("the answer does not name its trace"))
+}
+
+/// What the partner calls the states of its sources.
+fn snapshot_of(headers: &MetadataMap) -> Result<Option<String>, Status> {
+    let Some(snapshot) = headers.get(SNAPSHOT) else {
+        return Ok(None);
+    };
+    let snapshot = snapshot.to_str().ok().filter(|s| s.len() <= MAX_SNAPSHOT);
+    let snapshot = snapshot.ok_or_else(|| Status::data_loss("the name of a state is none"))?;
+    Ok(Some(snapshot.to_owned()))
 }
 
 fn from_flight(error: FlightError) -> Status {

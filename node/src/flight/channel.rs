@@ -21,8 +21,9 @@ use tower::{Service as _, ServiceExt as _};
 use super::answer::{DO_GET, GRPC};
 use super::receive::{self, Received};
 use super::workers::{Seat, Worker, Workers};
-use super::{AGREEMENT, BINDING, GRANT, MAX_MESSAGE_BYTES, PURPOSE, TRACE};
+use super::{AGREEMENT, BINDING, GRANT, MAX_MESSAGE_BYTES, PARTITION, PURPOSE, TRACE};
 use crate::network::DialPolicy;
+use crate::query::Partition;
 
 /// How long a connection may take, TLS included.
 const CONNECT_TIME: Duration = Duration::from_secs(5);
@@ -64,6 +65,8 @@ pub struct Asked {
     pub trace: String,
     /// The statement.
     pub sql: String,
+    /// The partition of its answer that is wanted; without, all of it.
+    pub partition: Option<Partition>,
 }
 
 impl PeerChannel {
@@ -212,6 +215,7 @@ impl PeerChannel {
             (GRANT, Some(asked.grant.join(" "))),
             (PURPOSE, asked.purpose.clone()),
             (TRACE, Some(asked.trace.clone())),
+            (PARTITION, asked.partition.map(|p| p.to_string())),
         ] {
             let Some(value) = value else { continue };
             let value = value

@@ -2,10 +2,8 @@
 
 use std::sync::Arc;
 
-use arrow::datatypes::SchemaRef;
 use comity_identity::Signer;
 use datafusion::error::DataFusionError;
-use datafusion::execution::SendableRecordBatchStream;
 use datafusion::physical_plan::stream::RecordBatchStreamAdapter;
 use futures::TryStreamExt as _;
 use rustls::ClientConfig;
@@ -14,7 +12,7 @@ use tonic::Status;
 
 use super::{Asked, CODE, PeerChannel, Taker, Workers};
 use crate::network::DialPolicy;
-use crate::query::QueryError;
+use crate::query::{Opened, QueryError};
 
 /// The way to one partner's peer listener. One connection, made when it is
 /// first needed and made again when it breaks.
@@ -126,8 +124,8 @@ impl PeerClient {
         }
     }
 
-    /// Asks the partner at one of `addresses` (`host:port`) and gives the
-    /// schema and the rows of its answer.
+    /// Asks the partner at one of `addresses` (`host:port`) and gives what it
+    /// begins to answer.
     ///
     /// A connection that turned out to be dead, or whose proof was refused
     /// because it had been renewed, is made again once; nothing has been read
@@ -137,7 +135,7 @@ impl PeerClient {
         addresses: &[String],
         asked: &Asked,
         taker: &Arc<dyn Taker>,
-    ) -> Result<(SchemaRef, SendableRecordBatchStream), ClientError> {
+    ) -> Result<Opened, ClientError> {
         let mut again = true;
         loop {
             let live = self.connection(addresses).await?;
@@ -157,15 +155,17 @@ impl PeerClient {
         live: PeerChannel,
         asked: &Asked,
         taker: &Arc<dyn Taker>,
-    ) -> Result<(SchemaRef, SendableRecordBatchStream), Status> {
-        let (schema, rows) = live.ask(asked, &*self.holder, taker).await?;
+    ) -> Result<Opened, Status> {
+        let answered = live.ask(asked, &*self.holder, taker).await?;
         let alias = self.alias.clone();
-        let rows = rows.map_err(move |status| {
+        let rows = answered.rows.map_err(move |status| {
             let error = error_of(&alias, &status);
             DataFusionError::External(Box::new(QueryError::from(error)))
         });
-        let rows = RecordBatchStreamAdapter::new(Arc::clone(&schema), rows);
-        Ok((schema, Box::pin(rows)))
+        Ok(Opened {
+            rows: Box::pin(RecordBatchStreamAdapter::new(answered.schema, rows)),
+            snapshot: answered.snapshot,
+        })
     }
 
     async fn connection(&self, addresses: &[String]) -> Result<PeerChannel, ClientError> {

@@ -26,6 +26,7 @@ pub(crate) mod incoming;
 mod leash;
 mod message;
 mod metadata;
+mod partitioned;
 pub mod peers;
 mod prepared;
 mod receive;
@@ -41,14 +42,14 @@ pub mod workbench;
 mod workers;
 
 pub use accept::{Caller, Connection, HolderConnection, PeerConnection};
-pub use asking::Taker;
+pub use asking::{Answered, Taker};
 pub use channel::{Asked, PeerChannel};
 pub use client::{ClientError, PeerClient};
 pub(crate) use client::{epoch_of, leaf_of};
 pub use session::{
     Allowance, Denied, Gate, OverLimit, Recorder, Right, Served, Session, Unlimited,
 };
-pub use sql_client::{Gaps, SqlClient, SqlError};
+pub use sql_client::{Ending, Inquiry, Reply, SqlClient, SqlError};
 pub use tally::{End, Moved};
 pub use workers::Workers;
 
@@ -63,6 +64,12 @@ pub const PURPOSE: &str = "comity-purpose";
 /// The header that permits answers without the rows of partners that do not
 /// answer: `true`.
 pub const PARTIAL: &str = "comity-partial";
+/// The header that asks for one partition of an answer: `INDEX/COUNT`.
+pub const PARTITION: &str = "comity-partition";
+/// The header of a question for a ticket of each partition: how many.
+pub const PARTITIONS: &str = "comity-partitions";
+/// The header or the trailer that names the states of the sources that an answer reads.
+pub const SNAPSHOT: &str = "comity-snapshot";
 /// The trailer that says whose rows are missing: `PARTNER CODE`, joined by commas.
 pub const MISSING: &str = "comity-missing";
 /// The header that carries the trace id, which both nodes log.

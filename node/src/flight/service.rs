@@ -29,16 +29,18 @@ use prost::bytes::Bytes;
 use tonic::metadata::MetadataMap;
 use tonic::{Code, Extensions, Request, Response, Status, Streaming};
 
-use super::TRACE;
 use super::actions;
+use super::answer::Wanted;
 use super::begun::Begun;
 use super::binding;
 use super::ending;
 use super::message::Message;
 use super::metadata::Answer;
-use super::session::{Running, Served, Session, query_status, session, status};
+use super::partitioned;
+use super::session::{Recorder, Running, Served, Session, query_status, session, status};
 use super::stream;
 use super::tickets::{Statement, Ticket as Ticketed, Tickets};
+use super::{SNAPSHOT, TRACE};
 use crate::clock;
 use crate::query::{Engine, Missing, Prepared};
 
@@ -59,8 +61,27 @@ pub(super) struct SqlService {
 pub(super) struct Outgoing {
     pub(super) headers: MetadataMap,
     pub(super) messages: BoxStream<'static, Result<Message, Status>>,
+    /// What is told at its end.
+    pub(super) late: Option<Late>,
+}
+
+/// What is known of an answer when it has ended.
+pub(super) struct Late {
+    missing: Option<Arc<Missing>>,
+    recorder: Arc<dyn Recorder>,
+    served: Served,
+}
+
+impl Late {
     /// What it is without, where it may be without something.
-    pub(super) missing: Option<Arc<Missing>>,
+    pub(super) fn missing(&self) -> Option<&Missing> {
+        self.missing.as_deref()
+    }
+
+    /// The name of the states that were read.
+    pub(super) fn snapshot(&self) -> Option<String> {
+        self.recorder.snapshot(&self.served)
+    }
 }
 
 impl SqlService {
@@ -85,28 +106,32 @@ impl SqlService {
             })
     }
 
-    /// The info of a planned statement. Its ticket is a random handle: no SQL, no names.
+    /// The info of a planned statement. Its tickets are random handles: no SQL, no names.
     fn info(
         &self,
         session: &Session,
         statement: Statement,
         schema: &SchemaRef,
-        descriptor: FlightDescriptor,
+        request: Request<FlightDescriptor>,
     ) -> Result<FlightInfo, Status> {
-        let (handle, expires) = self.tickets.issue(
-            (session.view.caller().as_ref(), session.key.as_str()),
-            statement,
-            Arc::clone(schema),
-            clock::now(),
-        )?;
-        let mut endpoint = FlightEndpoint::new()
-            .with_ticket(actions::ticket(handle))
-            .with_location(REUSE);
-        endpoint.expiration_time = Some(prost_types::Timestamp {
-            seconds: i64::try_from(expires.as_secs()).unwrap_or(i64::MAX),
-            nanos: 0,
+        let now = clock::now();
+        let of = (session.view.caller().as_ref(), session.key.as_str());
+        let whole = Ticketed::new(of, statement, Arc::clone(schema), now);
+        let partitions = partitioned::of_question(request.metadata(), &session.trace)?;
+        let endpoints = partitions.into_iter().map(|partition| {
+            // Of one question: they read the same states (spec/5-data-plane.md#D-147).
+            let ticket = whole.of_partition(partition);
+            let mut endpoint = FlightEndpoint::new()
+                .with_ticket(actions::ticket(self.tickets.issue(ticket, now)?))
+                .with_location(REUSE);
+            endpoint.expiration_time = Some(prost_types::Timestamp {
+                seconds: i64::try_from(whole.expires.as_secs()).unwrap_or(i64::MAX),
+                nanos: 0,
+            });
+            Ok(endpoint)
         });
-        describe(schema, descriptor, endpoint)
+        let endpoints = endpoints.collect::<Result<_, Status>>()?;
+        describe(schema, request.into_inner(), endpoints)
     }
 
     /// Redeems a handle: its statement, planned with what the caller may see
@@ -129,13 +154,26 @@ impl SqlService {
         Ok((ticket, prepared))
     }
 
-    /// The messages that a handle stands for, the headers in front of them, and
-    /// what is missing in them at their end.
+    /// A statement that is its own ticket: made and redeemed in one, and never
+    /// kept (`spec/5-data-plane.md#D-231`).
+    async fn redeem_at_once(
+        &self,
+        session: &Session,
+        sql: &str,
+    ) -> Result<(Ticketed, Prepared), Status> {
+        let statement = Statement::plain(sql);
+        let prepared = self.prepare(session, &statement).await?;
+        let of = (session.view.caller().as_ref(), session.key.as_str());
+        let ticket = Ticketed::new(of, statement, prepared.schema(), clock::now());
+        Ok((ticket, prepared))
+    }
+
+    /// The messages that are wanted, the headers in front of them, and what is
+    /// missing in them at their end.
     pub(super) async fn answer(
         &self,
         request: &Request<()>,
-        handle: &[u8],
-        prepared: bool,
+        wanted: Wanted,
     ) -> Result<Outgoing, Status> {
         let session = &session(request)?;
         if session.stop.is_cancelled() {
@@ -146,17 +184,23 @@ impl SqlService {
                 &session.trace,
             ));
         }
-        let (ticket, planned) = self.redeem(session, handle).await?;
+        let (ticket, planned) = match &wanted {
+            Wanted::Ticket(handle) | Wanted::Prepared(handle) => {
+                self.redeem(session, handle).await?
+            }
+            Wanted::Statement(sql) => self.redeem_at_once(session, sql).await?,
+        };
         let served = Served {
             query: ticket.statement.digest(),
             plan: planned.digest(),
             // A prepared statement is asked anew each time: no state of the data
             // is kept for the next (spec/5-data-plane.md#D-147).
-            snapshots: match prepared {
-                true => Arc::default(),
-                false => Arc::clone(&ticket.snapshots),
+            snapshots: match wanted {
+                Wanted::Prepared(_) => Arc::default(),
+                Wanted::Ticket(_) | Wanted::Statement(_) => Arc::clone(&ticket.snapshots),
             },
         };
+        let partition = partitioned::of_call(request.metadata(), ticket.partition, &session.trace)?;
         let running = Running::begin(session)?;
         // Written down before the first byte leaves (spec/5-data-plane.md#D-110).
         let reserved = running.reserve(0, 0);
@@ -165,7 +209,8 @@ impl SqlService {
             begun.done();
             return Err(denied.into());
         }
-        let rows = match planned.run_in(Arc::clone(&served.snapshots)).await {
+        let snapshots = Arc::clone(&served.snapshots);
+        let rows = match planned.run_partition(snapshots, partition).await {
             Ok(rows) => rows,
             Err(error) => {
                 begun.failed(error.code());
@@ -174,9 +219,20 @@ impl SqlService {
         };
         begun.done();
         let schema = planned.schema();
+        let mut headers = MetadataMap::new();
+        let mut late = None;
+        // A member's node knows it when the partners have begun to answer.
+        if session.member {
+            late = Some(Late {
+                missing: session.view.missing().cloned(),
+                recorder: Arc::clone(&session.recorder),
+                served: served.clone(),
+            });
+        } else if let Some(Ok(name)) = session.recorder.snapshot(&served).map(|n| n.parse()) {
+            headers.insert(SNAPSHOT, name);
+        }
         let served = (&ticket, served);
         let messages = stream::answer(session, (running, reserved), served, schema, rows);
-        let mut headers = MetadataMap::new();
         // By it both sides name the delivery (spec/5-data-plane.md#D-122).
         if let Ok(trace) = session.trace.parse() {
             headers.insert(TRACE, trace);
@@ -184,7 +240,7 @@ impl SqlService {
         Ok(Outgoing {
             headers,
             messages,
-            missing: session.view.missing().cloned(),
+            late,
         })
     }
 
@@ -192,14 +248,13 @@ impl SqlService {
     async fn rows<T>(
         &self,
         request: Request<T>,
-        handle: &[u8],
-        prepared: bool,
+        wanted: Wanted,
     ) -> Result<Response<Messages>, Status> {
         let (metadata, extensions, _) = request.into_parts();
         let request = Request::from_parts(metadata, extensions, ());
         let Outgoing {
             headers, messages, ..
-        } = self.answer(&request, handle, prepared).await?;
+        } = self.answer(&request, wanted).await?;
         let messages: Messages = messages.map_ok(FlightData::from).boxed();
         Ok(Response::from_parts(headers, messages, Extensions::new()))
     }
@@ -219,7 +274,7 @@ impl SqlService {
         Ok(Response::new(describe(
             &schema,
             request.into_inner(),
-            endpoint,
+            vec![endpoint],
         )?))
     }
 
@@ -239,9 +294,9 @@ impl SqlService {
 fn describe(
     schema: &SchemaRef,
     descriptor: FlightDescriptor,
-    endpoint: FlightEndpoint,
+    endpoints: Vec<FlightEndpoint>,
 ) -> Result<FlightInfo, Status> {
-    let info = FlightInfo::new().try_with_schema(schema).map_err(|_| {
+    let mut info = FlightInfo::new().try_with_schema(schema).map_err(|_| {
         status(
             Code::Internal,
             "internal",
@@ -249,10 +304,10 @@ fn describe(
             "",
         )
     })?;
+    info.endpoint = endpoints;
     // Counts would tell about hidden rows (A19, spec/5-data-plane.md#D-115).
     Ok(info
         .with_descriptor(descriptor)
-        .with_endpoint(endpoint)
         .with_total_records(-1)
         .with_total_bytes(-1))
 }
@@ -338,7 +393,7 @@ impl FlightSqlService for SqlService {
         let statement = Statement::plain(&command.query);
         let prepared = self.prepare(&session, &statement).await?;
         let schema = prepared.schema();
-        let info = self.info(&session, statement, &schema, request.into_inner())?;
+        let info = self.info(&session, statement, &schema, request)?;
         Ok(ending::told(
             info,
             session.view.ends(prepared.tables()),
@@ -351,7 +406,8 @@ impl FlightSqlService for SqlService {
         ticket: TicketStatementQuery,
         request: Request<Ticket>,
     ) -> Result<Response<Messages>, Status> {
-        self.rows(request, &ticket.statement_handle, false).await
+        let wanted = Wanted::Ticket(ticket.statement_handle);
+        self.rows(request, wanted).await
     }
 
     async fn do_action_create_prepared_statement(
@@ -372,12 +428,10 @@ impl FlightSqlService for SqlService {
             places: described.places,
             values: Vec::new(),
         };
-        let (handle, _) = self.tickets.issue(
-            (session.view.caller().as_ref(), session.key.as_str()),
-            statement,
-            described.schema,
-            clock::now(),
-        )?;
+        let of = (session.view.caller().as_ref(), session.key.as_str());
+        let now = clock::now();
+        let ticket = Ticketed::new(of, statement, described.schema, now);
+        let handle = self.tickets.issue(ticket, now)?;
         Ok(ActionCreatePreparedStatementResult {
             prepared_statement_handle: handle.into(),
             dataset_schema,
@@ -405,7 +459,7 @@ impl FlightSqlService for SqlService {
         let handle = &command.prepared_statement_handle;
         let (ticket, prepared) = self.redeem(&session, handle).await?;
         let schema = prepared.schema();
-        let info = self.info(&session, ticket.statement, &schema, request.into_inner())?;
+        let info = self.info(&session, ticket.statement, &schema, request)?;
         Ok(ending::told(
             info,
             session.view.ends(prepared.tables()),
@@ -418,8 +472,8 @@ impl FlightSqlService for SqlService {
         command: CommandPreparedStatementQuery,
         request: Request<Ticket>,
     ) -> Result<Response<Messages>, Status> {
-        self.rows(request, &command.prepared_statement_handle, true)
-            .await
+        let wanted = Wanted::Prepared(command.prepared_statement_handle);
+        self.rows(request, wanted).await
     }
 
     async fn do_put_prepared_statement_query(

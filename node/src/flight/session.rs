@@ -198,6 +198,11 @@ pub trait Recorder: Send + Sync + std::fmt::Debug {
     async fn started(&self, served: &Served, reserved: Option<Reserved>) -> Result<(), Denied>;
     /// A query was refused before it was served, with this stable code, and why.
     fn refused(&self, code: &'static str, why: &str);
+    /// What whoever reads it may call the states of the sources that it reads
+    /// (`spec/5-data-plane.md#D-233`).
+    fn snapshot(&self, _: &Served) -> Option<String> {
+        None
+    }
     /// Its stream ended after this had `moved`; `code` says why when it ended early.
     fn ended(&self, served: &Served, moved: Moved, code: Option<&'static str>);
 }

@@ -14,9 +14,11 @@ use rustls_pki_types::ServerName;
 use rustls_pki_types::pem::PemObject as _;
 use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
+use tonic::metadata::MetadataMap;
 use tonic::transport::{Channel, Endpoint};
 
-use super::{MAX_MESSAGE_BYTES, MISSING, PARTIAL, PURPOSE};
+use super::{MAX_MESSAGE_BYTES, MISSING, PARTIAL, PARTITION, PURPOSE, SNAPSHOT};
+use crate::query::Partition;
 
 /// A connection to a workbench listener, as one member.
 #[derive(Clone, Debug)]
@@ -24,14 +26,48 @@ pub struct SqlClient {
     service: FlightSqlServiceClient<Channel>,
 }
 
-/// What an answer is without, known after its last row.
-#[derive(Clone, Debug, Default)]
-pub struct Gaps(Arc<OnceLock<Vec<String>>>);
+/// One question to a workbench.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Inquiry<'a> {
+    /// The statement.
+    pub statement: &'a str,
+    /// Why it is asked.
+    pub purpose: Option<&'a str>,
+    /// Whether rows of partners that do not answer may be missing.
+    pub partial: bool,
+    /// The partition of the answer that is wanted; without, all of it.
+    pub partition: Option<Partition>,
+}
 
-impl Gaps {
+/// What a workbench answers.
+pub struct Reply {
+    /// The columns.
+    pub schema: SchemaRef,
+    /// The rows.
+    pub rows: SendableRecordBatchStream,
+    /// What is told after the last of them.
+    pub ending: Ending,
+}
+
+/// What is known of an answer after its last row.
+#[derive(Clone, Debug, Default)]
+pub struct Ending(Arc<OnceLock<MetadataMap>>);
+
+impl Ending {
     /// Whose rows are missing, each with the code of why: `PARTNER CODE`.
-    pub fn all(&self) -> &[String] {
-        self.0.get().map_or(&[], Vec::as_slice)
+    pub fn missing(&self) -> impl Iterator<Item = &str> {
+        self.told(MISSING)
+            .into_iter()
+            .flat_map(|all| all.split(','))
+    }
+
+    /// The name of the states of the sources that were read, if they have one.
+    pub fn snapshot(&self) -> Option<&str> {
+        self.told(SNAPSHOT)
+    }
+
+    fn told(&self, name: &str) -> Option<&str> {
+        self.0.get()?.get(name)?.to_str().ok()
     }
 }
 
@@ -91,38 +127,32 @@ impl SqlClient {
         statement: &str,
         purpose: Option<&str>,
     ) -> Result<(SchemaRef, SendableRecordBatchStream), SqlError> {
-        let (schema, rows, _) = self.asked(statement, purpose, false).await?;
-        Ok((schema, rows))
+        let inquiry = Inquiry {
+            statement,
+            purpose,
+            ..Inquiry::default()
+        };
+        let reply = self.inquire(&inquiry).await?;
+        Ok((reply.schema, reply.rows))
     }
 
-    /// As [`SqlClient::query`], without the rows of partners that do not answer.
-    /// After the last row [`Gaps`] says whose are missing.
+    /// Asks, and gives what the node begins to answer.
     ///
     /// # Errors
     /// The node's refusal.
-    pub async fn query_partial(
-        &self,
-        statement: &str,
-        purpose: Option<&str>,
-    ) -> Result<(SchemaRef, SendableRecordBatchStream, Gaps), SqlError> {
-        self.asked(statement, purpose, true).await
-    }
-
-    async fn asked(
-        &self,
-        statement: &str,
-        purpose: Option<&str>,
-        partial: bool,
-    ) -> Result<(SchemaRef, SendableRecordBatchStream, Gaps), SqlError> {
+    pub async fn inquire(&self, inquiry: &Inquiry<'_>) -> Result<Reply, SqlError> {
         let mut service = self.service.clone();
-        if let Some(purpose) = purpose {
+        if let Some(purpose) = inquiry.purpose {
             service.set_header(PURPOSE, purpose);
         }
-        if partial {
+        if inquiry.partial {
             service.set_header(PARTIAL, "true");
         }
+        if let Some(partition) = inquiry.partition {
+            service.set_header(PARTITION, partition.to_string());
+        }
         let info = service
-            .execute(statement.to_owned(), None)
+            .execute(inquiry.statement.to_owned(), None)
             .await
             .map_err(|e| SqlError::Refused(said(&e)))?;
         let ticket = info.endpoint.into_iter().next().and_then(|e| e.ticket);
@@ -139,25 +169,23 @@ impl SqlClient {
         let schema = rows.schema().cloned();
         let schema =
             schema.ok_or_else(|| SqlError::Refused("the node sent no schema".to_owned()))?;
-        let gaps = Gaps::default();
-        let rest = futures::stream::unfold((rows, gaps.clone()), |(mut rows, gaps)| async {
+        let ending = Ending::default();
+        let rest = futures::stream::unfold((rows, ending.clone()), |(mut rows, ending)| async {
             let Some(batch) = rows.next().await else {
-                let missing = rows.trailers();
-                let missing = missing.as_ref().and_then(|t| t.get(MISSING));
-                if let Some(missing) = missing.and_then(|m| m.to_str().ok()) {
-                    let _ = gaps.0.set(missing.split(',').map(str::to_owned).collect());
+                if let Some(trailers) = rows.trailers() {
+                    let _ = ending.0.set(trailers);
                 }
                 return None;
             };
             let batch = batch.map_err(|e| DataFusionError::External(said(&e).into()));
-            Some((batch, (rows, gaps)))
+            Some((batch, (rows, ending)))
         });
         let all = futures::stream::iter(first.map(Ok)).chain(rest);
-        Ok((
-            Arc::clone(&schema),
-            Box::pin(RecordBatchStreamAdapter::new(schema, all)),
-            gaps,
-        ))
+        Ok(Reply {
+            schema: Arc::clone(&schema),
+            rows: Box::pin(RecordBatchStreamAdapter::new(schema, all)),
+            ending,
+        })
     }
 }
 

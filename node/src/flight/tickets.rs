@@ -10,7 +10,7 @@ use datafusion::scalar::ScalarValue;
 use tokio_util::sync::CancellationToken;
 
 use super::Denied;
-use crate::query::Snapshots;
+use crate::query::{Partition, Snapshots};
 
 /// How long a ticket may be redeemed, as often as its holder likes (`spec/5-data-plane.md#D-114`).
 pub(super) const TICKET_TIME: Duration = Duration::from_secs(15 * 60);
@@ -52,12 +52,44 @@ pub(super) struct Ticket {
     pub(super) statement: Statement,
     /// The schema that was announced for it.
     pub(super) schema: SchemaRef,
+    /// The partition of its answer, if it is not for all of it.
+    pub(super) partition: Option<Partition>,
     /// What its first answer read: the next ones read the same.
     pub(super) snapshots: Arc<Snapshots>,
     /// Until when.
     pub(super) expires: Timestamp,
     /// Fires when the ticket is ended by its holder: its streams end.
     pub(super) ended: CancellationToken,
+}
+
+impl Ticket {
+    /// A ticket of `key`, on the account of `caller`, that nobody can redeem yet.
+    pub(super) fn new(
+        (caller, key): (&str, &str),
+        statement: Statement,
+        schema: SchemaRef,
+        now: Timestamp,
+    ) -> Self {
+        Self {
+            caller: caller.to_owned(),
+            key: key.to_owned(),
+            statement,
+            schema,
+            partition: None,
+            snapshots: Arc::default(),
+            expires: now.saturating_add(TICKET_TIME),
+            ended: CancellationToken::new(),
+        }
+    }
+
+    /// The same for one partition of the answer. They read the same states, and
+    /// whoever ends one ends the streams of all.
+    pub(super) fn of_partition(&self, partition: Option<Partition>) -> Self {
+        Self {
+            partition,
+            ..self.clone()
+        }
+    }
 }
 
 /// A statement, with values for its places.
@@ -97,33 +129,18 @@ impl Statement {
 }
 
 impl Tickets {
-    /// Keeps a statement and gives its handle.
-    pub(super) fn issue(
-        &self,
-        (caller, key): (&str, &str),
-        statement: Statement,
-        schema: SchemaRef,
-        now: Timestamp,
-    ) -> Result<(Vec<u8>, Timestamp), Denied> {
+    /// Keeps a ticket and gives its handle.
+    pub(super) fn issue(&self, ticket: Ticket, now: Timestamp) -> Result<Vec<u8>, Denied> {
         let mut handle = vec![0; HANDLE_BYTES];
         getrandom::fill(&mut handle)
             .map_err(|_| Denied::new("unavailable", "no randomness", ""))?;
-        let expires = now.saturating_add(TICKET_TIME);
-        let ticket = Ticket {
-            caller: caller.to_owned(),
-            key: key.to_owned(),
-            statement,
-            schema,
-            snapshots: Arc::default(),
-            expires,
-            ended: CancellationToken::new(),
-        };
+        let caller = ticket.caller.clone();
         let mut live = self.live();
-        live.make_room(caller, ticket.statement.bytes(), now);
+        live.make_room(&caller, ticket.statement.bytes(), now);
         live.by_handle.insert(handle.clone(), ticket);
-        let own = live.by_caller.entry(caller.to_owned()).or_default();
+        let own = live.by_caller.entry(caller).or_default();
         own.push_back(handle.clone());
-        Ok((handle, expires))
+        Ok(handle)
     }
 
     /// What `handle` stands for, if it is live and `key`'s. Whether it is
@@ -237,10 +254,8 @@ mod tests {
 
     fn issue_to(tickets: &Tickets, caller: &str, key: &str) -> Vec<u8> {
         let schema = Arc::new(Schema::empty());
-        tickets
-            .issue((caller, key), Statement::plain("SELECT 1"), schema, NOW)
-            .unwrap()
-            .0
+        let ticket = Ticket::new((caller, key), Statement::plain("SELECT 1"), schema, NOW);
+        tickets.issue(ticket, NOW).unwrap()
     }
 
     #[test]
@@ -305,9 +320,8 @@ mod tests {
         let schema = Arc::new(Schema::empty());
         let own: Vec<_> = (0..5)
             .map(|_| {
-                let of = ("a", "a");
-                let issued = tickets.issue(of, long.clone(), Arc::clone(&schema) as _, NOW);
-                issued.unwrap().0
+                let ticket = Ticket::new(("a", "a"), long.clone(), Arc::clone(&schema) as _, NOW);
+                tickets.issue(ticket, NOW).unwrap()
             })
             .collect();
         assert!(
@@ -331,14 +345,13 @@ mod tests {
         assert!(tickets.redeem(&small, "small", NOW).is_ok());
         let later = NOW.saturating_add(TICKET_TIME);
         let schema = Arc::new(Schema::empty());
-        tickets
-            .issue(
-                ("late", "late"),
-                Statement::plain("SELECT 1"),
-                schema,
-                later,
-            )
-            .unwrap();
+        let ticket = Ticket::new(
+            ("late", "late"),
+            Statement::plain("SELECT 1"),
+            schema,
+            later,
+        );
+        tickets.issue(ticket, later).unwrap();
         let live = tickets.live();
         assert_eq!((live.by_handle.len(), live.by_caller.len()), (1, 1));
     }

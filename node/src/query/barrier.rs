@@ -24,6 +24,16 @@ use futures::StreamExt;
 
 use super::schema::relabel;
 
+/// What of the source is behind a barrier and not in what comes out of it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Hidden {
+    Nothing,
+    /// Columns, and nothing of the rows.
+    Columns,
+    /// Rows, or values of columns that are shown.
+    Rows,
+}
+
 /// A finished inner plan shown to the outer plan as a leaf without filters,
 /// limits, orderings or statistics (`spec/5-data-plane.md#D-13`).
 ///
@@ -32,6 +42,7 @@ use super::schema::relabel;
 pub(crate) struct BarrierExec {
     inner: Arc<dyn ExecutionPlan>,
     schema: SchemaRef,
+    hidden: Hidden,
     properties: Arc<PlanProperties>,
 }
 
@@ -48,8 +59,24 @@ impl BarrierExec {
         Self {
             inner,
             schema,
+            hidden: Hidden::Rows,
             properties,
         }
+    }
+
+    /// Says that no more than this is behind it.
+    pub(super) fn hiding(self, hidden: Hidden) -> Self {
+        Self { hidden, ..self }
+    }
+
+    /// What is behind it at most.
+    pub(super) fn hidden(&self) -> Hidden {
+        self.hidden
+    }
+
+    /// What is behind it: for this node's own eyes, and no rule of the engine's.
+    pub(super) fn inner(&self) -> &Arc<dyn ExecutionPlan> {
+        &self.inner
     }
 }
 

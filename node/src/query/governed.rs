@@ -18,7 +18,7 @@ use datafusion::logical_expr::{
 };
 use datafusion::physical_plan::ExecutionPlan;
 
-use super::barrier::BarrierExec;
+use super::barrier::{BarrierExec, Hidden};
 use super::mask::{Salts, masked};
 use super::predicate::leak_proof;
 use super::protection::{Disclosed, Guarded};
@@ -40,6 +40,8 @@ pub struct GovernedTable {
     open: BTreeSet<String>,
     /// Set when the table is read in groups only.
     guarded: Option<Guarded>,
+    /// What of the source whoever reads the table does not see.
+    hidden: Hidden,
 }
 
 impl GovernedTable {
@@ -115,6 +117,13 @@ impl GovernedTable {
             schema,
             open,
             guarded,
+            hidden: if !terms.filter.0.is_empty() || !terms.masks.is_empty() {
+                Hidden::Rows
+            } else if terms.columns.len() < stored.fields().len() {
+                Hidden::Columns
+            } else {
+                Hidden::Nothing
+            },
         })
     }
 
@@ -260,10 +269,8 @@ impl TableProvider for GovernedTable {
         let plan = plan.project(chosen.collect::<Vec<_>>())?.build()?;
         // Planned on its own: no rule of the outer plan ever sees the inner one.
         let inner = guard::deadline_on_leaves(state.create_physical_plan(&plan).await?)?;
-        Ok(Arc::new(BarrierExec::new(
-            inner,
-            Arc::new(self.schema.project(wanted)?),
-        )))
+        let barrier = BarrierExec::new(inner, Arc::new(self.schema.project(wanted)?));
+        Ok(Arc::new(barrier.hiding(self.hidden)))
     }
 }
 

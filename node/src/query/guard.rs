@@ -102,7 +102,7 @@ fn guard(input: Arc<dyn ExecutionPlan>, counts: bool) -> Arc<dyn ExecutionPlan> 
 
 /// Passes batches through until the budget is spent.
 #[derive(Debug)]
-struct GuardExec {
+pub(super) struct GuardExec {
     input: Arc<dyn ExecutionPlan>,
     counts: bool,
 }

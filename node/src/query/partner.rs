@@ -19,11 +19,12 @@ use futures::{StreamExt, TryStreamExt};
 
 use super::barrier::BarrierExec;
 use super::partial::Missing;
+use super::partition::OfPartner;
 use super::parts::Part;
 use super::pushdown::{Answer, Grouping};
 use super::reduction::{KeysTold, Narrowing, narrowed};
 use super::statement::{Statement, StatementExec};
-use super::{QueryError, TableName, advertised, remote_sql};
+use super::{Partition, QueryError, Snapshots, TableName, advertised, remote_sql};
 
 /// The way to one partner organization.
 #[async_trait]
@@ -52,12 +53,37 @@ pub trait Partner: Send + Sync + fmt::Debug {
         Ok(())
     }
 
-    /// Asks the partner one statement. `expected` is the schema the answer must have.
-    async fn open(
-        &self,
-        sql: String,
-        expected: SchemaRef,
-    ) -> Result<SendableRecordBatchStream, QueryError>;
+    /// Asks the partner one statement.
+    async fn open(&self, question: Question) -> Result<Opened, QueryError>;
+}
+
+/// One statement to a partner.
+#[derive(Clone, Debug)]
+pub struct Question {
+    /// The statement.
+    pub sql: String,
+    /// The schema that the answer must have.
+    pub expected: SchemaRef,
+    /// The partition of the answer that is wanted; without, all of it.
+    pub partition: Option<Partition>,
+}
+
+/// What a partner began to answer.
+pub struct Opened {
+    /// The rows, with their schema.
+    pub rows: SendableRecordBatchStream,
+    /// What the partner calls the states of its sources that it reads
+    /// (`spec/5-data-plane.md#D-233`), if it says so.
+    pub snapshot: Option<String>,
+}
+
+impl From<SendableRecordBatchStream> for Opened {
+    fn from(rows: SendableRecordBatchStream) -> Self {
+        Self {
+            rows,
+            snapshot: None,
+        }
+    }
 }
 
 /// What a table is called at the partner.
@@ -237,10 +263,10 @@ pub(super) async fn open(
     let asked = narrowed(&part.sql, &schema, &part.narrowings, run).await?;
     let missing = run.session_config().get_extension::<Missing>();
     let Some(missing) = missing.filter(|_| part.missable) else {
-        return told(part, asked, schema).await;
+        return told(part, asked, schema, run).await;
     };
     let name = part.partner.name().to_owned();
-    let rows = match told(part, asked, Arc::clone(&schema)).await {
+    let rows = match told(part, asked, Arc::clone(&schema), run).await {
         Ok(rows) => rows,
         Err(error) => {
             let error = QueryError::of(&error);
@@ -271,21 +297,27 @@ async fn told(
     part: Part,
     (sql, told): (String, Vec<KeysTold>),
     schema: SchemaRef,
+    run: &TaskContext,
 ) -> Result<SendableRecordBatchStream> {
     if !told.is_empty() {
         part.partner.telling(&told).await?;
         part.received.tell(&told);
-        match ask(part.clone(), sql, Arc::clone(&schema)).await {
+        match ask(part.clone(), sql, Arc::clone(&schema), run).await {
             // What it did not begin to answer is asked without keys.
             Err(error) if QueryError::of(&error).is_not_planned() => {}
             answer => return answer,
         }
     }
     let sql = part.sql.clone();
-    ask(part, sql, schema).await
+    ask(part, sql, schema, run).await
 }
 
-async fn ask(part: Part, sql: String, schema: SchemaRef) -> Result<SendableRecordBatchStream> {
+async fn ask(
+    part: Part,
+    sql: String,
+    schema: SchemaRef,
+    run: &TaskContext,
+) -> Result<SendableRecordBatchStream> {
     let Part {
         partner, received, ..
     } = part;
@@ -295,7 +327,19 @@ async fn ask(part: Part, sql: String, schema: SchemaRef) -> Result<SendableRecor
         false => Arc::clone(&schema),
     };
     let name = partner.name().to_owned();
-    let answer = partner.open(sql, Arc::clone(&expected)).await?;
+    let config = run.session_config();
+    let question = Question {
+        sql: sql.clone(),
+        expected: Arc::clone(&expected),
+        partition: OfPartner::of(run),
+    };
+    let Opened {
+        rows: answer,
+        snapshot,
+    } = partner.open(question).await?;
+    if let (Some(snapshots), Some(snapshot)) = (config.get_extension::<Snapshots>(), snapshot) {
+        snapshots.meet_at_partner(&name, sql, &snapshot)?;
+    }
     // spec/5-data-plane.md#D-9. Before the first batch: a partner that changed its table must not reach a join.
     if *answer.schema() != *expected {
         return Err(QueryError::partner_unavailable(

@@ -17,6 +17,8 @@ pub struct Snapshots(Mutex<Met>);
 #[derive(Debug, Default)]
 struct Met {
     by_source: BTreeMap<SourceId, String>,
+    /// What partners call theirs, by the statement that they were asked.
+    by_statement: BTreeMap<(String, String), String>,
     /// A run was planned whole: what is not in it was not there.
     sealed: bool,
 }
@@ -67,6 +69,25 @@ impl Snapshots {
         }
     }
 
+    /// The answer of `partner` to `sql` reads a state that it calls `name`.
+    ///
+    /// # Errors
+    /// `terms-mismatch` if an earlier run read another state: what came then and
+    /// what comes now are not of one answer.
+    pub(super) fn meet_at_partner(
+        &self,
+        partner: &str,
+        sql: String,
+        name: &str,
+    ) -> Result<(), QueryError> {
+        let mut met = self.lock();
+        let known = met.by_statement.entry((partner.to_owned(), sql));
+        match known.or_insert_with(|| name.to_owned()) == name {
+            true => Ok(()),
+            false => Err(QueryError::another_snapshot()),
+        }
+    }
+
     /// A run was planned.
     pub(super) fn seal(&self) {
         self.lock().sealed = true;
@@ -76,7 +97,8 @@ impl Snapshots {
     /// For this node only: they hold times, counts and tags of files.
     pub fn names(&self) -> Option<String> {
         let met = self.lock();
-        let mut names: Vec<_> = met.by_source.values().map(String::as_str).collect();
+        let names = met.by_source.values().chain(met.by_statement.values());
+        let mut names: Vec<_> = names.map(String::as_str).collect();
         // The numbers of sources are those of this process.
         names.sort_unstable();
         (!names.is_empty()).then(|| names.join("\n"))

@@ -1,14 +1,19 @@
 //! A source as a governed table of an engine, for tests.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::fs::File;
+use std::path::Path;
 use std::sync::{Arc, LazyLock};
 
 use arrow::array::RecordBatch;
 use arrow::util::display::array_value_to_string;
 use comity_protocol::terms::{RowFilter, TableTerms};
 use datafusion::catalog::TableProvider;
+use datafusion::parquet::arrow::ArrowWriter;
+use datafusion::parquet::file::properties::WriterProperties;
 use futures::TryStreamExt as _;
 
+use crate::products::Format;
 use crate::query::{Engine, EngineSettings, GovernedTable, QueryError, Snapshots, TableName, View};
 
 pub(super) static ENGINE: LazyLock<Engine> =
@@ -85,4 +90,30 @@ pub(super) async fn rows_in(
         }
     }
     Ok(rows)
+}
+
+/// Writes a file of a table. One of Parquet has groups of a hundred rows.
+pub(crate) fn write(path: &Path, format: Format, batch: &RecordBatch) {
+    let file = File::create(path).unwrap();
+    match format {
+        Format::Parquet => {
+            let small = WriterProperties::builder().set_max_row_group_row_count(Some(100));
+            let small = Some(small.build());
+            let mut writer = ArrowWriter::try_new(file, batch.schema(), small).unwrap();
+            writer.write(batch).unwrap();
+            writer.close().unwrap();
+        }
+        Format::Csv => arrow::csv::Writer::new(file).write(batch).unwrap(),
+        Format::Json => {
+            let mut writer = arrow::json::LineDelimitedWriter::new(file);
+            writer.write(batch).unwrap();
+            writer.finish().unwrap();
+        }
+        Format::Arrow => {
+            let mut writer =
+                arrow::ipc::writer::FileWriter::try_new(file, &batch.schema()).unwrap();
+            writer.write(batch).unwrap();
+            writer.finish().unwrap();
+        }
+    }
 }

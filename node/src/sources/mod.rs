@@ -12,7 +12,7 @@ pub mod delta;
 mod described;
 pub mod files;
 #[cfg(test)]
-mod fixture;
+pub(crate) mod fixture;
 pub mod flight_sql;
 pub mod postgres;
 pub mod s3;

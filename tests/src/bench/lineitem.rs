@@ -57,6 +57,9 @@ fn schema() -> SchemaRef {
     tpch::plain_schema(&LineItemArrow::schema_ref())
 }
 
+/// Rows of a group of a Parquet file, as DuckDB writes them.
+const GROUP_ROWS: usize = 122_880;
+
 /// One file of all rows at `scale`, in the format that its name ends with.
 ///
 /// # Errors
@@ -67,6 +70,7 @@ pub fn write(path: &Path, scale: f64) -> Outcome {
         Some("parquet") => {
             let properties = WriterProperties::builder()
                 .set_compression(Compression::ZSTD(ZstdLevel::default()))
+                .set_max_row_group_row_count(Some(GROUP_ROWS))
                 .build();
             let mut writer = ArrowWriter::try_new(file, schema(), Some(properties))?;
             for batch in batches(scale) {

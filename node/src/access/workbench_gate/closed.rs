@@ -3,15 +3,13 @@
 
 use std::sync::Arc;
 
-use arrow::datatypes::SchemaRef;
 use async_trait::async_trait;
 use comity_identity::OrgId;
-use datafusion::execution::SendableRecordBatchStream;
 
 use crate::access::policy::{CODE, Policies};
 use crate::access::refusals::Refusals;
 use crate::admin::Metrics;
-use crate::query::{self, QueryError};
+use crate::query::{self, Opened, QueryError, Question};
 
 /// A partner's table that no agreement opens: it can be found, not read.
 #[derive(Debug)]
@@ -26,7 +24,7 @@ impl query::Partner for Closed {
         &self.alias
     }
 
-    async fn open(&self, _: String, _: SchemaRef) -> Result<SendableRecordBatchStream, QueryError> {
+    async fn open(&self, _: Question) -> Result<Opened, QueryError> {
         Err(QueryError::partner_refused(&self.alias, self.code))
     }
 }
@@ -45,7 +43,7 @@ impl query::Partner for ClosedByPolicy {
         &self.alias
     }
 
-    async fn open(&self, _: String, _: SchemaRef) -> Result<SendableRecordBatchStream, QueryError> {
+    async fn open(&self, _: Question) -> Result<Opened, QueryError> {
         Err(self.refuses.because(&self.reason))
     }
 }

@@ -3,7 +3,6 @@
 use std::sync::Arc;
 use std::time::Instant;
 
-use arrow::datatypes::SchemaRef;
 use async_trait::async_trait;
 use comity_identity::Digest;
 use datafusion::error::DataFusionError;
@@ -19,7 +18,7 @@ use crate::access::policy::{Asked as AskedOfPolicy, Permitted};
 use crate::clock;
 use crate::flight::{Asked, Taker};
 use crate::ledger::{KeysTold, Ledger, Record, ToldKeys};
-use crate::query::{self, QueryError};
+use crate::query::{self, Opened, QueryError, Question};
 
 /// Reads one partner's tables for one member under one agreement.
 #[derive(Debug)]
@@ -85,11 +84,7 @@ impl query::Partner for Reader {
             .map_err(|e| QueryError::internal(e.to_string()))
     }
 
-    async fn open(
-        &self,
-        sql: String,
-        _: SchemaRef,
-    ) -> Result<SendableRecordBatchStream, QueryError> {
+    async fn open(&self, question: Question) -> Result<Opened, QueryError> {
         let org = self.agreement.peer();
         let now = clock::now();
         let Some(purpose) = self.purpose.as_deref() else {
@@ -113,7 +108,8 @@ impl query::Partner for Reader {
             grant,
             purpose: self.purpose.clone(),
             trace: self.trace.clone(),
-            sql,
+            sql: question.sql,
+            partition: question.partition,
         };
         let last = asked.grant.last().map_or(&[][..], |link| link.as_bytes());
         let of = (
@@ -131,12 +127,19 @@ impl query::Partner for Reader {
             .query(&self.reach.addresses(&org), &asked, &taker)
             .await;
         let stop = self.agreement.stop().clone();
-        let rows = answer.map(|(_, rows)| until_revoked(&self.alias, stop, rows));
+        let mut snapshot = None;
+        let rows = answer.map(|answer| {
+            snapshot = answer.snapshot;
+            until_revoked(&self.alias, stop, answer.rows)
+        });
         let rows = rows.map_err(QueryError::from);
         let (product, fresh) = (self.agreement.product(), self.freshness.as_deref());
         let observed = &self.reach.observed;
         let rows = observed.watch(org, product, fresh, began, rows)?;
-        Ok(while_permitted(rows, permitted))
+        Ok(Opened {
+            rows: while_permitted(rows, permitted),
+            snapshot,
+        })
     }
 }
 

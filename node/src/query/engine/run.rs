@@ -19,7 +19,9 @@ use datafusion::logical_expr::LogicalPlan;
 use datafusion::physical_expr::expressions::{Column, cast};
 use datafusion::physical_plan::projection::{ProjectionExec, ProjectionExpr};
 use datafusion::physical_plan::stream::RecordBatchStreamAdapter;
-use datafusion::physical_plan::{ExecutionPlan, execute_stream};
+use datafusion::physical_plan::{
+    EmptyRecordBatchStream, ExecutionPlan, ExecutionPlanProperties as _, execute_stream,
+};
 use futures::{FutureExt, Stream, StreamExt};
 use tokio::sync::mpsc;
 use tokio_util::task::AbortOnDropHandle;
@@ -27,9 +29,10 @@ use tokio_util::task::AbortOnDropHandle;
 use super::{Shared, explain};
 use crate::query::gate::Explain;
 use crate::query::guard::{self, Budget};
+use crate::query::partition::{self, OfPartner, Split};
 use crate::query::reduction::Sources;
 use crate::query::schema::relabel;
-use crate::query::{Missing, QueryError, Snapshots, TableName};
+use crate::query::{Missing, Partition, QueryError, Snapshots, TableName};
 
 /// Batches that wait between a query and its reader.
 const CHANNEL_BATCHES: usize = 4;
@@ -97,6 +100,18 @@ impl Prepared {
         &self,
         snapshots: Arc<Snapshots>,
     ) -> Result<SendableRecordBatchStream, QueryError> {
+        self.run_partition(snapshots, None).await
+    }
+
+    /// As [`Prepared::run_in`], but only `partition` of the answer.
+    ///
+    /// # Errors
+    /// As [`Prepared::run_in`].
+    pub async fn run_partition(
+        &self,
+        snapshots: Arc<Snapshots>,
+        partition: Option<Partition>,
+    ) -> Result<SendableRecordBatchStream, QueryError> {
         let shared = &self.shared;
         let place = shared.queries.place(&self.caller, shared.settings.wait);
         let permit = place.await.ok_or_else(QueryError::busy)?;
@@ -112,7 +127,7 @@ impl Prepared {
         let batches = shared
             .contained(async move {
                 prepared
-                    .start(for_plan, snapshots)
+                    .start(for_plan, snapshots, partition)
                     .await
                     .map_err(|e| QueryError::of(&e))
             })
@@ -152,25 +167,24 @@ impl Prepared {
         &self,
         budget: Arc<Budget>,
         snapshots: Arc<Snapshots>,
+        partition: Option<Partition>,
     ) -> EngineResult<SendableRecordBatchStream> {
         let mut state = SessionState::clone(&self.state);
-        let sources = Arc::new(Sources::default());
         state.config_mut().set_extension(Arc::clone(&snapshots));
-        state.config_mut().set_extension(Arc::clone(&sources));
-        // Planned for each run: finished plans keep state of the run they made.
-        let physical = state
-            .query_planner()
-            .create_physical_plan(&self.plan, &state)
-            .await?;
-        snapshots.seal();
-        let physical = plainly(physical, &self.answer)?;
+        state
+            .config_mut()
+            .set_extension(Arc::new(Sources::default()));
+        if let Some(partition) = partition.filter(|_| self.explain.is_none()) {
+            return self.start_partition(budget, state, partition).await;
+        }
+        let physical = self.physical(&state).await?;
         let Some(explain) = self.explain else {
-            return self.execute(physical, budget, sources);
+            return self.execute(physical, budget, &state, None);
         };
         let (prepared, schema) = (self.clone(), self.schema());
         let told = async move {
             if explain == Explain::Analyze {
-                let mut rows = prepared.execute(Arc::clone(&physical), budget, sources)?;
+                let mut rows = prepared.execute(Arc::clone(&physical), budget, &state, None)?;
                 while rows.next().await.transpose()?.is_some() {}
             }
             explain::told(&physical, &prepared.kept, explain)
@@ -179,20 +193,66 @@ impl Prepared {
         Ok(Box::pin(RecordBatchStreamAdapter::new(schema, told)))
     }
 
+    async fn start_partition(
+        &self,
+        budget: Arc<Budget>,
+        mut state: SessionState,
+        partition: Partition,
+    ) -> EngineResult<SendableRecordBatchStream> {
+        let whole = state.clone();
+        partition::configure(&mut state, partition);
+        let physical = self.physical(&state).await?;
+        match Split::of(&physical) {
+            Split::Here => {
+                let physical = partition::cut(&physical, partition, state.config_options())?;
+                self.execute(physical, budget, &state, Some(partition.index().into()))
+            }
+            Split::AtPartner => {
+                let wanted = OfPartner::new(partition);
+                state.config_mut().set_extension(Arc::new(wanted));
+                self.execute(physical, budget, &state, None)
+            }
+            Split::Whole if partition.index() == 0 => {
+                let physical = self.physical(&whole).await?;
+                self.execute(physical, budget, &whole, None)
+            }
+            Split::Whole => Ok(Box::pin(EmptyRecordBatchStream::new(physical.schema()))),
+        }
+    }
+
+    /// Planned for each run: finished plans keep state of the run they made.
+    async fn physical(&self, state: &SessionState) -> EngineResult<Arc<dyn ExecutionPlan>> {
+        let planner = state.query_planner();
+        let physical = planner.create_physical_plan(&self.plan, state).await?;
+        if let Some(snapshots) = Snapshots::of(state) {
+            snapshots.seal();
+        }
+        plainly(physical, &self.answer)
+    }
+
+    /// The rows of `physical`, or of one partition of it, which may be none.
     fn execute(
         &self,
         physical: Arc<dyn ExecutionPlan>,
         budget: Arc<Budget>,
-        sources: Arc<Sources>,
+        state: &SessionState,
+        partition: Option<usize>,
     ) -> EngineResult<SendableRecordBatchStream> {
-        let context = TaskContext::from(self.state.as_ref());
+        let context = TaskContext::from(state);
         let guarded = guard::install(physical, &budget)?;
         let config = context.session_config().clone();
-        let mut config = config.with_extension(budget).with_extension(sources);
+        let mut config = config.with_extension(budget);
         if let Some(missing) = &self.missing {
             config.set_extension(Arc::clone(missing));
         }
-        execute_stream(guarded, Arc::new(context.with_session_config(config)))
+        let context = Arc::new(context.with_session_config(config));
+        match partition {
+            None => execute_stream(guarded, context),
+            Some(n) if n < guarded.output_partitioning().partition_count() => {
+                guarded.execute(n, context)
+            }
+            Some(_) => Ok(Box::pin(EmptyRecordBatchStream::new(guarded.schema()))),
+        }
     }
 }
 

@@ -10,13 +10,14 @@ use datafusion::catalog::Session;
 use datafusion::error::{DataFusionError, Result};
 use datafusion::execution::{SendableRecordBatchStream, SessionState, TaskContext};
 use datafusion::logical_expr::LogicalPlan;
-use datafusion::physical_plan::{ExecutionPlan, execute_stream};
+use datafusion::physical_plan::{EmptyRecordBatchStream, ExecutionPlan, execute_stream};
 use futures::stream::BoxStream;
 use futures::{StreamExt as _, TryStreamExt as _};
 
 use super::written::Written;
 use crate::query::finished::Finished;
 use crate::query::guard::{self, Budget};
+use crate::query::partition::OfPartner;
 use crate::query::parts::Part;
 use crate::query::pushdown::numbered;
 use crate::query::reduction::Narrowing;
@@ -141,6 +142,10 @@ fn instead(
     here: Arc<dyn ExecutionPlan>,
     context: Arc<TaskContext>,
 ) -> Result<SendableRecordBatchStream> {
+    // What is computed here is not split: the first partition has everything.
+    if OfPartner::take(&context).is_some_and(|partition| partition.index() > 0) {
+        return Ok(Box::pin(EmptyRecordBatchStream::new(here.schema())));
+    }
     let Some(budget) = context.session_config().get_extension::<Budget>() else {
         return Err(DataFusionError::Internal(
             "a statement was run without a budget".into(),

@@ -3,7 +3,6 @@
 
 use arrow::array::UInt64Array;
 use arrow::compute::{concat_batches, take_record_batch};
-use arrow::datatypes::SchemaRef;
 use datafusion::execution::SendableRecordBatchStream;
 use datafusion::physical_plan::stream::RecordBatchStreamAdapter;
 use proptest::prelude::*;
@@ -197,18 +196,17 @@ impl Partner for Backwards {
         "backwards"
     }
 
-    async fn open(
-        &self,
-        sql: String,
-        expected: SchemaRef,
-    ) -> Result<SendableRecordBatchStream, QueryError> {
-        let rows = self.0.open(sql, Arc::clone(&expected)).await?;
+    async fn open(&self, question: Question) -> Result<Opened, QueryError> {
+        let expected = Arc::clone(&question.expected);
+        let rows = self.0.open(question).await?.rows;
         let batches: Vec<_> = rows.try_collect().await.map_err(|e| QueryError::of(&e))?;
         let all = concat_batches(&expected, &batches).unwrap();
         let back: UInt64Array = (0..all.num_rows() as u64).rev().collect();
         let back = take_record_batch(&all, &back).unwrap();
         let rows = futures::stream::iter([Ok(back)]);
-        Ok(Box::pin(RecordBatchStreamAdapter::new(expected, rows)))
+        let rows: SendableRecordBatchStream =
+            Box::pin(RecordBatchStreamAdapter::new(expected, rows));
+        Ok(rows.into())
     }
 }
 

@@ -5,7 +5,6 @@ use std::fmt::Write;
 use arrow::array::{
     BooleanArray, Date32Array, Decimal128Array, Float64Array, Int32Array, TimestampMicrosecondArray,
 };
-use arrow::datatypes::SchemaRef;
 use arrow::util::display::array_value_to_string;
 use datafusion::catalog::{MemorySchemaProvider, SchemaProvider};
 use datafusion::execution::SendableRecordBatchStream;
@@ -295,11 +294,8 @@ impl Partner for Plain {
         "plain"
     }
 
-    async fn open(
-        &self,
-        sql: String,
-        expected: SchemaRef,
-    ) -> Result<SendableRecordBatchStream, QueryError> {
+    async fn open(&self, question: Question) -> Result<Opened, QueryError> {
+        let Question { sql, expected, .. } = question;
         self.asked.lock().unwrap().push(sql.clone());
         let answer = self
             .context
@@ -311,10 +307,10 @@ impl Partner for Plain {
         let batches = batches
             .into_iter()
             .map(move |b| Ok(schema::relabel(&b, &out)?));
-        Ok(Box::pin(RecordBatchStreamAdapter::new(
-            expected,
-            stream::iter(batches).boxed(),
-        )))
+        let rows = stream::iter(batches).boxed();
+        let rows: SendableRecordBatchStream =
+            Box::pin(RecordBatchStreamAdapter::new(expected, rows));
+        Ok(rows.into())
     }
 }
 

@@ -5,6 +5,7 @@ mod federated;
 mod generated;
 mod laws;
 mod partial;
+mod partitions;
 mod permitted;
 mod reduced;
 
@@ -218,20 +219,19 @@ impl Partner for Loopback {
         Some(format!("{:p}", Arc::as_ptr(&self.view)))
     }
 
-    async fn open(
-        &self,
-        sql: String,
-        _: arrow::datatypes::SchemaRef,
-    ) -> Result<datafusion::execution::SendableRecordBatchStream, QueryError> {
+    async fn open(&self, question: Question) -> Result<Opened, QueryError> {
+        let Question { sql, partition, .. } = question;
         if self.refuses && sql.contains("FROM (") {
             return Err(QueryError::partner_refused("loopback", "not-permitted"));
         }
         self.asked.lock().unwrap().push(sql.clone());
-        self.engine
-            .prepare(Arc::clone(&self.view), &sql)
-            .await?
-            .run()
-            .await
+        let planned = self.engine.prepare(Arc::clone(&self.view), &sql).await?;
+        let snapshots = Arc::new(Snapshots::default());
+        let rows = planned
+            .run_partition(Arc::clone(&snapshots), partition)
+            .await?;
+        let snapshot = snapshots.names();
+        Ok(Opened { rows, snapshot })
     }
 }
 

@@ -24,19 +24,18 @@ impl Partner for Failing {
         "failing"
     }
 
-    async fn open(
-        &self,
-        sql: String,
-        expected: arrow::datatypes::SchemaRef,
-    ) -> Result<SendableRecordBatchStream, QueryError> {
+    async fn open(&self, question: Question) -> Result<Opened, QueryError> {
+        let expected = Arc::clone(&question.expected);
         let gone = || QueryError::partner_unavailable("failing", "gone");
-        let rows = self.0.open(sql, Arc::clone(&expected)).await?;
+        let rows = self.0.open(question).await?.rows;
         if self.1 == 0 {
             return Err(gone());
         }
         let rows = rows.take(self.1);
         let rows = rows.chain(futures::stream::iter([Err(gone().into())]));
-        Ok(Box::pin(RecordBatchStreamAdapter::new(expected, rows)))
+        let rows: SendableRecordBatchStream =
+            Box::pin(RecordBatchStreamAdapter::new(expected, rows));
+        Ok(rows.into())
     }
 }
 
@@ -191,11 +190,8 @@ impl Partner for Slow {
         Some("slow".to_owned())
     }
 
-    async fn open(
-        &self,
-        _: String,
-        expected: arrow::datatypes::SchemaRef,
-    ) -> Result<SendableRecordBatchStream, QueryError> {
+    async fn open(&self, question: Question) -> Result<Opened, QueryError> {
+        let expected = question.expected;
         self.waiting
             .fetch_add(1, std::sync::atomic::Ordering::SeqCst);
         let waits = Waits(Arc::clone(&self.waiting));
@@ -206,7 +202,9 @@ impl Partner for Slow {
             let _waits = waits;
             std::future::pending().await
         });
-        Ok(Box::pin(RecordBatchStreamAdapter::new(expected, rows)))
+        let rows: SendableRecordBatchStream =
+            Box::pin(RecordBatchStreamAdapter::new(expected, rows));
+        Ok(rows.into())
     }
 }
 

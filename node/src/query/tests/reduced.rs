@@ -339,12 +339,8 @@ impl Partner for Called {
         self.0
     }
 
-    async fn open(
-        &self,
-        sql: String,
-        expected: arrow::datatypes::SchemaRef,
-    ) -> Result<datafusion::execution::SendableRecordBatchStream, QueryError> {
-        self.1.open(sql, expected).await
+    async fn open(&self, question: Question) -> Result<Opened, QueryError> {
+        self.1.open(question).await
     }
 }
 

@@ -1,20 +1,19 @@
 //! Files and folders as governed tables: what is read, and what is refused.
 
 use std::collections::BTreeMap;
-use std::fs::{self, File};
+use std::fs;
 
 use arrow::array::{ArrayRef, Float64Array, Int64Array, RecordBatch, StringArray};
 use arrow::datatypes::{DataType, Field};
 use arrow::util::display::array_value_to_string;
 use comity_protocol::terms::RowFilter;
-use datafusion::parquet::arrow::ArrowWriter;
 use datafusion::physical_plan::displayable;
 use datafusion::prelude::SessionContext;
 use tempfile::TempDir;
 
 use super::*;
 use crate::query::{QueryError, advertised};
-use crate::sources::fixture;
+use crate::sources::fixture::{self, write};
 
 const FORMATS: [Format; 4] = [Format::Parquet, Format::Csv, Format::Json, Format::Arrow];
 
@@ -25,29 +24,6 @@ fn batch(ids: std::ops::Range<i64>) -> RecordBatch {
     ));
     let share: ArrayRef = Arc::new(Float64Array::from_iter_values(ids.map(|i| i as f64 + 0.5)));
     RecordBatch::try_from_iter([("id", id), ("name", name), ("share", share)]).unwrap()
-}
-
-fn write(path: &Path, format: Format, batch: &RecordBatch) {
-    let file = File::create(path).unwrap();
-    match format {
-        Format::Parquet => {
-            let mut writer = ArrowWriter::try_new(file, batch.schema(), None).unwrap();
-            writer.write(batch).unwrap();
-            writer.close().unwrap();
-        }
-        Format::Csv => arrow::csv::Writer::new(file).write(batch).unwrap(),
-        Format::Json => {
-            let mut writer = arrow::json::LineDelimitedWriter::new(file);
-            writer.write(batch).unwrap();
-            writer.finish().unwrap();
-        }
-        Format::Arrow => {
-            let mut writer =
-                arrow::ipc::writer::FileWriter::try_new(file, &batch.schema()).unwrap();
-            writer.write(batch).unwrap();
-            writer.finish().unwrap();
-        }
-    }
 }
 
 fn spec(format: Format, path: impl Into<PathBuf>) -> FileSpec {
