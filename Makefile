@@ -12,7 +12,7 @@ PYTHON ?= python3
 VENV   := $(CARGO_TARGET_DIR)/venv
 COMITY := $(CARGO_TARGET_DIR)/debug/comity
 
-.PHONY: postgres oidc faketime demo build test lint unit vectors scenarios clients fuzz fuzz-build fuzz-smoke fuzz-smoke-node fuzz-merge release bench bench-exchange bench-sources bench-memory bench-revocation bench-governance bench-evidence bench-stream bench-federation fmt clean-venv
+.PHONY: postgres oidc faketime demo build test lint unit vectors scenarios clients fuzz fuzz-build fuzz-smoke fuzz-smoke-node fuzz-merge release bench bench-exchange bench-sources bench-memory bench-revocation bench-governance bench-evidence bench-stream bench-calls bench-federation fmt clean-venv
 
 demo:
 	cargo run --locked --quiet -p comity -- demo
@@ -105,7 +105,7 @@ fuzz-merge: fuzz-build
 	@for target in $(FUZZ_PURE) $(FUZZ_NODE); do fuzz/merge.sh $$target || exit 1; done
 
 # Each writes a file into bench/. The figures are ratios within one run, or sizes: none is a test.
-bench: bench-exchange bench-sources bench-memory bench-revocation bench-governance bench-evidence bench-stream bench-federation
+bench: bench-exchange bench-sources bench-memory bench-revocation bench-governance bench-evidence bench-stream bench-calls bench-federation
 
 RELEASE := $(CARGO_TARGET_DIR)/release
 
@@ -118,8 +118,14 @@ bench-exchange: release
 bench-governance: release
 	$(RELEASE)/bench_governance
 
+# ROAPI is a server to compare with, in a folder of its own.
 bench-stream: release $(VENV)/ready
-	COMITY_PYTHON=$(VENV)/bin/python $(RELEASE)/bench_stream
+	$(PYTHON) -m venv $(VENV)-roapi
+	$(VENV)-roapi/bin/pip install --quiet --disable-pip-version-check roapi==0.12.7
+	COMITY_ROAPI=$(VENV)-roapi/bin/roapi COMITY_PYTHON=$(VENV)/bin/python $(RELEASE)/bench_stream
+
+bench-calls: release
+	$(RELEASE)/bench_calls
 
 bench-evidence: release
 	COMITY_BIN=$(RELEASE)/comity $(RELEASE)/bench_evidence

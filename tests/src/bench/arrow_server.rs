@@ -14,30 +14,36 @@ use futures::{StreamExt as _, TryStreamExt as _};
 use tokio::net::TcpListener;
 use tokio_rustls::TlsAcceptor;
 use tonic::transport::Server;
+use tonic::transport::server::TcpIncoming;
 use tonic::{Request, Response, Status, Streaming};
 
 use super::{Outcome, transport};
 
 type Stream<T> = BoxStream<'static, Result<T, Status>>;
 
-/// The ticket of the first row alone.
-pub const ONE_ROW: &[u8] = b"one row";
-
-/// Gives all batches for any other ticket.
+/// Gives all batches for any ticket.
 pub struct Stock(Vec<RecordBatch>);
 
 impl Stock {
-    /// Serves `batches` on `listener`.
+    /// Serves `batches` on `listener`, without TLS if there is none.
+    ///
+    /// # Errors
+    /// The listener fails.
     pub async fn serve(
         listener: TcpListener,
-        tls: TlsAcceptor,
+        tls: Option<TlsAcceptor>,
         batches: Vec<RecordBatch>,
     ) -> Outcome {
+        let service = FlightServiceServer::new(Self(batches));
+        let Some(tls) = tls else {
+            let connections = TcpIncoming::from(listener).with_nodelay(Some(true));
+            let server = Server::builder().add_service(service);
+            return Ok(server.serve_with_incoming(connections).await?);
+        };
         let connections = futures::stream::unfold((listener, tls), |(listener, tls)| async move {
             let accepted = transport::Accepted::next(&listener, &tls).await;
             Some((accepted, (listener, tls)))
         });
-        let service = FlightServiceServer::new(Self(batches));
         let server = Server::builder().add_service(service);
         Ok(server.serve_with_incoming(connections).await?)
     }
@@ -57,12 +63,8 @@ impl FlightService for Stock {
     type ListActionsStream = Stream<ActionType>;
     type DoExchangeStream = Stream<FlightData>;
 
-    async fn do_get(&self, asked: Request<Ticket>) -> Result<Response<Self::DoGetStream>, Status> {
-        let batches = match &asked.get_ref().ticket[..] {
-            ONE_ROW => self.0.first().map(|b| b.slice(0, 1)).into_iter().collect(),
-            _ => self.0.clone(),
-        };
-        let batches = futures::stream::iter(batches.into_iter().map(Ok::<_, FlightError>));
+    async fn do_get(&self, _: Request<Ticket>) -> Result<Response<Self::DoGetStream>, Status> {
+        let batches = futures::stream::iter(self.0.clone().into_iter().map(Ok::<_, FlightError>));
         let messages = FlightDataEncoderBuilder::new().build(batches);
         Ok(Response::new(messages.map_err(Status::from).boxed()))
     }

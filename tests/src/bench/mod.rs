@@ -2,6 +2,8 @@
 
 pub mod arrow_server;
 pub mod lineitem;
+pub mod read;
+pub mod served;
 pub mod transport;
 
 use std::fmt::Write as _;
@@ -89,6 +91,21 @@ pub fn machine() -> String {
         "Machine: {cores} cores, Linux, shared with other work; {profile} build; comity {}.\n",
         env!("CARGO_PKG_VERSION")
     )
+}
+
+/// The median of some figures; 0 of none.
+pub fn median(mut of: Vec<f64>) -> f64 {
+    of.sort_by(f64::total_cmp);
+    of.get(of.len() / 2).copied().unwrap_or_default()
+}
+
+/// Seconds of processor time that a process took.
+pub fn cpu(pid: u32) -> f64 {
+    let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
+    let after = stat.rsplit_once(") ").map_or("", |(_, after)| after);
+    let field = |n: usize| after.split(' ').nth(n)?.parse::<f64>().ok();
+    // In hundredths of a second: user and system.
+    (field(11).unwrap_or(0.0) + field(12).unwrap_or(0.0)) / 100.0
 }
 
 /// A figure of `/proc/PID/status`, in MiB: `VmRSS`, or `VmHWM` for its peak.

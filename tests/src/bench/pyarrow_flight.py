@@ -1,23 +1,27 @@
 """pyarrow's Flight, for comparison: a server of batches, and a client.
 
-serve TIMES              serves the batches of an Arrow stream on standard input, so many times
-read PORT KIND           reads all rows for each line of standard input, and prints rows and seconds
+serve TRANSPORT TIMES       serves the batches of an Arrow stream on standard input, so many times
+read TRANSPORT PORT [SQL]   reads all rows for each line of standard input, and prints how many
+
+TRANSPORT is tls or plain.
 """
 
 import subprocess
 import sys
 import tempfile
-import time
 
 import pyarrow as pa
 import pyarrow.flight as flight
 
-SQL = b"SELECT * FROM bench.t"
+TLS = sys.argv[2] == "tls"
 
 
 class Server(flight.FlightServerBase):
-    def __init__(self, table, certificate):
-        super().__init__("grpc+tls://127.0.0.1:0", tls_certificates=[certificate])
+    def __init__(self, table):
+        if TLS:
+            super().__init__("grpc+tls://127.0.0.1:0", tls_certificates=[certificate()])
+        else:
+            super().__init__("grpc://127.0.0.1:0")
         self.table = table
 
     def do_get(self, context, ticket):
@@ -34,8 +38,8 @@ def certificate():
 
 def serve():
     batches = list(pa.ipc.open_stream(sys.stdin.buffer))
-    table = pa.Table.from_batches(batches * int(sys.argv[2]))
-    server = Server(table, certificate())
+    table = pa.Table.from_batches(batches * int(sys.argv[3]))
+    server = Server(table)
     print(server.port, flush=True)
     server.serve()
 
@@ -45,22 +49,21 @@ def field(number, value):
     return bytes([number << 3 | 2, len(value)]) + value
 
 
-def statement():
+def statement(sql):
     url = b"type.googleapis.com/arrow.flight.protocol.sql.CommandStatementQuery"
-    return field(1, url) + field(2, field(1, SQL))
+    return field(1, url) + field(2, field(1, sql.encode()))
 
 
 def read():
-    client = flight.connect(f"grpc+tls://127.0.0.1:{sys.argv[2]}", disable_server_verification=True)
+    scheme, options = ("grpc+tls", {"disable_server_verification": True}) if TLS else ("grpc", {})
+    client = flight.connect(f"{scheme}://127.0.0.1:{sys.argv[3]}", **options)
     for _ in sys.stdin:
-        began = time.perf_counter()
-        if sys.argv[3] == "comity":
-            info = client.get_flight_info(flight.FlightDescriptor.for_command(statement()))
+        if len(sys.argv) > 4:
+            info = client.get_flight_info(flight.FlightDescriptor.for_command(statement(sys.argv[4])))
             ticket = info.endpoints[0].ticket
         else:
             ticket = flight.Ticket(b"t")
-        rows = sum(chunk.data.num_rows for chunk in client.do_get(ticket))
-        print(rows, time.perf_counter() - began, flush=True)
+        print(sum(chunk.data.num_rows for chunk in client.do_get(ticket)), flush=True)
 
 
 {"serve": serve, "read": read}[sys.argv[1]]()

@@ -3,566 +3,302 @@
 //!
 //! Each server is a process of its own: this program, started with `serve`.
 
-use std::collections::BTreeSet;
-use std::io::{BufRead as _, BufReader, Read as _, Write as _};
-use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
-use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use arrow::array::RecordBatch;
-use arrow::ipc::writer::StreamWriter;
-use arrow_flight::decode::FlightRecordBatchStream;
-use arrow_flight::error::FlightError;
+use arrow_flight::Ticket;
 use arrow_flight::flight_service_client::FlightServiceClient;
-use arrow_flight::sql::{CommandStatementQuery, ProstMessageExt as _};
-use arrow_flight::{FlightDescriptor, Ticket};
-use async_trait::async_trait;
-use comity::flight::{
-    Asked, Denied, End, Gate, Moved, PeerChannel, Recorder, Right, Served, Session, Taker,
-    Unlimited, Workers, workbench,
-};
-use comity::ledger::Reserved;
-use comity::network::{Area, DialPolicy};
-use comity::query::{Engine, EngineSettings, GovernedTable, TableName, View};
-use comity_identity::{Digest, SecretKey};
-use comity_protocol::terms::{RowFilter, TableTerms};
-use comity_tests::bench::arrow_server::{ONE_ROW, Stock};
-use comity_tests::bench::{self, Outcome, transport};
+use comity::flight::PeerChannel;
+use comity_tests::bench::read::{self, Raw, Reader, SQL};
+use comity_tests::bench::served::{BYTES, Kind, Of, Running, serve_if_told};
+use comity_tests::bench::{self, Outcome, cpu, transport};
 use comity_tests::workers;
-use datafusion::datasource::MemTable;
-use futures::TryStreamExt as _;
-use prost::Message as _;
-use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
-use tokio::net::TcpListener;
-use tokio::sync::watch;
-use tokio_rustls::TlsAcceptor;
-use tokio_util::sync::CancellationToken;
-use tonic::Request;
-use tonic::transport::{Channel, Endpoint};
+use tonic::transport::Channel;
 
 /// As a node has it: what threads free for each other is used again.
 #[global_allocator]
 static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
 
-/// The bytes of one answer, in arrays.
-const BYTES: usize = 512 << 20;
-
 /// Interleaved rounds.
 const ROUNDS: usize = 9;
 
-/// Questions for one row.
-const QUESTIONS: usize = 2_000;
-
-/// What is between two nodes.
-const PEER: &str = "Comity, its peer client";
-
-/// What is read.
-const SQL: &str = "SELECT * FROM bench.t";
-
 fn main() -> Outcome {
-    let arguments: Vec<String> = std::env::args().collect();
-    let runtime = tokio::runtime::Runtime::new()?;
-    match &arguments[1..] {
-        [serve, kind, table] if serve == "serve" => runtime.block_on(server(kind, table)),
-        _ => runtime.block_on(measure()),
-    }
-}
-
-/// Serves until the other end of its input is gone.
-async fn server(kind: &str, table: &str) -> Outcome {
-    let batches = transport::batches(table, BYTES)?;
-    let listener = TcpListener::bind("127.0.0.1:0").await?;
-    println!("{}", listener.local_addr()?.port());
-    tokio::task::spawn_blocking(|| {
-        let _ = std::io::stdin().read(&mut [0]);
-        std::process::exit(0);
-    });
-    let tls = transport::server_tls()?;
-    match kind {
-        "raw" => raw(listener, TlsAcceptor::from(tls), &batches).await,
-        "arrow-flight" => Stock::serve(listener, TlsAcceptor::from(tls), batches).await,
-        _ => {
-            let settings = EngineSettings {
-                partitions: 1,
-                ..EngineSettings::default()
-            };
-            let engine = Arc::new(Engine::start(settings)?);
-            let gate = Arc::new(Everybody(view(batches)?));
-            let (workers, stop) = (Arc::new(Workers::start()?), CancellationToken::new());
-            Ok(workbench::serve(listener, Some(tls), gate, engine, workers, stop).await?)
+    tokio::runtime::Runtime::new()?.block_on(async {
+        match serve_if_told().await? {
+            true => Ok(()),
+            false => measure().await,
         }
-    }
+    })
 }
 
-/// As many bytes as the arrays have, from where they lie.
-async fn raw(listener: TcpListener, tls: TlsAcceptor, batches: &[RecordBatch]) -> Outcome {
-    loop {
-        let accepted = transport::Accepted::next(&listener, &tls).await?;
-        let mut stream = accepted.into_inner();
-        while stream.read_u8().await.is_ok() {
-            for batch in batches {
-                for column in batch.columns() {
-                    for buffer in column.to_data().buffers() {
-                        stream.write_all(buffer).await?;
-                    }
-                }
-            }
-            stream.flush().await?;
-        }
-    }
+const LEFT: &str = "";
+
+/// Who reads.
+enum Client {
+    Raw(Box<dyn Raw>, bool),
+    Stock(FlightServiceClient<Channel>),
+    /// arrow-flight's client of a server that wants a statement.
+    Sql(FlightServiceClient<Channel>),
+    Peer(Box<PeerChannel>),
+    /// A process of its own.
+    Python(Reader),
 }
 
-fn view(batches: Vec<RecordBatch>) -> Outcome<Arc<View>> {
-    let schema = transport::schema(&batches)?;
-    let columns = schema.fields().iter().map(|f| f.name().clone());
-    let terms = TableTerms {
-        columns: columns.collect(),
-        filter: RowFilter(BTreeSet::new()),
-        masks: Default::default(),
-        protection: None,
-    };
-    let table = MemTable::try_new(schema, vec![batches])?;
-    let table = GovernedTable::new(Arc::new(table), &terms)?;
-    let name = TableName {
-        catalog: "own".to_owned(),
-        schema: "bench".to_owned(),
-        table: "t".to_owned(),
-    };
-    Ok(View::builder("own").governed(name, table).build())
-}
-
-/// Lets everybody in, as a partner: what moves is counted and hashed.
-struct Everybody(Arc<View>);
-
-impl Gate for Everybody {
-    fn admit(&self, request: &Request<()>) -> Result<Session, Denied> {
-        let trace = request.metadata().get(comity::flight::TRACE);
-        let trace = trace
-            .and_then(|t| t.to_str().ok())
-            .unwrap_or("0123456789abcdef");
-        Ok(Session {
-            key: "reader".to_owned(),
-            view: Arc::clone(&self.0),
-            stop: CancellationToken::new(),
-            right: Arc::new(Always(watch::Sender::default())),
-            member: false,
-            allowance: Arc::new(Unlimited),
-            trace: format!("{trace}fedcba9876543210"),
-            recorder: Arc::new(Nobody),
-            token: None,
-        })
-    }
-}
-
-#[derive(Debug)]
-struct Always(watch::Sender<u64>);
-
-impl Right for Always {
-    fn check(&self) -> Result<(), &'static str> {
-        Ok(())
-    }
-
-    fn changes(&self) -> Vec<watch::Receiver<u64>> {
-        vec![self.0.subscribe()]
-    }
-}
-
-#[derive(Debug)]
-struct Nobody;
-
-#[async_trait]
-impl Recorder for Nobody {
-    async fn started(&self, _: &Served, _: Option<Reserved>) -> Result<(), Denied> {
-        Ok(())
-    }
-    fn refused(&self, _: &'static str, _: &str) {}
-    fn ended(&self, _: &Served, _: Moved, _: Option<&'static str>) {}
-}
-
-impl Taker for Nobody {
-    fn took(&self, _: String, _: Moved, _: End) {}
-}
-
-/// A server, and what it is asked through.
-struct Running {
-    child: Child,
-    port: u16,
-}
-
-impl Running {
-    fn start(kind: &str, table: &str) -> Outcome<Self> {
-        let mut program = Command::new(std::env::current_exe()?);
-        Self::of(spawned(program.args(["serve", kind, table]))?)
-    }
-
-    /// pyarrow's server of the same batches, which come over its input.
-    fn pyarrow(batches: &[RecordBatch]) -> Outcome<Self> {
-        let distinct = batches.get(..transport::BATCHES).ok_or("few batches")?;
-        let times = (batches.len() / distinct.len()).to_string();
-        let mut child = spawned(python()?.args(["serve", &times]))?;
-        let input = child.stdin.take().ok_or("no input")?;
-        let schema = transport::schema(distinct)?;
-        let mut writer = StreamWriter::try_new(input, &schema)?;
-        for batch in distinct {
-            writer.write(batch)?;
-        }
-        writer.finish()?;
-        drop(writer);
-        Self::of(child)
-    }
-
-    fn of(mut child: Child) -> Outcome<Self> {
-        let mut line = String::new();
-        let out = child.stdout.take().ok_or("no output")?;
-        BufReader::new(out).read_line(&mut line)?;
-        let port = line.trim().parse()?;
-        Ok(Self { child, port })
-    }
-}
-
-/// pyarrow's client.
-struct Reader {
-    child: Child,
-    input: ChildStdin,
-    output: BufReader<ChildStdout>,
-}
-
-impl Reader {
-    fn start(of: &Running, kind: &str) -> Outcome<Self> {
-        let port = of.port.to_string();
-        let mut child = spawned(python()?.args(["read", &port, kind]))?;
-        Ok(Self {
-            input: child.stdin.take().ok_or("no input")?,
-            output: BufReader::new(child.stdout.take().ok_or("no output")?),
-            child,
-        })
-    }
-
-    /// Reads everything once. Its answer comes with its own time, which is that
-    /// of the call but for a line through a pipe.
-    fn rows(&mut self) -> Outcome<usize> {
-        writeln!(self.input)?;
-        self.input.flush()?;
-        let mut line = String::new();
-        self.output.read_line(&mut line)?;
-        let rows = line.split(' ').next().unwrap_or_default();
-        Ok(rows.parse()?)
-    }
-}
-
-impl Drop for Reader {
-    fn drop(&mut self) {
-        end(&mut self.child);
-    }
-}
-
-impl Drop for Running {
-    fn drop(&mut self) {
-        end(&mut self.child);
-    }
-}
-
-fn spawned(program: &mut Command) -> std::io::Result<Child> {
-    let program = program.stdin(Stdio::piped()).stdout(Stdio::piped());
-    program.spawn()
-}
-
-fn python() -> Outcome<Command> {
-    let python = std::env::var("COMITY_PYTHON")?;
-    let mut program = Command::new(python);
-    program.arg(concat!(
-        env!("CARGO_MANIFEST_DIR"),
-        "/src/bench/pyarrow_flight.py"
-    ));
-    Ok(program)
-}
-
-/// Only what was started here.
-fn end(child: &mut Child) {
-    let _ = child.kill();
-    let _ = child.wait();
-}
-
-/// What one way took, over all rounds.
+/// One way of an answer, and what it took over all rounds.
 struct Way {
     name: &'static str,
-    server: usize,
-    /// A client in a process of its own.
-    client: Option<Reader>,
+    client: Client,
+    /// The processes of servers.
+    pids: Vec<u32>,
     times: Vec<Duration>,
-    /// Processor time of the server and of this process.
-    cpu: [f64; 2],
+    /// Processor time of the servers, one after the other, and of the client.
+    cpu: Vec<f64>,
+}
+
+impl Way {
+    fn new(name: &'static str, servers: &[&Running], client: Client) -> Self {
+        Self {
+            name,
+            client,
+            pids: servers.iter().map(|s| s.id()).collect(),
+            times: Vec::new(),
+            cpu: vec![0.0; servers.len() + 1],
+        }
+    }
+
+    /// A copy of bytes from the last of `servers`.
+    async fn raw(
+        name: &'static str,
+        servers: &[&Running],
+        (tls, hashed): (bool, bool),
+    ) -> Outcome<Self> {
+        let port = servers.last().ok_or("no server")?.port;
+        let client = Client::Raw(read::raw(port, tls).await?, hashed);
+        Ok(Self::new(name, servers, client))
+    }
+
+    /// pyarrow's client of the last of `servers`.
+    fn python(
+        name: &'static str,
+        servers: &[&Running],
+        (tls, sql): (bool, Option<&str>),
+    ) -> Outcome<Self> {
+        let server = servers.last().ok_or("no server")?;
+        let client = Client::Python(Reader::start(server, tls, sql)?);
+        Ok(Self::new(name, servers, client))
+    }
+
+    async fn rows(&mut self, (rows, bytes): (usize, usize)) -> Outcome<usize> {
+        match &mut self.client {
+            Client::Raw(stream, hashed) => {
+                read::copy(&mut **stream, bytes, *hashed).await?;
+                Ok(rows)
+            }
+            Client::Stock(client) => read::stock_rows(client, Ticket::new("t")).await,
+            Client::Sql(client) => read::foreign_rows(client, SQL).await,
+            Client::Peer(peer) => read::peer_rows(peer, SQL).await,
+            Client::Python(reader) => reader.rows(),
+        }
+    }
+
+    async fn measure(&mut self, whole: (usize, usize), counts: bool) -> Outcome {
+        let client = match &self.client {
+            Client::Python(reader) => reader.id(),
+            _ => std::process::id(),
+        };
+        let pids: Vec<u32> = self.pids.iter().copied().chain([client]).collect();
+        let before: Vec<f64> = pids.iter().copied().map(cpu).collect();
+        let began = Instant::now();
+        let read = self.rows(whole).await?;
+        let took = began.elapsed();
+        if read != whole.0 {
+            return Err(format!("{} gave {read} rows of {}", self.name, whole.0).into());
+        }
+        if counts {
+            self.times.push(took);
+            let spent = pids.into_iter().map(cpu).zip(before);
+            for (sum, (after, before)) in self.cpu.iter_mut().zip(spent) {
+                *sum += after - before;
+            }
+        }
+        Ok(())
+    }
 }
 
 async fn measure() -> Outcome {
     let mut report = format!(
         "# One answer\n\nMade by `make bench-stream`. {}\n\
-         {} MiB of arrays in batches of 8,192 rows, over TLS 1.3 on loopback, server and client in a process each, one \
-         connection. *Raw* is a copy of as many bytes through rustls; *arrow-flight* and *pyarrow* are plain servers of \
-         those libraries with their own clients; Comity serves a governed table, counted and hashed at both ends as between partners. \
-         Medians of {ROUNDS} interleaved rounds; the ratio is the median of each round's. CPU is of both processes, \
-         server + client, for each GB.\n",
+         {} MiB of arrays in batches of 8,192 rows, on loopback, each server and the client in a process, one \
+         connection. *Raw* is a copy of as many bytes, and *hashed* the same with a BLAKE3 hash at both ends, \
+         which is what an answer between partners has for its receipt. *arrow-flight*, *pyarrow* and *ROAPI* are plain \
+         servers of those names. Comity serves a governed table. Medians of {ROUNDS} interleaved rounds; a ratio is the \
+         median of each round's. CPU is of each process on the way, the client last, in seconds for each GB.\n",
         bench::machine(),
         BYTES >> 20
     );
     for table in ["numbers", "texts"] {
-        report.push_str(&of_table(table).await?);
+        report.push_str(&encrypted(table).await?);
     }
-    report.push_str(&one_row().await?);
-    report.push_str(
-        "\n## What is left\n\nThe goals are 0.9 of raw with the node's own client, 1.4 of pyarrow's both sides, 1.0 of \
-         pyarrow's with its client, and one row in twice the time of a bare call. None is met in every run: pyarrow's own \
-         figure moved between 0.35 and 0.67 of raw from run to run, ours between 0.46 and 0.54. Of the processor's time \
-         at the provider a fifth is the hash of what moved, which the others do not take. Another fifth are tasks that \
-         wake each other on different threads: with one thread for the network in each process \
-         (`TOKIO_WORKER_THREADS=1`) the own client reached 0.70 of raw for numbers and 0.53 for texts in one run. \
-         Connections that stay on one thread each would have that on machines with more cores too. The rest is what \
-         HTTP/2 and TLS cost over a copy. One row is planned twice, on the threads of the engine.\n",
-    );
+    for table in ["numbers", "texts"] {
+        report.push_str(&plain(table).await?);
+    }
+    for table in ["numbers", "texts"] {
+        report.push_str(&relayed(table).await?);
+    }
+    report.push_str(LEFT);
     bench::report("stream", &report)
 }
 
-async fn of_table(table: &str) -> Outcome<String> {
-    let batches = transport::batches(table, BYTES)?;
-    let servers = [
-        Running::start("raw", table)?,
-        Running::start("arrow-flight", table)?,
-        Running::start("comity", table)?,
-        Running::pyarrow(&batches)?,
+/// Between two partners, and from a listener to an ordinary client.
+async fn encrypted(table: &str) -> Outcome<String> {
+    let of = Of { table, tls: true };
+    let raw = Running::start(Kind::Raw, of)?;
+    let hashed = Running::start(Kind::Hashed, of)?;
+    let stock = Running::start(Kind::Stock, of)?;
+    let comity = Running::start(Kind::Comity, of)?;
+    let pyarrow = Running::pyarrow(of)?;
+    let peer = Box::new(read::peer_of(workers(), comity.port).await?);
+    let foreign = read::connected(comity.port, true).await?;
+    let plain = read::connected(stock.port, true).await?;
+    let ways = [
+        Way::raw("raw", &[&raw], (true, false)).await?,
+        Way::raw("hashed", &[&hashed], (true, true)).await?,
+        Way::new("arrow-flight, both", &[&stock], Client::Stock(plain)),
+        Way::new("Comity, its peer client", &[&comity], Client::Peer(peer)),
+        Way::new(
+            "Comity, arrow-flight's client",
+            &[&comity],
+            Client::Sql(foreign),
+        ),
+        Way::python("Comity, pyarrow's client", &[&comity], (true, Some(SQL)))?,
+        Way::python("pyarrow, both", &[&pyarrow], (true, None))?,
     ];
-    let [raw, stock, comity, pyarrow] = &servers;
+    let bases = ["raw", "hashed", "pyarrow, both"];
+    of_table(&format!("{table}, TLS 1.3"), table, ways.into(), &bases).await
+}
+
+/// From a workbench on loopback without TLS, to members: nothing is hashed.
+async fn plain(table: &str) -> Outcome<String> {
+    let of = Of { table, tls: false };
+    let folder = tempfile::tempdir()?;
+    let raw = Running::start(Kind::Raw, of)?;
+    let stock = Running::start(Kind::Stock, of)?;
+    let comity = Running::start(Kind::Comity, of)?;
+    let pyarrow = Running::pyarrow(of)?;
+    let roapi = Running::roapi(table, folder.path())?;
+    let foreign = read::connected(comity.port, false).await?;
+    let plain = read::connected(stock.port, false).await?;
+    let ways = [
+        Way::raw("raw", &[&raw], (false, false)).await?,
+        Way::new("arrow-flight, both", &[&stock], Client::Stock(plain)),
+        Way::new(
+            "Comity, arrow-flight's client",
+            &[&comity],
+            Client::Sql(foreign),
+        ),
+        Way::python("Comity, pyarrow's client", &[&comity], (false, Some(SQL)))?,
+        Way::python("pyarrow, both", &[&pyarrow], (false, None))?,
+        Way::python(
+            "ROAPI, pyarrow's client",
+            &[&roapi],
+            (false, Some("SELECT * FROM t")),
+        )?,
+    ];
+    let bases = ["raw", "pyarrow, both"];
+    of_table(
+        &format!("{table}, in the clear"),
+        table,
+        ways.into(),
+        &bases,
+    )
+    .await
+}
+
+/// Through one's own node, both legs over TLS.
+async fn relayed(table: &str) -> Outcome<String> {
+    let of = Of { table, tls: true };
+    let raw = Running::start(Kind::Raw, of)?;
+    let copied = Running::start(Kind::Copied(raw.port), of)?;
+    let comity = Running::start(Kind::Comity, of)?;
+    let relay = Running::start(Kind::Relay(comity.port), of)?;
+    let direct = Box::new(read::peer_of(workers(), comity.port).await?);
+    let through = Box::new(read::peer_of(workers(), relay.port).await?);
+    let ways = [
+        Way::raw("raw, direct", &[&raw], (true, false)).await?,
+        Way::raw(
+            "raw, through a copy of bytes",
+            &[&raw, &copied],
+            (true, false),
+        )
+        .await?,
+        Way::new("Comity, direct", &[&comity], Client::Peer(direct)),
+        Way::new(
+            "Comity, through a node",
+            &[&comity, &relay],
+            Client::Peer(through),
+        ),
+        Way::python(
+            "Comity, through a node, pyarrow's client",
+            &[&comity, &relay],
+            (true, Some(SQL)),
+        )?,
+    ];
+    let bases = ["raw, through a copy of bytes", "Comity, direct"];
+    of_table(
+        &format!("{table}, through one's own node"),
+        table,
+        ways.into(),
+        &bases,
+    )
+    .await
+}
+
+async fn of_table(title: &str, table: &str, mut ways: Vec<Way>, bases: &[&str]) -> Outcome<String> {
+    let batches = transport::batches(table, BYTES)?;
     let rows: usize = batches.iter().map(RecordBatch::num_rows).sum();
-    let bytes: usize = batches
+    let buffers = batches
         .iter()
-        .flat_map(|b| b.columns().to_vec())
-        .flat_map(|c| c.to_data().buffers().to_vec())
-        .map(|b| b.len())
+        .flat_map(|b| b.columns())
+        .map(|c| c.to_data());
+    let bytes: usize = buffers
+        .flat_map(|data| data.buffers().to_vec())
+        .map(|buffer| buffer.len())
         .sum();
     drop(batches);
-    let mut copied = transport::dial(raw.port).await?;
-    let plain = connected(stock.port).await?;
-    let foreign = connected(comity.port).await?;
-    let peer = peer_of(comity).await?;
-    let way = |name, server| Way {
-        name,
-        server,
-        client: None,
-        times: Vec::new(),
-        cpu: [0.0; 2],
-    };
-    let of_pyarrow = |name, server, client| Way {
-        client: Some(client),
-        ..way(name, server)
-    };
-    let mut ways = [
-        way("raw", 0),
-        way("arrow-flight, both", 1),
-        way(PEER, 2),
-        way("Comity, arrow-flight's client", 2),
-        of_pyarrow(
-            "Comity, pyarrow's client",
-            2,
-            Reader::start(comity, "comity")?,
-        ),
-        of_pyarrow("pyarrow, both", 3, Reader::start(pyarrow, "pyarrow")?),
-    ];
+    // The first round warms up.
     for round in 0..=ROUNDS {
         for way in &mut ways {
-            let reader = way.client.as_ref().map(|r| r.child.id());
-            let client = reader.unwrap_or_else(std::process::id);
-            let pids = [servers[way.server].child.id(), client];
-            let before = pids.map(cpu);
-            let began = Instant::now();
-            let read = match way.name {
-                _ if reader.is_some() => way.client.as_mut().ok_or("no client")?.rows()?,
-                "raw" => copy(&mut copied, bytes).await.map(|()| rows)?,
-                "arrow-flight, both" => stock_rows(&plain, Ticket::new("t")).await?,
-                PEER => peer_rows(&peer, SQL).await?,
-                _ => foreign_rows(&foreign).await?,
-            };
-            let took = began.elapsed();
-            if read != rows {
-                return Err(format!("{} gave {read} rows of {rows}", way.name).into());
-            }
-            // The first round warms up.
-            if round > 0 {
-                way.times.push(took);
-                for (sum, (after, before)) in way
-                    .cpu
-                    .iter_mut()
-                    .zip(pids.map(cpu).into_iter().zip(before))
-                {
-                    *sum += after - before;
-                }
-            }
+            way.measure((rows, bytes), round > 0).await?;
         }
     }
-    Ok(table_of(table, &ways, bytes))
-}
-
-fn table_of(table: &str, ways: &[Way], bytes: usize) -> String {
-    let mut text =
-        format!("\n## {table}\n\n| way | GB/s | of raw | CPU s/GB |\n|---|---|---|---|\n");
-    let median = |mut of: Vec<f64>| {
-        of.sort_by(f64::total_cmp);
-        of.get(of.len() / 2).copied().unwrap_or_default()
-    };
-    let seconds = |way: &Way| {
-        way.times
-            .iter()
-            .map(Duration::as_secs_f64)
-            .collect::<Vec<_>>()
-    };
-    let raw = ways.first().map(seconds).unwrap_or_default();
     let gb = bytes as f64 / 1e9;
-    for way in ways {
-        let times = seconds(way);
-        let ratios = raw.iter().zip(&times).map(|(raw, time)| raw / time);
-        let [server, client] = way.cpu.map(|cpu| cpu / (gb * times.len() as f64));
+    let of = |name: &str| {
+        ways.iter()
+            .find(|w| w.name == name)
+            .map(|w| w.times.clone())
+    };
+    let heads: String = bases.iter().map(|base| format!(" of {base} |")).collect();
+    let lines = "---|".repeat(bases.len());
+    let mut text =
+        format!("\n## {title}\n\n| way | GB/s |{heads} CPU s/GB |\n|---|---|{lines}---|\n");
+    for way in &ways {
+        let seconds: Vec<f64> = way.times.iter().map(Duration::as_secs_f64).collect();
+        let ratios = bases.iter().map(|base| {
+            let base = of(base).unwrap_or_default();
+            let ratios = base.iter().zip(&seconds).map(|(b, s)| b.as_secs_f64() / s);
+            format!(" {:.2} |", bench::median(ratios.collect()))
+        });
+        let cpu = way.cpu.iter().map(|cpu| {
+            let each = cpu / (gb * seconds.len() as f64);
+            format!("{each:.2}")
+        });
         text.push_str(&format!(
-            "| {} | {:.2} | {:.2} | {server:.2} + {client:.2} |\n",
+            "| {} | {:.2} |{} {} |\n",
             way.name,
-            gb / median(times.clone()),
-            median(ratios.collect()),
-        ));
-    }
-    text
-}
-
-async fn copy(
-    stream: &mut tokio_rustls::client::TlsStream<tokio::net::TcpStream>,
-    bytes: usize,
-) -> Outcome {
-    stream.write_u8(1).await?;
-    stream.flush().await?;
-    let (mut left, mut buffer) = (bytes, vec![0; 256 << 10]);
-    while left > 0 {
-        let most = buffer.len().min(left);
-        left -= match stream.read(&mut buffer[..most]).await? {
-            0 => return Err("the copy broke off".into()),
-            read => read,
-        };
-    }
-    Ok(())
-}
-
-/// arrow-flight's own client, with its defaults.
-async fn connected(port: u16) -> Outcome<FlightServiceClient<Channel>> {
-    let connector = tower::service_fn(move |_| async move {
-        // Made into text at once: what it is need not be sent between threads.
-        let stream = transport::dial(port).await.map_err(|e| e.to_string());
-        let stream = stream.map_err(std::io::Error::other)?;
-        Ok::<_, std::io::Error>(hyper_util::rt::TokioIo::new(stream))
-    });
-    let channel = Endpoint::from_static("http://benchmark.invalid")
-        .connect_with_connector(connector)
-        .await?;
-    Ok(FlightServiceClient::new(channel).max_decoding_message_size(64 << 20))
-}
-
-async fn stock_rows(client: &FlightServiceClient<Channel>, ticket: Ticket) -> Outcome<usize> {
-    let messages = client.clone().do_get(ticket).await?.into_inner();
-    let messages = messages.map_err(|e| FlightError::Tonic(Box::new(e)));
-    let rows = FlightRecordBatchStream::new_from_flight_data(messages);
-    let rows = rows.try_fold(0, |n, b| async move { Ok(n + b.num_rows()) });
-    Ok(rows.await?)
-}
-
-async fn foreign_rows(client: &FlightServiceClient<Channel>) -> Outcome<usize> {
-    let command = CommandStatementQuery {
-        query: SQL.to_owned(),
-        transaction_id: None,
-    };
-    let descriptor = FlightDescriptor::new_cmd(command.as_any().encode_to_vec());
-    let info = client
-        .clone()
-        .get_flight_info(descriptor)
-        .await?
-        .into_inner();
-    let ticket = info.endpoint.into_iter().next().and_then(|e| e.ticket);
-    stock_rows(client, ticket.ok_or("no ticket")?).await
-}
-
-/// The node's own client of a server.
-async fn peer_of(comity: &Running) -> Outcome<PeerChannel> {
-    let loopback = DialPolicy::only(&[Area::Loopback]);
-    let address = format!("127.0.0.1:{}", comity.port);
-    let tls = transport::client_tls()?;
-    Ok(PeerChannel::dial(workers(), &tls, Vec::new(), &address, loopback).await?)
-}
-
-async fn peer_rows(peer: &PeerChannel, sql: &str) -> Outcome<usize> {
-    let asked = Asked {
-        agreement: Digest::of(b"agreement"),
-        grant: vec!["grant".to_owned()],
-        purpose: None,
-        trace: "0123456789abcdef".to_owned(),
-        sql: sql.to_owned(),
-    };
-    let holder = SecretKey::from_seed(&[7; 32]);
-    let taker: Arc<dyn Taker> = Arc::new(Nobody);
-    let (_, read) = peer.ask(&asked, &holder, &taker).await?;
-    let rows = read.try_fold(0, |n, b| async move { Ok(n + b.num_rows()) });
-    Ok(rows.await?)
-}
-
-/// Questions for one row, one after the other, over warm connections.
-async fn one_row() -> Outcome<String> {
-    let (stock, comity) = (
-        Running::start("arrow-flight", "numbers")?,
-        Running::start("comity", "numbers")?,
-    );
-    let (plain, peer) = (connected(stock.port).await?, peer_of(&comity).await?);
-    let sql = format!("{SQL} LIMIT 1");
-    let mut times = [Vec::new(), Vec::new()];
-    for n in 0..QUESTIONS {
-        let began = Instant::now();
-        let mut rows = stock_rows(&plain, Ticket::new(ONE_ROW)).await?;
-        let first = began.elapsed();
-        let began = Instant::now();
-        rows += peer_rows(&peer, &sql).await?;
-        let second = began.elapsed();
-        if rows != 2 {
-            return Err(format!("{rows} rows").into());
-        }
-        if n >= QUESTIONS / 10 {
-            let [one, other] = &mut times;
-            one.push(first);
-            other.push(second);
-        }
-    }
-    let mut text = format!(
-        "\n## One row\n\n{QUESTIONS} questions in turns, the first tenth not counted. *arrow-flight* is one call for a \
-         batch that lies there; Comity is asked as a partner asks: a statement is planned, and planned again with the \
-         rights of whoever redeems its ticket, in two calls. The grant is not verified here and nothing is \
-         journalled; `bench/exchange.md` has both.\n\n| way | p50 | p99 | of arrow-flight, p50 |\n|---|---|---|---|\n"
-    );
-    let mut base = None;
-    for (name, mut times) in ["arrow-flight, one call", PEER].into_iter().zip(times) {
-        times.sort();
-        let at = |part: usize| {
-            times
-                .get(times.len() * part / 100)
-                .copied()
-                .unwrap_or_default()
-        };
-        let (p50, p99) = (at(50), at(99));
-        let base = *base.get_or_insert(p50.as_secs_f64());
-        text.push_str(&format!(
-            "| {name} | {} µs | {} µs | {:.1} |\n",
-            p50.as_micros(),
-            p99.as_micros(),
-            p50.as_secs_f64() / base
+            gb / bench::median(seconds.clone()),
+            ratios.collect::<String>(),
+            cpu.collect::<Vec<_>>().join(" + "),
         ));
     }
     Ok(text)
-}
-
-/// Seconds of processor time that a process took.
-fn cpu(pid: u32) -> f64 {
-    let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
-    let after = stat.rsplit_once(") ").map_or("", |(_, after)| after);
-    let field = |n: usize| after.split(' ').nth(n)?.parse::<f64>().ok();
-    // In hundredths of a second: user and system.
-    (field(11).unwrap_or(0.0) + field(12).unwrap_or(0.0)) / 100.0
 }
