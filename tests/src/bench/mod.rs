@@ -7,6 +7,7 @@ pub mod served;
 pub mod transport;
 
 use std::fmt::Write as _;
+use std::path::Path;
 use std::pin::Pin;
 use std::time::{Duration, Instant};
 
@@ -120,13 +121,106 @@ pub fn memory(pid: Option<u32>, key: &str) -> u64 {
         / 1024
 }
 
-/// Writes a report to `bench/NAME.md`, and prints it.
+/// One goal of a benchmark, and what was reached.
+#[derive(Clone, Debug)]
+pub struct Goal {
+    /// What is measured.
+    pub what: String,
+    /// What it should be at least, or at most.
+    pub bound: Bound,
+    /// What it was.
+    pub figure: f64,
+}
+
+/// What a figure should be.
+#[derive(Clone, Copy, Debug)]
+pub enum Bound {
+    /// As much or more.
+    AtLeast(f64),
+    /// As much or less.
+    AtMost(f64),
+}
+
+/// A part of a report that says which goals were met.
+pub fn goals(all: &[Goal]) -> String {
+    let mut text = format!("\n{GOALS}\n\n| what | goal | figure | |\n|---|---|---|---|\n");
+    for Goal {
+        what,
+        bound,
+        figure,
+    } in all
+    {
+        let (goal, met) = match bound {
+            Bound::AtLeast(least) => (format!("at least {least}"), figure >= least),
+            Bound::AtMost(most) => (format!("at most {most}"), figure <= most),
+        };
+        let met = if met { "met" } else { "missed" };
+        let _ = writeln!(text, "| {what} | {goal} | {figure:.2} | {met} |");
+    }
+    text
+}
+
+/// The title of [`goals`].
+const GOALS: &str = "## Goals";
+
+/// Writes a report to `bench/NAME.md`, prints it, and gathers the goals of all
+/// reports in `bench/results.md`.
 ///
 /// # Errors
 /// A file that cannot be written.
 pub fn report(name: &str, text: &str) -> Outcome {
     println!("{text}");
-    let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/../bench");
+    let folder = Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/../bench"));
     std::fs::create_dir_all(folder)?;
-    Ok(std::fs::write(format!("{folder}/{name}.md"), text)?)
+    std::fs::write(folder.join(format!("{name}.md")), text)?;
+    let mut reports: Vec<_> = std::fs::read_dir(folder)?
+        .filter_map(|entry| entry.ok()?.file_name().into_string().ok())
+        .filter(|file| file.ends_with(".md") && file != "results.md")
+        .collect();
+    reports.sort();
+    let mut results = format!(
+        "# Results\n\nGathered by `make bench` from the reports beside it. {}\n{}\n",
+        machine(),
+        versions()?
+    );
+    for file in reports {
+        let report = std::fs::read_to_string(folder.join(&file))?;
+        let title = report.lines().next().unwrap_or_default();
+        let title = title.trim_start_matches("# ");
+        let _ = writeln!(results, "\n## [{title}]({file})");
+        if let Some((_, goals)) = report.split_once(GOALS) {
+            let goals = goals.split("\n## ").next().unwrap_or_default();
+            let _ = writeln!(results, "\n{}", goals.trim());
+        }
+    }
+    Ok(std::fs::write(folder.join("results.md"), results)?)
+}
+
+/// What was measured with: of the crates what the lock file names.
+fn versions() -> Outcome<String> {
+    let lock = std::fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/../Cargo.lock"))?;
+    let of = |name: &str| {
+        let (_, after) = lock.split_once(&format!("name = \"{name}\"\nversion = \""))?;
+        Some(format!("{name} {}", after.split('"').next()?))
+    };
+    let crates = [
+        "arrow-flight",
+        "datafusion",
+        "tonic",
+        "h2",
+        "rustls",
+        "aws-lc-rs",
+    ];
+    let crates: Vec<_> = crates.into_iter().filter_map(of).collect();
+    let kernel = std::fs::read_to_string("/proc/sys/kernel/osrelease").unwrap_or_default();
+    let processors = std::fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
+    let model = processors
+        .lines()
+        .find_map(|l| l.strip_prefix("model name"));
+    let model = model.map_or("", |m| m.trim_start_matches([' ', '\t', ':']));
+    Ok(format!(
+        "Processor: {model}; kernel {}; {}.",
+        kernel.trim().split('-').next().unwrap_or_default(),
+        crates.join(", ")
+    ))
 }

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use arrow_flight::Ticket;
 use comity_tests::bench::read::{self, SQL};
 use comity_tests::bench::served::{Kind, Of, Running, serve_if_told};
-use comity_tests::bench::{self, Outcome};
+use comity_tests::bench::{self, Bound, Goal, Outcome};
 use comity_tests::workers;
 
 /// As a node has it.
@@ -20,6 +20,8 @@ const QUESTIONS: usize = 2_000;
 
 /// How long clients ask at once.
 const SPAN: Duration = Duration::from_secs(5);
+
+const PEER: &str = "a partner's node, one call";
 
 /// Rows of one answer of many clients: a megabyte.
 const ROWS: usize = 2 * 8_192;
@@ -40,13 +42,19 @@ async fn measure() -> Outcome {
          `bench/exchange.md` has both.\n",
         bench::machine()
     );
-    report.push_str(&one_row().await?);
+    let (text, ratio) = one_row().await?;
+    report.push_str(&text);
     report.push_str(&at_once().await?);
+    report.push_str(&bench::goals(&[Goal {
+        what: "one row: a partner's node, of a bare call".to_owned(),
+        bound: Bound::AtMost(2.0),
+        figure: ratio,
+    }]));
     bench::report("calls", &report)
 }
 
 /// Questions for one row, one after the other, over warm connections.
-async fn one_row() -> Outcome<String> {
+async fn one_row() -> Outcome<(String, f64)> {
     let of = Of {
         table: "one",
         tls: true,
@@ -60,7 +68,7 @@ async fn one_row() -> Outcome<String> {
     let own = read::connected(relay.port, true).await?;
     let names = [
         "arrow-flight, one call",
-        "a partner's node, one call",
+        PEER,
         "an ordinary client, two calls",
         "an ordinary client through its own node, two calls",
     ];
@@ -88,10 +96,13 @@ async fn one_row() -> Outcome<String> {
          is a server that plans nothing and gives a batch that lies there.\n\n\
          | way | p50 | p99 | of arrow-flight, p50 |\n|---|---|---|---|\n"
     );
-    let mut base = None;
+    let (mut base, mut of_peer) = (None, f64::NAN);
     for (name, times) in names.into_iter().zip(&mut times) {
         let (p50, p99) = (at(times, 50), at(times, 99));
         let base = *base.get_or_insert(p50.as_secs_f64());
+        if name == PEER {
+            of_peer = p50.as_secs_f64() / base;
+        }
         text.push_str(&format!(
             "| {name} | {} µs | {} µs | {:.1} |\n",
             p50.as_micros(),
@@ -99,7 +110,7 @@ async fn one_row() -> Outcome<String> {
             p50.as_secs_f64() / base
         ));
     }
-    Ok(text)
+    Ok((text, of_peer))
 }
 
 fn at(times: &mut [Duration], part: usize) -> Duration {
