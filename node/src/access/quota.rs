@@ -225,6 +225,10 @@ impl Allowance for Metering {
         Some(reserved).filter(|r| *r != Reserved::default())
     }
 
+    fn limits_each(&self) -> bool {
+        self.limits.max_rows_per_query.is_some() || self.limits.max_bytes_per_query.is_some()
+    }
+
     fn take(&self, before: (u64, u64), rows: u64, bytes: u64) -> Result<(), OverLimit> {
         let (all_rows, all_bytes) = (before.0 + rows, before.1 + bytes);
         let over = |limit: Option<u64>, value| limit.is_some_and(|most| value > most);

@@ -5,6 +5,7 @@ mod folder;
 
 use std::path::{Path, PathBuf};
 
+use arrow::datatypes::SchemaRef;
 use futures::TryStreamExt as _;
 use serde::Serialize;
 
@@ -31,7 +32,7 @@ use crate::query::identifier;
 #[command(after_help = "Example:\n  \
     comity pull weather-service/weather -o weather.parquet\n  \
     comity pull weather-service/weather --columns origin,temp --where \"temp > 90\" -o hot.csv\n  \
-    comity pull weather-service/weather --partitions 16 -o weather")]
+    comity pull weather-service/weather --partitions 16 --parallel 4 -o weather")]
 pub(super) struct Pull {
     /// PARTNER/PRODUCT[@MAJOR], as `comity search` prints it; PRODUCT[@MAJOR] is your own.
     product: String,
@@ -54,6 +55,10 @@ pub(super) struct Pull {
     /// In how many parts, up to 128.
     #[arg(long, value_name = "COUNT")]
     partitions: Option<u16>,
+    /// How many of them at a time, up to 16. Agreements may permit fewer queries at once.
+    #[arg(long, value_name = "COUNT", default_value_t = 1, requires = "partitions",
+        value_parser = clap::value_parser!(u8).range(1..=16))]
+    parallel: u8,
     /// The format of the parts.
     #[arg(long, value_enum, default_value_t = Format::Parquet, requires = "partitions")]
     format: Format,
@@ -86,8 +91,8 @@ impl Pull {
             ..Inquiry::default()
         };
         let progress = Progress::new();
-        let (file, _) = read(&client, &inquiry, (&self.output, format), &progress).await?;
-        let whole = file.finish(&self.output)?;
+        let read = read(&client, &inquiry, (&self.output, format), &progress).await?;
+        let whole = read.file.finish(&self.output)?;
         drop(progress);
         let pulled = Pulled::of(&self.output, whole);
         output.answer(&pulled, |p| {
@@ -111,7 +116,9 @@ impl Pull {
             format: self.format,
             partitions,
         };
-        let all = folder.pull(&self.output, &client).await?;
+        let all = folder
+            .pull(&self.output, &client, self.parallel.into())
+            .await?;
         output.answer(&all, |all| all.to_string());
         Ok(())
     }
@@ -163,14 +170,22 @@ impl Pulled {
     }
 }
 
-/// Reads an answer into a file beside `path`, which is still to be put in its
-/// place, and gives the name of the states that were read.
+/// An answer that was read.
+struct Read {
+    /// Still to be put in its place.
+    file: Partial,
+    schema: SchemaRef,
+    /// The name of the states of the sources, if they have one.
+    snapshot: Option<String>,
+}
+
+/// Reads an answer into a file beside `path`.
 async fn read(
     client: &SqlClient,
     inquiry: &Inquiry<'_>,
     (path, format): (&Path, Format),
     progress: &Progress,
-) -> Result<(Partial, Option<String>), Problem> {
+) -> Result<Read, Problem> {
     let failed = |e: &dyn std::error::Error| Problem::failed(e.to_string());
     let reply = client.inquire(inquiry).await;
     let Reply {
@@ -184,5 +199,9 @@ async fn read(
         file.write(&batch)?;
         progress.add(batch.num_rows() as u64);
     }
-    Ok((file, ending.snapshot().map(str::to_owned)))
+    Ok(Read {
+        file,
+        schema,
+        snapshot: ending.snapshot().map(str::to_owned),
+    })
 }

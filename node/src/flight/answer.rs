@@ -21,12 +21,13 @@ use prost::Message as _;
 use tonic::body::Body;
 use tonic::metadata::MetadataMap;
 use tonic::server::NamedService;
-use tonic::{Request, Status};
+use tonic::{Code, Request, Status};
 use tower::Service;
 
 use super::face::Face;
 use super::message::{Message, PREFIX};
 use super::service::{Late, Outgoing, SqlService};
+use super::session::{Session, status};
 use super::{MISSING, SNAPSHOT};
 
 /// The path of the call.
@@ -81,10 +82,7 @@ impl Service<http::Request<Body>> for Answers {
             let (parts, body) = request.into_parts();
             let body = match Limited::new(body, MAX_TICKET_BYTES).collect().await {
                 Ok(body) => body.to_bytes(),
-                Err(_) => {
-                    let long = Status::resource_exhausted("the ticket cannot be read whole");
-                    return Ok(long.into_http());
-                }
+                Err(_) => return Ok(too_long(&parts.extensions).into_http()),
             };
             match wanted(&body) {
                 Some(wanted) => {
@@ -101,6 +99,17 @@ impl Service<http::Request<Body>> for Answers {
         }
         .boxed()
     }
+}
+
+/// A ticket that is longer than any statement, or that broke off.
+fn too_long(extensions: &http::Extensions) -> Status {
+    const WHY: &str = "the ticket cannot be read whole";
+    let session = extensions.get::<Session>();
+    if let Some(session) = session {
+        session.recorder.refused("too-large", WHY);
+    }
+    let trace = session.map_or("", |session| session.trace.as_str());
+    status(Code::ResourceExhausted, "too-large", WHY, trace)
 }
 
 /// What a ticket asks for.

@@ -25,9 +25,9 @@ use super::tally::{Tallied, Tally};
 use super::workers::Worker;
 use super::{Asked, End, Moved, PeerChannel, SNAPSHOT, TRACE, incoming};
 
-/// How long a partner may take to begin: to let the statement wait for its turn,
-/// which may be a minute, and to plan it.
-const BEGIN_TIME: Duration = Duration::from_secs(90);
+/// How long a partner may take to begin: to let the statement wait for its turn to
+/// be planned and to be run, each of which may be a minute, and to plan it.
+const BEGIN_TIME: Duration = Duration::from_secs(150);
 
 /// Messages of an answer that are read before they are asked for. With the one
 /// that waits for room each may have [`super::MAX_MESSAGE_BYTES`].

@@ -7,23 +7,18 @@ use super::session::status;
 use super::{PARTITION, PARTITIONS};
 use crate::query::{MAX_PARTITIONS, Partition};
 
-/// The partitions that a question wants a ticket for each of; `None` alone is
-/// all of the answer.
+/// In how many partitions a question wants its answer, with a ticket for each.
 ///
 /// Only whoever asks for them gets several: clients that read the first endpoint
 /// and no other are many, and would miss rows without a word.
-pub(super) fn of_question(
-    headers: &MetadataMap,
-    trace: &str,
-) -> Result<Vec<Option<Partition>>, Status> {
+pub(super) fn of_question(headers: &MetadataMap, trace: &str) -> Result<Option<u16>, Status> {
     let Some(count) = headers.get(PARTITIONS) else {
-        return Ok(vec![None]);
+        return Ok(None);
     };
     let count = count.to_str().ok().and_then(|count| count.parse().ok());
-    let all = count.and_then(|count| Partition::all(count).ok());
+    let count = count.filter(|count| Partition::all(*count).is_ok());
     let why = format!("{PARTITIONS} is a number from 1 to {MAX_PARTITIONS}");
-    let all = all.ok_or_else(|| malformed(&why, trace))?;
-    Ok(all.map(Some).collect())
+    count.map(Some).ok_or_else(|| malformed(&why, trace))
 }
 
 /// The partition that a call wants whose ticket is for `ticket`.
@@ -66,10 +61,9 @@ mod tests {
     #[test]
     fn a_question_has_as_many_tickets_as_it_asks_for() {
         let none = of_question(&MetadataMap::new(), "").unwrap();
-        assert_eq!(none, [None]);
+        assert_eq!(none, None);
         let two = of_question(&headers(PARTITIONS, "2"), "").unwrap();
-        let two: Vec<_> = two.into_iter().flatten().map(|p| p.to_string()).collect();
-        assert_eq!(two, ["0/2", "1/2"]);
+        assert_eq!(two, Some(2));
         for wrong in ["0", "129", "-1", "many", ""] {
             of_question(&headers(PARTITIONS, wrong), "").unwrap_err();
         }

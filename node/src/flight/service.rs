@@ -42,7 +42,7 @@ use super::stream;
 use super::tickets::{Statement, Ticket as Ticketed, Tickets};
 use super::{SNAPSHOT, TRACE};
 use crate::clock;
-use crate::query::{Engine, Missing, Prepared};
+use crate::query::{Engine, Missing, Partition, Prepared};
 
 /// "Use this same connection": satisfies every client, and never makes one
 /// send its token elsewhere (`spec/5-data-plane.md#D-116`).
@@ -116,21 +116,21 @@ impl SqlService {
     ) -> Result<FlightInfo, Status> {
         let now = clock::now();
         let of = (session.view.caller().as_ref(), session.key.as_str());
-        let whole = Ticketed::new(of, statement, Arc::clone(schema), now);
-        let partitions = partitioned::of_question(request.metadata(), &session.trace)?;
-        let endpoints = partitions.into_iter().map(|partition| {
-            // Of one question: they read the same states (spec/5-data-plane.md#D-147).
-            let ticket = whole.of_partition(partition);
+        // One ticket: its partitions read the same states (spec/5-data-plane.md#D-147).
+        let mut ticket = Ticketed::new(of, statement, Arc::clone(schema), now);
+        ticket.partitions = partitioned::of_question(request.metadata(), &session.trace)?;
+        let handle = self.tickets.issue(ticket.clone(), now)?;
+        let endpoints = ticket.handles(&handle).into_iter().map(|handle| {
             let mut endpoint = FlightEndpoint::new()
-                .with_ticket(actions::ticket(self.tickets.issue(ticket, now)?))
+                .with_ticket(actions::ticket(handle))
                 .with_location(REUSE);
             endpoint.expiration_time = Some(prost_types::Timestamp {
-                seconds: i64::try_from(whole.expires.as_secs()).unwrap_or(i64::MAX),
+                seconds: i64::try_from(ticket.expires.as_secs()).unwrap_or(i64::MAX),
                 nanos: 0,
             });
-            Ok(endpoint)
+            endpoint
         });
-        let endpoints = endpoints.collect::<Result<_, Status>>()?;
+        let endpoints = endpoints.collect();
         describe(schema, request.into_inner(), endpoints)
     }
 
@@ -140,8 +140,8 @@ impl SqlService {
         &self,
         session: &Session,
         handle: &[u8],
-    ) -> Result<(Ticketed, Prepared), Status> {
-        let ticket = self.tickets.redeem(handle, &session.key, clock::now())?;
+    ) -> Result<(Ticketed, Option<Partition>, Prepared), Status> {
+        let (ticket, partition) = self.tickets.redeem(handle, &session.key, clock::now())?;
         let prepared = self.prepare(session, &ticket.statement).await?;
         if prepared.schema() != ticket.schema {
             return Err(status(
@@ -151,7 +151,7 @@ impl SqlService {
                 &session.trace,
             ));
         }
-        Ok((ticket, prepared))
+        Ok((ticket, partition, prepared))
     }
 
     /// A statement that is its own ticket: made and redeemed in one, and never
@@ -160,12 +160,12 @@ impl SqlService {
         &self,
         session: &Session,
         sql: &str,
-    ) -> Result<(Ticketed, Prepared), Status> {
+    ) -> Result<(Ticketed, Option<Partition>, Prepared), Status> {
         let statement = Statement::plain(sql);
         let prepared = self.prepare(session, &statement).await?;
         let of = (session.view.caller().as_ref(), session.key.as_str());
         let ticket = Ticketed::new(of, statement, prepared.schema(), clock::now());
-        Ok((ticket, prepared))
+        Ok((ticket, None, prepared))
     }
 
     /// The messages that are wanted, the headers in front of them, and what is
@@ -184,7 +184,7 @@ impl SqlService {
                 &session.trace,
             ));
         }
-        let (ticket, planned) = match &wanted {
+        let (ticket, partition, planned) = match &wanted {
             Wanted::Ticket(handle) | Wanted::Prepared(handle) => {
                 self.redeem(session, handle).await?
             }
@@ -200,7 +200,7 @@ impl SqlService {
                 Wanted::Ticket(_) | Wanted::Statement(_) => Arc::clone(&ticket.snapshots),
             },
         };
-        let partition = partitioned::of_call(request.metadata(), ticket.partition, &session.trace)?;
+        let partition = partitioned::of_call(request.metadata(), partition, &session.trace)?;
         let running = Running::begin(session)?;
         // Written down before the first byte leaves (spec/5-data-plane.md#D-110).
         let reserved = running.reserve(0, 0);
@@ -210,7 +210,9 @@ impl SqlService {
             return Err(denied.into());
         }
         let snapshots = Arc::clone(&served.snapshots);
-        let rows = match planned.run_partition(snapshots, partition).await {
+        let may_split = !running.limits_each();
+        let rows = planned.run_partition(snapshots, partition, may_split);
+        let rows = match rows.await {
             Ok(rows) => rows,
             Err(error) => {
                 begun.failed(error.code());
@@ -457,7 +459,7 @@ impl FlightSqlService for SqlService {
     ) -> Result<Response<FlightInfo>, Status> {
         let session = session(&request)?;
         let handle = &command.prepared_statement_handle;
-        let (ticket, prepared) = self.redeem(&session, handle).await?;
+        let (ticket, _, prepared) = self.redeem(&session, handle).await?;
         let schema = prepared.schema();
         let info = self.info(&session, ticket.statement, &schema, request)?;
         Ok(ending::told(
@@ -483,7 +485,7 @@ impl FlightSqlService for SqlService {
     ) -> Result<DoPutPreparedStatementResult, Status> {
         let session = session(&request)?;
         let handle = &command.prepared_statement_handle;
-        let ticket = self.tickets.redeem(handle, &session.key, clock::now())?;
+        let (ticket, _) = self.tickets.redeem(handle, &session.key, clock::now())?;
         let values = binding::read(request.into_inner(), &ticket.statement.places)
             .await
             .map_err(|why| status(Code::InvalidArgument, "bad-sql", &why, &session.trace))?;

@@ -45,11 +45,18 @@ pub(super) async fn serve_on(
         let serving = server()
             .add_routes(routes.clone())
             .serve_with_incoming_shutdown(connections, stop.clone().cancelled_owned());
-        AbortOnDropHandle::new(worker.spawn(serving))
+        let serving = AbortOnDropHandle::new(worker.spawn(serving));
+        // The first that fails ends all: connections would still be sent there.
+        async move { serving.await.map_err(|_| None)?.map_err(Some) }
     });
-    // Threads end with the node: then nothing is served, as at a stop.
-    let ended = try_join_all(serving).await;
-    ended.map_or(Ok(()), |ended| ended.into_iter().collect())
+    match try_join_all(serving).await {
+        Err(Some(error)) => Err(error),
+        Err(None) if !stop.is_cancelled() => {
+            tracing::error!("a listener ended on one of its threads");
+            Ok(())
+        }
+        _ => Ok(()),
+    }
 }
 
 /// The HTTP/2 limits of both listeners (A25).

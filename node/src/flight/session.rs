@@ -88,6 +88,11 @@ pub trait Allowance: Send + Sync + std::fmt::Debug {
     fn reserve(&self, _rows: u64, _bytes: u64) -> Option<Reserved> {
         None
     }
+    /// Whether one answer alone may have so much and no more: then it is not given
+    /// in parts, each of which would have as much (`spec/5-data-plane.md#D-232`).
+    fn limits_each(&self) -> bool {
+        false
+    }
     /// Takes rows and bytes before they leave, beyond those `before` of the same answer.
     fn take(&self, before: (u64, u64), rows: u64, bytes: u64) -> Result<(), OverLimit>;
     /// The answer has ended.
@@ -142,6 +147,11 @@ impl Running {
     /// See [`Allowance::reserve`].
     pub(super) fn reserve(&self, rows: u64, bytes: u64) -> Option<Reserved> {
         self.0.reserve(rows, bytes)
+    }
+
+    /// See [`Allowance::limits_each`].
+    pub(super) fn limits_each(&self) -> bool {
+        self.0.limits_each()
     }
 
     /// See [`Allowance::take`].

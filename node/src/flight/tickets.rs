@@ -52,8 +52,8 @@ pub(super) struct Ticket {
     pub(super) statement: Statement,
     /// The schema that was announced for it.
     pub(super) schema: SchemaRef,
-    /// The partition of its answer, if it is not for all of it.
-    pub(super) partition: Option<Partition>,
+    /// In how many partitions its answer is read, each with a handle of its own.
+    pub(super) partitions: Option<u16>,
     /// What its first answer read: the next ones read the same.
     pub(super) snapshots: Arc<Snapshots>,
     /// Until when.
@@ -75,19 +75,34 @@ impl Ticket {
             key: key.to_owned(),
             statement,
             schema,
-            partition: None,
+            partitions: None,
             snapshots: Arc::default(),
             expires: now.saturating_add(TICKET_TIME),
             ended: CancellationToken::new(),
         }
     }
 
-    /// The same for one partition of the answer. They read the same states, and
-    /// whoever ends one ends the streams of all.
-    pub(super) fn of_partition(&self, partition: Option<Partition>) -> Self {
-        Self {
-            partition,
-            ..self.clone()
+    /// The handles of its partitions, or the one of all of its answer, given
+    /// `handle`, which is the question's.
+    pub(super) fn handles(&self, handle: &[u8]) -> Vec<Vec<u8>> {
+        match self.partitions {
+            None => vec![handle.to_vec()],
+            Some(count) => (0..count)
+                .map(|index| [handle, &index.to_be_bytes()].concat())
+                .collect(),
+        }
+    }
+
+    /// The partition that is meant by what stands behind the question's handle.
+    /// Nothing, if there is none such.
+    fn partition(&self, index: &[u8]) -> Option<Option<Partition>> {
+        match (self.partitions, index) {
+            (None, []) => Some(None),
+            (Some(count), [a, b]) => {
+                let index = u16::from_be_bytes([*a, *b]);
+                Partition::all(count).ok()?.nth(index.into()).map(Some)
+            }
+            _ => None,
         }
     }
 }
@@ -129,7 +144,8 @@ impl Statement {
 }
 
 impl Tickets {
-    /// Keeps a ticket and gives its handle.
+    /// Keeps a ticket and gives its handle, of which [`Ticket::handles`] makes those
+    /// of partitions: a question has one place, in however many it is read.
     pub(super) fn issue(&self, ticket: Ticket, now: Timestamp) -> Result<Vec<u8>, Denied> {
         let mut handle = vec![0; HANDLE_BYTES];
         getrandom::fill(&mut handle)
@@ -151,13 +167,16 @@ impl Tickets {
         handle: &[u8],
         key: &str,
         now: Timestamp,
-    ) -> Result<Ticket, Denied> {
+    ) -> Result<(Ticket, Option<Partition>), Denied> {
         let live = self.live();
-        let ticket = live
-            .by_handle
-            .get(handle)
-            .filter(|t| t.key == key && now < t.expires);
-        ticket.cloned().ok_or_else(|| {
+        let found = handle
+            .split_at_checked(HANDLE_BYTES)
+            .and_then(|(handle, index)| {
+                let ticket = live.by_handle.get(handle);
+                let ticket = ticket.filter(|t| t.key == key && now < t.expires)?;
+                Some((ticket.clone(), ticket.partition(index)?))
+            });
+        found.ok_or_else(|| {
             Denied::new(
                 "expired-ticket",
                 "the ticket is unknown or has expired; ask again",
@@ -177,6 +196,7 @@ impl Tickets {
     /// Gives whether there was one.
     pub(super) fn end(&self, handle: &[u8], key: &str, streams: bool) -> bool {
         let mut live = self.live();
+        let handle = handle.get(..HANDLE_BYTES).unwrap_or(handle);
         if live.by_handle.get(handle).is_none_or(|t| t.key != key) {
             return false;
         }
@@ -263,7 +283,7 @@ mod tests {
         let tickets = Tickets::default();
         let handle = issue(&tickets, "a");
         assert_eq!(
-            tickets.redeem(&handle, "a", NOW).unwrap().statement.sql,
+            tickets.redeem(&handle, "a", NOW).unwrap().0.statement.sql,
             "SELECT 1"
         );
         let others = tickets.redeem(&handle, "b", NOW).unwrap_err();
@@ -271,6 +291,33 @@ mod tests {
         assert_eq!(others, unknown);
         assert!(!tickets.end(&handle, "b", true));
         assert!(tickets.redeem(&handle, "a", NOW).is_ok());
+    }
+
+    #[test]
+    fn a_question_has_one_place_in_however_many_partitions_it_is_read() {
+        let tickets = Tickets::default();
+        let schema = Arc::new(Schema::empty());
+        let mut ticket = Ticket::new(("a", "a"), Statement::plain("SELECT 1"), schema, NOW);
+        ticket.partitions = Some(3);
+        let of_question = tickets.issue(ticket.clone(), NOW).unwrap();
+        let handles = ticket.handles(&of_question);
+        let found = handles.iter().map(|handle| {
+            let (_, partition) = tickets.redeem(handle, "a", NOW).unwrap();
+            partition.unwrap().to_string()
+        });
+        assert_eq!(found.collect::<Vec<_>>(), ["0/3", "1/3", "2/3"]);
+        assert_eq!(tickets.live().by_handle.len(), 1);
+        let fourth = [&of_question[..], &[0, 3]].concat();
+        for wrong in [
+            &of_question[..],
+            &fourth,
+            &fourth[..17],
+            &[&fourth[..], &[0]].concat(),
+        ] {
+            assert!(tickets.redeem(wrong, "a", NOW).is_err());
+        }
+        assert!(tickets.end(&handles[1], "a", true));
+        assert!(tickets.redeem(&handles[0], "a", NOW).is_err());
     }
 
     #[test]
@@ -288,7 +335,7 @@ mod tests {
         let tickets = Tickets::default();
         for streams in [false, true] {
             let handle = issue(&tickets, "a");
-            let ended = tickets.redeem(&handle, "a", NOW).unwrap().ended;
+            let ended = tickets.redeem(&handle, "a", NOW).unwrap().0.ended;
             assert!(tickets.end(&handle, "a", streams));
             assert_eq!(ended.is_cancelled(), streams);
             assert!(tickets.redeem(&handle, "a", NOW).is_err());

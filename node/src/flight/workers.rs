@@ -22,7 +22,8 @@ const MAX_WORKERS: usize = 16;
 /// large answer (`bench/stream.md`). Statements are planned and computed on the
 /// threads of the engine, so that a connection is not held up by a query.
 ///
-/// The threads end when this is dropped, and with them what lives there.
+/// The threads end when the last who holds this drops it, and with them what lives
+/// there. Connections hold it too, by what serves them: they end before.
 #[derive(Debug)]
 pub struct Workers {
     first: Arc<Worker>,

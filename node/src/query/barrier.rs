@@ -24,16 +24,6 @@ use futures::StreamExt;
 
 use super::schema::relabel;
 
-/// What of the source is behind a barrier and not in what comes out of it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Hidden {
-    Nothing,
-    /// Columns, and nothing of the rows.
-    Columns,
-    /// Rows, or values of columns that are shown.
-    Rows,
-}
-
 /// A finished inner plan shown to the outer plan as a leaf without filters,
 /// limits, orderings or statistics (`spec/5-data-plane.md#D-13`).
 ///
@@ -42,7 +32,8 @@ pub(crate) enum Hidden {
 pub(crate) struct BarrierExec {
     inner: Arc<dyn ExecutionPlan>,
     schema: SchemaRef,
-    hidden: Hidden,
+    /// Whether anything of the source is not in what comes out.
+    hides: bool,
     properties: Arc<PlanProperties>,
 }
 
@@ -59,19 +50,20 @@ impl BarrierExec {
         Self {
             inner,
             schema,
-            hidden: Hidden::Rows,
+            hides: true,
             properties,
         }
     }
 
-    /// Says that no more than this is behind it.
-    pub(super) fn hiding(self, hidden: Hidden) -> Self {
-        Self { hidden, ..self }
+    /// Says whether anything of the source is not in what comes out; if nothing is
+    /// said, something is.
+    pub(super) fn hiding(self, hides: bool) -> Self {
+        Self { hides, ..self }
     }
 
-    /// What is behind it at most.
-    pub(super) fn hidden(&self) -> Hidden {
-        self.hidden
+    /// Whether anything of the source is not in what comes out.
+    pub(super) fn hides(&self) -> bool {
+        self.hides
     }
 
     /// What is behind it: for this node's own eyes, and no rule of the engine's.

@@ -18,7 +18,7 @@ use datafusion::logical_expr::{
 };
 use datafusion::physical_plan::ExecutionPlan;
 
-use super::barrier::{BarrierExec, Hidden};
+use super::barrier::BarrierExec;
 use super::mask::{Salts, masked};
 use super::predicate::leak_proof;
 use super::protection::{Disclosed, Guarded};
@@ -40,8 +40,8 @@ pub struct GovernedTable {
     open: BTreeSet<String>,
     /// Set when the table is read in groups only.
     guarded: Option<Guarded>,
-    /// What of the source whoever reads the table does not see.
-    hidden: Hidden,
+    /// Whether there is anything in the source that whoever reads the table does not see.
+    hides: bool,
 }
 
 impl GovernedTable {
@@ -117,13 +117,9 @@ impl GovernedTable {
             schema,
             open,
             guarded,
-            hidden: if !terms.filter.0.is_empty() || !terms.masks.is_empty() {
-                Hidden::Rows
-            } else if terms.columns.len() < stored.fields().len() {
-                Hidden::Columns
-            } else {
-                Hidden::Nothing
-            },
+            hides: !terms.filter.0.is_empty()
+                || !terms.masks.is_empty()
+                || terms.columns.len() < stored.fields().len(),
         })
     }
 
@@ -270,7 +266,7 @@ impl TableProvider for GovernedTable {
         // Planned on its own: no rule of the outer plan ever sees the inner one.
         let inner = guard::deadline_on_leaves(state.create_physical_plan(&plan).await?)?;
         let barrier = BarrierExec::new(inner, Arc::new(self.schema.project(wanted)?));
-        Ok(Arc::new(barrier.hiding(self.hidden)))
+        Ok(Arc::new(barrier.hiding(self.hides)))
     }
 }
 

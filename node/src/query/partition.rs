@@ -18,7 +18,7 @@ use datafusion::physical_plan::execution_plan::replace_children_if_necessary;
 use datafusion::physical_plan::filter::FilterExec;
 use datafusion::physical_plan::projection::ProjectionExec;
 
-use super::barrier::{BarrierExec, Hidden};
+use super::barrier::BarrierExec;
 use super::guard::GuardExec;
 use super::partner::Asked;
 use super::{StatementExec, federation};
@@ -145,37 +145,28 @@ impl Split {
     /// How `plan` is read. Only what goes through its rows one by one leaves
     /// partitions as they are; a limit, for one, would count in each anew.
     ///
-    /// Where rows are hidden, nothing is split: files are cut by their length, and
+    /// Where anything is hidden, nothing is split: files are cut by their length, and
     /// in which partition a visible row is would tell how much is hidden before it
-    /// (`spec/5-data-plane.md#D-18`). Hidden columns tell as much where rows are
-    /// stored one after the other.
+    /// (`spec/5-data-plane.md#D-18`).
     pub(super) fn of(plan: &Arc<dyn ExecutionPlan>) -> Self {
-        Self::over(plan, Hidden::Nothing)
-    }
-
-    fn over(plan: &Arc<dyn ExecutionPlan>, hidden: Hidden) -> Self {
-        if plan.fetch().is_some() || hidden == Hidden::Rows {
+        let node: &dyn Any = plan.as_ref();
+        let hides = node
+            .downcast_ref::<BarrierExec>()
+            .is_some_and(BarrierExec::hides);
+        if plan.fetch().is_some() || hides {
             return Self::Whole;
         }
-        let node: &dyn Any = plan.as_ref();
-        if let Some(barrier) = node.downcast_ref::<BarrierExec>() {
-            return Self::over(barrier.inner(), barrier.hidden());
-        }
         if let Some(below) = below(plan) {
-            return Self::over(below, hidden);
-        }
-        if let Some((_, columnar)) = files(plan) {
-            return match columnar || hidden == Hidden::Nothing {
-                true => Self::Here,
-                false => Self::Whole,
-            };
+            return Self::of(below);
         }
         let asked =
             node.is::<StatementExec<Asked>>() || node.is::<StatementExec<federation::Asked>>();
-        match (node.is::<EmptyExec>(), asked) {
-            (true, _) => Self::Here,
-            (_, true) => Self::AtPartner,
-            _ => Self::Whole,
+        if files(plan).is_some() || node.is::<EmptyExec>() {
+            Self::Here
+        } else if asked {
+            Self::AtPartner
+        } else {
+            Self::Whole
         }
     }
 }
@@ -196,14 +187,14 @@ fn below(plan: &Arc<dyn ExecutionPlan>) -> Option<&Arc<dyn ExecutionPlan>> {
     }
 }
 
-/// The leaf that reads files, and whether they have one column after the other.
-fn files(plan: &Arc<dyn ExecutionPlan>) -> Option<(&DataSourceExec, bool)> {
+/// The leaf that reads files of which every column is known. Of JSON the columns
+/// are those of the first rows: later ones may have more, which nobody sees.
+fn files(plan: &Arc<dyn ExecutionPlan>) -> Option<&DataSourceExec> {
     let leaf: &dyn Any = plan.as_ref();
     let leaf = leaf.downcast_ref::<DataSourceExec>()?;
     let source: &dyn Any = leaf.data_source().as_ref();
     let files = source.downcast_ref::<FileScanConfig>()?;
-    let columnar = matches!(files.file_source().file_type(), "parquet" | "arrow");
-    Some((leaf, columnar))
+    (files.file_source().file_type() != "json").then_some(leaf)
 }
 
 /// `plan`, which is split [`Split::Here`], with its files cut into `partition`'s
@@ -213,7 +204,7 @@ pub(super) fn cut(
     partition: Partition,
     config: &ConfigOptions,
 ) -> Result<Arc<dyn ExecutionPlan>> {
-    if let Some((leaf, _)) = files(plan) {
+    if let Some(leaf) = files(plan) {
         let parts = leaf.repartitioned(partition.count.into(), config)?;
         return Ok(parts.unwrap_or_else(|| Arc::clone(plan)));
     }

@@ -318,8 +318,12 @@ async fn ask(
     schema: SchemaRef,
     run: &TaskContext,
 ) -> Result<SendableRecordBatchStream> {
+    // What is asked of the partner; `sql` may have keys besides, salted anew each time.
     let Part {
-        partner, received, ..
+        partner,
+        received,
+        sql: asked_for,
+        ..
     } = part;
     let asked = Instant::now();
     let expected = match schema.fields().is_empty() {
@@ -329,7 +333,7 @@ async fn ask(
     let name = partner.name().to_owned();
     let config = run.session_config();
     let question = Question {
-        sql: sql.clone(),
+        sql,
         expected: Arc::clone(&expected),
         partition: OfPartner::of(run),
     };
@@ -338,7 +342,7 @@ async fn ask(
         snapshot,
     } = partner.open(question).await?;
     if let (Some(snapshots), Some(snapshot)) = (config.get_extension::<Snapshots>(), snapshot) {
-        snapshots.meet_at_partner(&name, sql, &snapshot)?;
+        snapshots.meet_at_partner(&name, &asked_for, &snapshot)?;
     }
     // spec/5-data-plane.md#D-9. Before the first batch: a partner that changed its table must not reach a join.
     if *answer.schema() != *expected {

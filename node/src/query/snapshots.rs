@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use comity_identity::Digest;
 use datafusion::catalog::Session;
 
 use super::QueryError;
@@ -14,11 +15,12 @@ use super::QueryError;
 #[derive(Debug, Default)]
 pub struct Snapshots(Mutex<Met>);
 
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 struct Met {
     by_source: BTreeMap<SourceId, String>,
-    /// What partners call theirs, by the statement that they were asked.
-    by_statement: BTreeMap<(String, String), String>,
+    /// What partners call theirs, by the digest of the statement that they were
+    /// asked: one of a join's keys may have a quarter of a megabyte.
+    by_statement: BTreeMap<(String, Digest), String>,
     /// A run was planned whole: what is not in it was not there.
     sealed: bool,
 }
@@ -69,7 +71,8 @@ impl Snapshots {
         }
     }
 
-    /// The answer of `partner` to `sql` reads a state that it calls `name`.
+    /// The answer of `partner` to `sql`, without the keys that it is told besides,
+    /// reads a state that it calls `name`.
     ///
     /// # Errors
     /// `terms-mismatch` if an earlier run read another state: what came then and
@@ -77,15 +80,36 @@ impl Snapshots {
     pub(super) fn meet_at_partner(
         &self,
         partner: &str,
-        sql: String,
+        sql: &str,
         name: &str,
     ) -> Result<(), QueryError> {
         let mut met = self.lock();
-        let known = met.by_statement.entry((partner.to_owned(), sql));
+        let known = &mut met.by_statement;
+        let known = known.entry((partner.to_owned(), Digest::of(sql.as_bytes())));
         match known.or_insert_with(|| name.to_owned()) == name {
             true => Ok(()),
             false => Err(QueryError::another_snapshot()),
         }
+    }
+
+    /// The same, for a plan that may not be run.
+    pub(super) fn fork(&self) -> Self {
+        Self(Mutex::new(self.lock().clone()))
+    }
+
+    /// The plan over `fork` is run.
+    ///
+    /// # Errors
+    /// `terms-mismatch` if another run met other states meanwhile.
+    pub(super) fn join(&self, fork: &Self) -> Result<(), QueryError> {
+        let met = fork.lock().clone();
+        for (source, name) in met.by_source {
+            self.meet(source, &name)?;
+        }
+        if met.sealed {
+            self.seal();
+        }
+        Ok(())
     }
 
     /// A run was planned.

@@ -113,6 +113,11 @@ impl Partial {
         })
     }
 
+    /// The rows so far.
+    pub(super) fn rows(&self) -> u64 {
+        self.rows
+    }
+
     /// Adds rows.
     pub(super) fn write(&mut self, batch: &RecordBatch) -> Result<(), Problem> {
         match &mut self.writer {

@@ -4,8 +4,10 @@ use std::fmt;
 use std::fs::{self, File};
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
 
-use futures::{StreamExt as _, TryStreamExt as _};
+use comity_identity::Digest;
+use futures::StreamExt as _;
 use serde::{Deserialize, Serialize};
 use tokio::sync::Mutex;
 
@@ -22,9 +24,12 @@ const MANIFEST: &str = "_comity-pull.json";
 /// The most bytes of a manifest: a statement, and little else.
 const MAX_MANIFEST_BYTES: u64 = 1024 * 1024;
 
-/// Partitions that are read at the same time. They share a connection, and a
-/// partner's patience.
-const AT_ONCE: usize = 4;
+/// What holds the folder while it is filled: two commands would each believe their
+/// own state of the data.
+const LOCK: &str = "_comity-pull.lock";
+
+/// What a manifest is called until it is whole.
+const NEW: &str = "_comity-pull.new";
 
 /// An answer to be pulled into a folder.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -46,11 +51,14 @@ struct Manifest {
     read: Option<States>,
 }
 
-/// A name of states, which sources without them do not have.
+/// What the rows of a partition are of.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct States {
+    /// The name of the states of the sources; those without have none.
     snapshot: Option<String>,
+    /// The digest of the columns: a product may be published anew over the same files.
+    columns: Digest,
 }
 
 /// What was pulled.
@@ -84,9 +92,15 @@ impl fmt::Display for All {
 }
 
 impl Folder {
-    /// Reads into `path` what is not there yet.
-    pub(super) async fn pull(self, path: &Path, client: &SqlClient) -> Result<All, Problem> {
+    /// Reads into `path` what is not there yet, `parallel` partitions at a time.
+    pub(super) async fn pull(
+        self,
+        path: &Path,
+        client: &SqlClient,
+        parallel: usize,
+    ) -> Result<All, Problem> {
         let all = Partition::all(self.partitions).map_err(|e| Problem::usage(e.to_string()))?;
+        let _lock = lock(path)?;
         let manifest = Manifest::open(path, self)?;
         let answer = manifest.answer.clone();
         let (missing, there): (Vec<_>, Vec<_>) = all
@@ -94,7 +108,9 @@ impl Folder {
             .partition(|(_, file)| !file.exists());
         let manifest = Mutex::new(manifest);
         let progress = Progress::new();
-        let reading = missing.into_iter().map(async |(partition, file)| {
+        // After a failure none begins; those that are under way are worth their end.
+        let failed = AtomicBool::new(false);
+        let one = async |(partition, file): (Partition, PathBuf)| {
             let inquiry = Inquiry {
                 statement: &answer.statement,
                 purpose: answer.purpose.as_deref(),
@@ -102,12 +118,28 @@ impl Folder {
                 partition: Some(partition),
             };
             let of = (file.as_path(), answer.format);
-            let (partial, snapshot) = super::read(client, &inquiry, of, &progress).await?;
-            manifest.lock().await.meet(path, States { snapshot })?;
-            partial.finish(&file)
+            let read = super::read(client, &inquiry, of, &progress).await?;
+            let states = States {
+                snapshot: read.snapshot,
+                columns: Digest::of(format!("{:?}", read.schema).as_bytes()),
+            };
+            // What is not split has its later partitions without looking at anything.
+            if read.file.rows() > 0 || states.snapshot.is_some() {
+                manifest.lock().await.meet(path, states)?;
+            }
+            read.file.finish(&file)
+        };
+        let reading = missing.into_iter().map(async |wanted| {
+            if failed.load(Ordering::Relaxed) {
+                return None;
+            }
+            let pulled = one(wanted).await;
+            failed.fetch_or(pulled.is_err(), Ordering::Relaxed);
+            Some(pulled)
         });
-        let pulled = futures::stream::iter(reading).buffer_unordered(AT_ONCE);
-        let pulled: Result<Vec<Whole>, Problem> = pulled.try_collect().await;
+        let pulled = futures::stream::iter(reading).buffer_unordered(parallel.max(1));
+        let pulled: Vec<Option<Result<Whole, Problem>>> = pulled.collect().await;
+        let pulled = pulled.into_iter().flatten().collect::<Result<Vec<_>, _>>();
         let pulled = pulled.map_err(|problem| match problem.has_next() {
             true => problem,
             false => problem.next("the same command goes on with the files that are not there yet"),
@@ -124,6 +156,31 @@ impl Folder {
     fn file(&self, folder: &Path, partition: Partition) -> PathBuf {
         let extension = self.format.extension();
         folder.join(format!("part-{:05}.{extension}", partition.index()))
+    }
+}
+
+/// The folder, made if it is not there, for this command alone.
+fn lock(folder: &Path) -> Result<File, Problem> {
+    let path = folder.join(LOCK);
+    let failed = |e: std::io::Error| Problem::failed(format!("{}: {e}", path.display()));
+    fs::create_dir_all(folder).map_err(failed)?;
+    // Of a folder of something else nothing is touched, not even for a lock.
+    let entries = fs::read_dir(folder).map_err(failed)?;
+    let names = entries.filter_map(|entry| Some(entry.ok()?.file_name()));
+    let names: Vec<_> = names.collect();
+    if !names.is_empty() && !names.iter().any(|name| name == LOCK || name == MANIFEST) {
+        let folder = folder.display();
+        return Err(Problem::failed(format!("{folder} is not empty"))
+            .next("name a folder that is not there yet"));
+    }
+    let file = File::create(&path).map_err(failed)?;
+    match file.try_lock() {
+        Ok(()) => Ok(file),
+        Err(fs::TryLockError::WouldBlock) => {
+            let folder = folder.display();
+            Err(Problem::failed(format!("another command fills {folder}")))
+        }
+        Err(fs::TryLockError::Error(error)) => Err(failed(error)),
     }
 }
 
@@ -147,8 +204,9 @@ impl Manifest {
             }
             return Ok(found);
         }
-        fs::create_dir_all(folder).map_err(failed)?;
-        if fs::read_dir(folder).map_err(failed)?.next().is_some() {
+        let own = |entry: &fs::DirEntry| entry.file_name() == LOCK || entry.file_name() == NEW;
+        let mut entries = fs::read_dir(folder).map_err(failed)?;
+        if entries.any(|entry| entry.is_ok_and(|entry| !own(&entry))) {
             let folder = folder.display();
             return Err(Problem::failed(format!("{folder} is not empty"))
                 .next("name a folder that is not there yet"));
@@ -180,11 +238,11 @@ impl Manifest {
     /// On disk before a file is that it speaks of.
     fn write(&self, folder: &Path) -> Result<(), Problem> {
         let text = serde_json::to_vec_pretty(self).map_err(unwritten)?;
-        let mut new = tempfile::NamedTempFile::new_in(folder).map_err(unwritten)?;
-        new.write_all(&text).map_err(unwritten)?;
-        new.as_file().sync_all().map_err(unwritten)?;
-        new.persist(folder.join(MANIFEST))
-            .map_err(|e| unwritten(e.error))?;
+        let new = folder.join(NEW);
+        let mut file = File::create(&new).map_err(unwritten)?;
+        file.write_all(&text).map_err(unwritten)?;
+        file.sync_all().map_err(unwritten)?;
+        fs::rename(&new, folder.join(MANIFEST)).map_err(unwritten)?;
         let folder = File::open(folder).map_err(unwritten)?;
         folder.sync_all().map_err(unwritten)
     }
@@ -206,35 +264,48 @@ mod tests {
     fn states(name: &str) -> States {
         States {
             snapshot: Some(name.to_owned()),
+            columns: Digest::of(b"a"),
         }
+    }
+
+    fn open(folder: &Path, answer: Folder) -> Result<Manifest, Problem> {
+        let _lock = lock(folder)?;
+        Manifest::open(folder, answer)
     }
 
     #[test]
     fn a_folder_holds_one_answer_over_one_state() {
         let dir = tempfile::tempdir().unwrap();
         let folder = dir.path().join("new/folder");
-        let mut manifest = Manifest::open(&folder, answer("SELECT 1")).unwrap();
+        // A command that was killed before it wrote anything.
+        drop(lock(&folder).unwrap());
+        fs::write(folder.join(NEW), "{").unwrap();
+        let held = lock(&folder).unwrap();
+        assert!(lock(&folder).is_err(), "one command at a time");
+        drop(held);
+        let mut manifest = open(&folder, answer("SELECT 1")).unwrap();
         manifest.meet(&folder, states("s:1")).unwrap();
         // After a cut.
-        let mut again = Manifest::open(&folder, answer("SELECT 1")).unwrap();
+        let mut again = open(&folder, answer("SELECT 1")).unwrap();
         again.meet(&folder, states("s:1")).unwrap();
         assert!(again.meet(&folder, states("s:2")).is_err());
-        assert!(again.meet(&folder, States { snapshot: None }).is_err());
-        assert!(Manifest::open(&folder, answer("SELECT 2")).is_err());
+        let other = States {
+            columns: Digest::of(b"a, b"),
+            ..states("s:1")
+        };
+        assert!(again.meet(&folder, other).is_err(), "other columns");
+        assert!(open(&folder, answer("SELECT 2")).is_err());
     }
 
     #[test]
     fn a_folder_of_something_else_is_left_alone() {
         let dir = tempfile::tempdir().unwrap();
         fs::write(dir.path().join("mine.txt"), "mine").unwrap();
-        assert!(Manifest::open(dir.path(), answer("SELECT 1")).is_err());
+        assert!(open(dir.path(), answer("SELECT 1")).is_err());
         assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 1);
         for text in ["", "{}", r#"{"v":2,"answer":null,"read":null}"#] {
             fs::write(dir.path().join(MANIFEST), text).unwrap();
-            assert!(
-                Manifest::open(dir.path(), answer("SELECT 1")).is_err(),
-                "{text}"
-            );
+            assert!(open(dir.path(), answer("SELECT 1")).is_err(), "{text}");
         }
     }
 }

@@ -100,10 +100,11 @@ impl Prepared {
         &self,
         snapshots: Arc<Snapshots>,
     ) -> Result<SendableRecordBatchStream, QueryError> {
-        self.run_partition(snapshots, None).await
+        self.run_partition(snapshots, None, true).await
     }
 
-    /// As [`Prepared::run_in`], but only `partition` of the answer.
+    /// As [`Prepared::run_in`], but only `partition` of the answer: of one that may
+    /// not be split the first has everything.
     ///
     /// # Errors
     /// As [`Prepared::run_in`].
@@ -111,7 +112,13 @@ impl Prepared {
         &self,
         snapshots: Arc<Snapshots>,
         partition: Option<Partition>,
+        may_split: bool,
     ) -> Result<SendableRecordBatchStream, QueryError> {
+        let may_split = may_split && self.explain.is_none();
+        if partition.is_some_and(|p| p.index() > 0) && !may_split {
+            return Ok(Box::pin(EmptyRecordBatchStream::new(self.schema())));
+        }
+        let partition = partition.filter(|_| may_split);
         let shared = &self.shared;
         let place = shared.queries.place(&self.caller, shared.settings.wait);
         let permit = place.await.ok_or_else(QueryError::busy)?;
@@ -174,8 +181,10 @@ impl Prepared {
         state
             .config_mut()
             .set_extension(Arc::new(Sources::default()));
-        if let Some(partition) = partition.filter(|_| self.explain.is_none()) {
-            return self.start_partition(budget, state, partition).await;
+        if let Some(partition) = partition {
+            return self
+                .start_partition(budget, state, snapshots, partition)
+                .await;
         }
         let physical = self.physical(&state).await?;
         let Some(explain) = self.explain else {
@@ -196,13 +205,22 @@ impl Prepared {
     async fn start_partition(
         &self,
         budget: Arc<Budget>,
-        mut state: SessionState,
+        whole: SessionState,
+        snapshots: Arc<Snapshots>,
         partition: Partition,
     ) -> EngineResult<SendableRecordBatchStream> {
-        let whole = state.clone();
+        let mut state = whole.clone();
         partition::configure(&mut state, partition);
+        // Of a plan that is not run no state is read.
+        let planned = Arc::new(snapshots.fork());
+        state.config_mut().set_extension(Arc::clone(&planned));
         let physical = self.physical(&state).await?;
-        match Split::of(&physical) {
+        let split = Split::of(&physical);
+        if split != Split::Whole {
+            snapshots.join(&planned)?;
+            state.config_mut().set_extension(snapshots);
+        }
+        match split {
             Split::Here => {
                 let physical = partition::cut(&physical, partition, state.config_options())?;
                 self.execute(physical, budget, &state, Some(partition.index().into()))

@@ -228,7 +228,7 @@ impl Partner for Loopback {
         let planned = self.engine.prepare(Arc::clone(&self.view), &sql).await?;
         let snapshots = Arc::new(Snapshots::default());
         let rows = planned
-            .run_partition(Arc::clone(&snapshots), partition)
+            .run_partition(Arc::clone(&snapshots), partition, true)
             .await?;
         let snapshot = snapshots.names();
         Ok(Opened { rows, snapshot })

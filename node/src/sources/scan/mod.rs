@@ -392,7 +392,13 @@ fn reader(format: Format) -> Arc<dyn FileFormat> {
                 .with_force_view_types(false)
                 .with_coerce_int96(Some("us".to_owned())),
         ),
-        Format::Csv => Arc::new(CsvFormat::default().with_has_header(true)),
+        // A value in quotes may have several lines: a file that is cut at the end of
+        // one would be cut within the value, and nobody would hear of it.
+        Format::Csv => Arc::new(
+            CsvFormat::default()
+                .with_has_header(true)
+                .with_newlines_in_values(true),
+        ),
         Format::Json => Arc::new(JsonFormat::default()),
         Format::Arrow => Arc::new(ArrowFormat),
     }
