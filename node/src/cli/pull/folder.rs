@@ -165,10 +165,10 @@ fn lock(folder: &Path) -> Result<File, Problem> {
     let failed = |e: std::io::Error| Problem::failed(format!("{}: {e}", path.display()));
     fs::create_dir_all(folder).map_err(failed)?;
     // Of a folder of something else nothing is touched, not even for a lock.
-    let entries = fs::read_dir(folder).map_err(failed)?;
-    let names = entries.filter_map(|entry| Some(entry.ok()?.file_name()));
-    let names: Vec<_> = names.collect();
-    if !names.is_empty() && !names.iter().any(|name| name == LOCK || name == MANIFEST) {
+    let mut entries = fs::read_dir(folder).map_err(failed)?;
+    let own = |entry: &fs::DirEntry| entry.file_name() == LOCK || entry.file_name() == NEW;
+    let others = entries.any(|entry| entry.is_ok_and(|entry| !own(&entry)));
+    if others && !folder.join(MANIFEST).exists() {
         let folder = folder.display();
         return Err(Problem::failed(format!("{folder} is not empty"))
             .next("name a folder that is not there yet"));
@@ -185,8 +185,7 @@ fn lock(folder: &Path) -> Result<File, Problem> {
 }
 
 impl Manifest {
-    /// The manifest of the folder, which is made if it is not there: one that
-    /// holds anything else is left alone.
+    /// The manifest of the folder, which is locked; it is made if it is not there.
     fn open(folder: &Path, answer: Folder) -> Result<Self, Problem> {
         let path = folder.join(MANIFEST);
         let failed = |e: std::io::Error| Problem::failed(format!("{}: {e}", path.display()));
@@ -203,13 +202,6 @@ impl Manifest {
                     .next("name another folder, or repeat the command that began this one"));
             }
             return Ok(found);
-        }
-        let own = |entry: &fs::DirEntry| entry.file_name() == LOCK || entry.file_name() == NEW;
-        let mut entries = fs::read_dir(folder).map_err(failed)?;
-        if entries.any(|entry| entry.is_ok_and(|entry| !own(&entry))) {
-            let folder = folder.display();
-            return Err(Problem::failed(format!("{folder} is not empty"))
-                .next("name a folder that is not there yet"));
         }
         let manifest = Self {
             v: 1,
